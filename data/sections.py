@@ -1,0 +1,126 @@
+"""Base class of configuration sections: frozen, typed, and strict about unknown keys."""
+
+import difflib
+import typing
+from pathlib import Path
+from typing import Any, Self, cast
+
+import pydantic
+import yaml
+
+from data.errors import ConfigError
+
+
+class Section(pydantic.BaseModel):
+    """One section of a YAML or JSON document, validated; unknown keys are errors.
+
+    Each package declares the sections that it reads beside the code that reads them.
+    """
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def parse(cls, mapping: object, source: str) -> Self:
+        """Validate a mapping read from a document.
+
+        Parameters
+        ----------
+        mapping
+            What the YAML or JSON reader returned.
+        source
+            The document's name, for messages.
+
+        Returns
+        -------
+        Section
+            The validated section.
+
+        Raises
+        ------
+        ConfigError
+            With one line a problem: the key's full path, what is wrong, the nearest known key.
+        """
+        if not isinstance(mapping, dict):
+            msg = f"{source}: expected a mapping of keys to values, found {type(mapping).__name__}"
+            raise ConfigError(msg)
+        try:
+            return cls.model_validate(mapping)
+        except pydantic.ValidationError as error:
+            lines = [_describe(cls, dict(problem)) for problem in error.errors()]
+            raise ConfigError(f"{source}: " + "\n".join(lines)) from None
+
+
+def _describe(cls: type[Section], problem: dict[str, Any]) -> str:
+    location = problem["loc"]
+    key = ".".join(str(part) for part in location)
+    if problem["type"] != "extra_forbidden":
+        reason = str(problem["msg"]).removeprefix("Value error, ")
+        return f"key '{key}': {reason}" if key else reason
+    known = _known_keys(cls, location[:-1])
+    near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+    hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(sorted(known))}"
+    return f"unknown key '{key}'; {hint}"
+
+
+def _known_keys(cls: type[Section], path: tuple[object, ...]) -> list[str]:
+    """Keys allowed at a path inside nested sections, mappings and lists of sections."""
+    here: list[type[Section]] = [cls]
+    for part in path:
+        below: list[type[Section]] = []
+        for section in here:
+            field = section.model_fields.get(str(part))
+            below += _sections_in(field.annotation) if field is not None else [section]
+        here = below
+    return [name for section in here for name in section.model_fields]
+
+
+def _sections_in(annotation: object) -> list[type[Section]]:
+    if isinstance(annotation, type) and typing.get_origin(annotation) is None:
+        return [annotation] if issubclass(annotation, Section) else []
+    return [found for inner in typing.get_args(annotation) for found in _sections_in(inner)]
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML document whose top level is a mapping.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    dict
+        Plain Python values; no constructor of any other type is run.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, is not YAML, repeats a key, or holds something other than a mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        msg = f"{path}: cannot be read ({error.strerror}); check the path"
+        raise ConfigError(msg) from None
+    try:
+        content = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader with one more check
+    except yaml.YAMLError as error:
+        msg = f"{path}: not valid YAML: {error}"
+        raise ConfigError(msg) from None
+    if not isinstance(content, dict):
+        msg = f"{path}: expected a mapping of keys to values at the top, found {type(content).__name__}"
+        raise ConfigError(msg)
+    return cast("dict[str, Any]", content)
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML keeps the last of two equal keys without a word; a configuration must not."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                msg = f"key '{key}' stands twice"
+                raise yaml.constructor.ConstructorError(None, None, msg, node.start_mark)
+        return super().construct_mapping(node, deep=deep)
