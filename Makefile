@@ -1,0 +1,41 @@
+# Everything runs inside .venv; PYTHON is used once, to make it.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: install demo test test-all lint format lock clean
+
+install: .venv/.installed
+
+.venv/.installed: pyproject.toml requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "oddjet needs Python 3.11 or later; set PYTHON=")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: install
+	$(BIN)/oddjet demo
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/repo-review .
+
+test: lint
+	$(BIN)/pytest -m "not slow"
+
+test-all: lint
+	$(BIN)/pytest
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# What is installed now becomes the lock: names and versions only, and no build tag of the machine.
+lock:
+	$(BIN)/python -m pip list --format=freeze --exclude oddjet --exclude pip --exclude setuptools \
+	| sed 's/+cpu$$//' > requirements.lock
+
+clean:
+	rm -rf .venv output build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Configuration, statistics, plots, report and the command line of oddjet; nothing imports this package."""

@@ -1,0 +1,1 @@
+"""Batch submission of oddjet's stages to HTCondor."""

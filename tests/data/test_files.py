@@ -1,0 +1,51 @@
+import json
+import math
+
+import pytest
+
+from data.errors import InputError
+from data.files import atomic_path, hash_json, read_json, sha256_file, write_json
+
+
+def _write_half_and_fail(path):
+    with atomic_path(path) as temporary:
+        temporary.write_text("half")
+        msg = "disk full"
+        raise RuntimeError(msg)
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_debris(tmp_path):
+    path = tmp_path / "result.json"
+    path.write_text("old")
+    with pytest.raises(RuntimeError, match="disk full"):
+        _write_half_and_fail(path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_json_round_trip_refuses_not_a_number(tmp_path):
+    path = tmp_path / "deep" / "result.json"
+    write_json(path, {"τ": [1, 2.5, None]})
+    assert read_json(path) == {"τ": [1, 2.5, None]}
+    with pytest.raises(ValueError, match="Out of range"):
+        write_json(path, {"z": math.nan})
+    assert read_json(path) == {"τ": [1, 2.5, None]}
+
+
+def test_bad_json_is_named(tmp_path):
+    path = tmp_path / "scan.json"
+    with pytest.raises(InputError, match=r"scan\.json: cannot be read"):
+        read_json(path)
+    path.write_text('{"z": ')
+    with pytest.raises(InputError, match=r"scan\.json: not valid JSON .* truncated"):
+        read_json(path)
+
+
+def test_hashes_do_not_depend_on_key_order_and_match_the_standard(tmp_path):
+    assert hash_json({"a": 1, "b": [2]}) == hash_json(json.loads('{"b": [2], "a": 1}'))
+    assert hash_json({"a": 1}) != hash_json({"a": 2})
+    path = tmp_path / "abc"
+    path.write_bytes(b"abc")  # FIPS 180-2, example B.1
+    assert sha256_file(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    with pytest.raises(InputError, match="none: cannot be read"):
+        sha256_file(tmp_path / "none")

@@ -1,0 +1,60 @@
+import pydantic
+import pytest
+
+from data.errors import ConfigError
+from data.sections import Section, read_yaml
+
+
+class Inner(Section):
+    chunk_size: int = pydantic.Field(default=1, gt=0)
+
+
+class Outer(Section):
+    processing: Inner = Inner()
+    samples: dict[str, Inner] = pydantic.Field(default_factory=dict)
+    name: str
+
+
+def test_unknown_keys_are_named_with_the_nearest_known_one():
+    with pytest.raises(ConfigError, match=r"run\.yaml: unknown key 'nam'; did you mean 'name'\?"):
+        Outer.parse({"nam": "x", "name": "y"}, "run.yaml")
+    with pytest.raises(
+        ConfigError, match=r"unknown key 'processing\.chunksize'; did you mean 'chunk_size'\?"
+    ):
+        Outer.parse({"name": "x", "processing": {"chunksize": 3}}, "run.yaml")
+    with pytest.raises(ConfigError, match=r"unknown key 'samples\.mock\.zzz'; known keys: chunk_size"):
+        Outer.parse({"name": "x", "samples": {"mock": {"zzz": 3}}}, "run.yaml")
+
+
+def test_every_problem_is_listed():
+    with pytest.raises(
+        ConfigError, match=r"(?s)key 'processing.chunk_size': .*greater than 0.*key 'name': .*required"
+    ):
+        Outer.parse({"processing": {"chunk_size": 0}}, "run.yaml")
+
+
+def test_a_section_must_be_a_mapping():
+    with pytest.raises(ConfigError, match=r"run\.yaml: expected a mapping of keys to values, found list"):
+        Outer.parse([], "run.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- 1\n", "found list"),
+        ("a: 1\na: 2\n", "key 'a' stands twice"),
+        ("a:\n  b: 1\n  b: 2\n", "key 'b' stands twice"),
+        ("a: [1\n", "not valid YAML"),
+        ("a: !!python/object/apply:os.getcwd []\n", "not valid YAML"),
+    ],
+)
+def test_bad_yaml_is_named_and_never_runs(tmp_path, text, message):
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=rf"(?s)run\.yaml: .*{message}"):
+        read_yaml(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read"):
+        read_yaml(tmp_path / "none.yaml")
