@@ -1,0 +1,1 @@
+"""From files to features and histograms: selection, substructure, features, the coffea processors."""

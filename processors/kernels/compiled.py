@@ -1,0 +1,30 @@
+"""The one place where the options of the compiler are set."""
+
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+import numba
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def compiled(function: Function) -> Function:
+    """Compile ``function`` to machine code at its first call; the code is kept on disk.
+
+    Fast-math stays off, so that sums are made in the order in which they are written and results do not
+    depend on the vector width; the interpreter lock is released while a kernel runs. The compiler notices a
+    change of a function's own file only: after a change of a kernel that others call, delete the ``*.nbi`` files
+    in ``__pycache__``.
+
+    Parameters
+    ----------
+    function : callable
+        Function of numbers and arrays in the subset of Python that numba knows.
+
+    Returns
+    -------
+    callable
+        The compiled function, with the same signature.
+    """
+    compiler = numba.njit(cache=True, fastmath=False, nogil=True)
+    return cast("Function", compiler(function))

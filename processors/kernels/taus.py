@@ -1,0 +1,190 @@
+"""N-subjettiness on flat buffers.
+
+J. Thaler, K. Van Tilburg, JHEP 03 (2011) 015 (the observable, exclusive kT axes) and JHEP 02 (2012) 093
+(minimisation over the axes by alternating assignment and weighted means).
+"""
+
+import math
+
+import numpy as np
+
+from data.types import FloatArray, IntArray
+from processors.kernels.clustering import (
+    KT,
+    PHI,
+    PT2,
+    RAPIDITY,
+    cluster,
+    is_exclusive,
+    load_jet,
+    new_nodes,
+)
+from processors.kernels.compiled import compiled
+
+MAX_STEPS = 1000
+"""Bound on the steps of the minimisation; convergence takes about thirty."""
+PRECISION = 1e-4
+"""The minimisation ends when no axis moves by more than this (rapidity, rad) in a step."""
+TINY2 = 1e-24
+"""An axis on top of a particle counts as this far (ΔR²) from it, which keeps the weights finite."""
+
+
+@compiled
+def kt_axes(nodes: FloatArray, child: IntArray, n: int, n_axes: int, axes: FloatArray) -> None:
+    """Fill ``axes`` (2, n_axes) with the directions of the exclusive kT jets of a history."""
+    found = 0
+    for k in range(2 * n - n_axes):
+        if is_exclusive(child, n, n_axes, k):
+            axes[0, found], axes[1, found] = nodes[RAPIDITY, k], nodes[PHI, k]
+            found += 1
+
+
+@compiled
+def wrapped(d_phi: float) -> float:
+    """Bring an angle of [−2π, 2π] to [−π, π]."""
+    if d_phi > math.pi:
+        return d_phi - 2.0 * math.pi
+    if d_phi < -math.pi:
+        return d_phi + 2.0 * math.pi
+    return d_phi
+
+
+@compiled
+def assign(particles: FloatArray, axes: FloatArray, d2: FloatArray, which: IntArray) -> None:
+    """Fill ``which`` with the nearest axis of each particle and ``d2`` with its ΔR²."""
+    rapidity, phi = particles[0], particles[1]
+    d2[:] = np.inf
+    for a in range(axes.shape[1]):
+        rapidity_a, phi_a = axes[0, a], axes[1, a]
+        for i in range(len(rapidity)):  # without branches, so that it runs as vector instructions
+            d_phi = abs(phi[i] - phi_a)
+            d_phi = min(d_phi, 2.0 * math.pi - d_phi)
+            d_rapidity = rapidity[i] - rapidity_a
+            here = d_rapidity * d_rapidity + d_phi * d_phi
+            closer = here < d2[i]
+            d2[i] = here if closer else d2[i]
+            which[i] = a if closer else which[i]
+
+
+@compiled
+def weigh(particles: FloatArray, beta: float, d2: FloatArray) -> None:
+    """Replace ΔR² by the weight pT ΔR^(β−2), in place."""
+    pt = particles[2]
+    if beta == 1.0:  # the usual case needs no power
+        for i in range(len(pt)):
+            d2[i] = pt[i] / math.sqrt(max(d2[i], TINY2))
+    else:
+        for i in range(len(pt)):
+            d2[i] = pt[i] * max(d2[i], TINY2) ** (0.5 * beta - 1.0)
+
+
+@compiled
+def step_axes(
+    particles: FloatArray, beta: float, axes: FloatArray, weight: FloatArray, which: IntArray
+) -> float:
+    """Move each axis to the mean of its particles with weights pT ΔR^(β−2); return the largest move squared.
+
+    For β ≤ 2 no step raises the sum of pT min ΔR^β: the weights define a quadratic bound that touches it at the
+    present axes.
+    """
+    assign(particles, axes, weight, which)
+    weigh(particles, beta, weight)
+    largest = 0.0
+    for a in range(axes.shape[1]):
+        rapidity_a, phi_a = axes[0, a], axes[1, a]
+        total, d_rapidity, d_phi = 0.0, 0.0, 0.0
+        for i in range(len(which)):
+            if which[i] == a:
+                total += weight[i]
+                d_rapidity += weight[i] * (particles[0, i] - rapidity_a)
+                d_phi += weight[i] * wrapped(particles[1, i] - phi_a)
+        if total > 0.0:  # an axis without particles stays
+            d_rapidity, d_phi = d_rapidity / total, d_phi / total
+            axes[0, a], axes[1, a] = rapidity_a + d_rapidity, wrapped(phi_a + d_phi)
+            largest = max(largest, d_rapidity * d_rapidity + d_phi * d_phi)
+    return largest
+
+
+@compiled
+def tau(particles: FloatArray, beta: float, R0: float, onepass: bool, axes: FloatArray) -> float:
+    """N-subjettiness Σ pT min ΔR^β / Σ pT R0^β of one jet.
+
+    Parameters
+    ----------
+    particles : array (3, n)
+        Rapidity, azimuth (rad), pT (GeV).
+    beta, R0 : float
+        Angular exponent and radius (rad).
+    onepass : bool
+        Move the axes to the next minimum first.
+    axes : array (2, N)
+        Rapidity and azimuth of the axes to begin with; the final axes on return.
+    """
+    n = particles.shape[1]
+    d2, which = np.empty(n), np.empty(n, dtype=np.int64)
+    if onepass:
+        for _ in range(MAX_STEPS):
+            if step_axes(particles, beta, axes, d2, which) < PRECISION * PRECISION:
+                break
+    assign(particles, axes, d2, which)
+    above, below = 0.0, 0.0
+    for i in range(n):
+        above += particles[2, i] * (math.sqrt(d2[i]) if beta == 1.0 else d2[i] ** (0.5 * beta))
+        below += particles[2, i]
+    return float(above / (below * R0**beta))
+
+
+@compiled
+def flat_nsubjettiness(
+    px: FloatArray,
+    py: FloatArray,
+    pz: FloatArray,
+    e: FloatArray,
+    offsets: IntArray,
+    n_max: int,
+    R0: float,
+    beta: float,
+    onepass: bool,
+) -> FloatArray:
+    """N-subjettiness τ_1 … τ_n_max of every jet.
+
+    Parameters
+    ----------
+    px, py, pz, e : array (n_particles,)
+        Four-momenta (GeV) of the particles of all jets, end to end; finite.
+    offsets : array (n_jets + 1,)
+        First row of each jet, and the end.
+    n_max : int
+        Largest N.
+    R0, beta : float
+        Radius (rad) and angular exponent of the measure; ``beta`` ≤ 2 with ``onepass``.
+    onepass : bool
+        Minimise over the axes, beginning at the kT axes; else use the kT axes.
+
+    Returns
+    -------
+    array (n_jets, n_max)
+        0 where a jet has no more than N particles with transverse momentum.
+    """
+    n_jets = len(offsets) - 1
+    taus = np.zeros((n_jets, n_max), dtype=np.float64)
+    largest = 0
+    for jet in range(n_jets):
+        largest = max(largest, offsets[jet + 1] - offsets[jet])
+    nodes = new_nodes(largest)
+    origin, child = np.empty(largest, dtype=np.int64), np.empty(2 * largest + 2, dtype=np.int64)
+    parents = np.empty((2, 2 * largest + 2), dtype=np.int64)
+    for jet in range(n_jets):
+        n = load_jet(nodes, origin, (px, py, pz, e), offsets[jet], offsets[jet + 1])
+        if n < 2:
+            continue
+        cluster(nodes, n, KT, parents, child)
+        particles = np.empty((3, n), dtype=np.float64)
+        for i in range(n):
+            particles[0, i], particles[1, i] = nodes[RAPIDITY, i], nodes[PHI, i]
+            particles[2, i] = math.sqrt(nodes[PT2, i])
+        for n_axes in range(1, min(n_max, n - 1) + 1):
+            axes = np.empty((2, n_axes), dtype=np.float64)
+            kt_axes(nodes, child, n, n_axes, axes)
+            taus[jet, n_axes - 1] = tau(particles, beta, R0, onepass, axes)
+    return taus
