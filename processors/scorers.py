@@ -1,0 +1,151 @@
+"""Trained methods inside the event loop: loaded once a process, asked once a chunk."""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+import models
+from data.errors import InputError
+from data.files import hash_json, sha256_file
+from data.types import FloatArray, IntArray, Table
+
+INCLUSIVE = "inclusive"
+"""Label of the selection that keeps every event."""
+FOLDS = 5
+"""Each event has this many votes; a weight × votes / 5 is its share in a selection."""
+BANDS = ("low", "signal", "high", "outside")
+"""Bands of a method's window on the axis ``band``."""
+
+
+class Scorer(Protocol):
+    """What pass 2 needs of a trained method; masses in GeV."""
+
+    @property
+    def signal_region(self) -> tuple[float, float]:
+        """Edges of the signal region."""
+        ...
+
+    @property
+    def low_band(self) -> tuple[float, float]:
+        """Edges of the lower side band."""
+        ...
+
+    @property
+    def high_band(self) -> tuple[float, float]:
+        """Edges of the upper side band."""
+        ...
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Columns that the method reads."""
+        ...
+
+    def score(self, table: Table, *, trained_on: bool | None = None) -> FloatArray:
+        """Score of each event, a rank in [0, 1]."""
+        ...
+
+    def fold_votes(self, table: Table, *, trained_on: bool) -> IntArray:
+        """Number of folds that select each event."""
+        ...
+
+
+@dataclass(frozen=True)
+class ScorerReference:
+    """A trained method by folder and content: small to send, and never confused with a later training."""
+
+    label: str
+    folder: str
+    digest: str
+
+
+def refer(scorers: Mapping[str, Path]) -> tuple[ScorerReference, ...]:
+    """References to bundles, sorted by label.
+
+    Parameters
+    ----------
+    scorers
+        Label of the selection to the bundle's folder.
+
+    Raises
+    ------
+    InputError
+        If a folder holds no bundle or a label is reserved.
+    """
+    if INCLUSIVE in scorers:
+        msg = f"'{INCLUSIVE}' is the label of all events; give the method another one"
+        raise InputError(msg)
+    references = []
+    for label, folder in sorted(scorers.items()):
+        files = sorted(path for path in folder.glob("*") if path.is_file())
+        if not files:
+            msg = f"{folder}: no trained method for selection '{label}'; run `oddjet train` first"
+            raise InputError(msg)
+        digest = hash_json({path.name: sha256_file(path) for path in files})
+        references.append(ScorerReference(label, str(folder), digest))
+    return tuple(references)
+
+
+@functools.lru_cache(maxsize=64)
+def load(reference: ScorerReference) -> Scorer:
+    """The method behind a reference, loaded once a process."""
+    scorer: Scorer = models.load(Path(reference.folder))
+    return scorer
+
+
+def votes_of(scorer: Scorer, label: str, table: Table, *, trained_on: bool) -> IntArray:
+    """Folds that select each event, checked.
+
+    Returns
+    -------
+    numpy.ndarray
+        int64, 0 … 5; 0 or 5 for the sample that was trained on.
+
+    Raises
+    ------
+    InputError
+        If the method needs a column that is not there, or gives something else.
+    """
+    _check_inputs(scorer, label, table)
+    votes = np.asarray(scorer.fold_votes(table, trained_on=trained_on))
+    allowed = (0, FOLDS) if trained_on else range(FOLDS + 1)
+    if votes.shape != table["mjj"].shape or not np.isin(votes, list(allowed)).all():
+        msg = f"selection '{label}': the method's votes are not one of {list(allowed)} for each event; train it again"
+        raise InputError(msg)
+    return votes.astype(np.int64)
+
+
+def scores_of(scorer: Scorer, label: str, table: Table, *, trained_on: bool) -> FloatArray:
+    """Scores of each event, checked: ranks in [0, 1].
+
+    Raises
+    ------
+    InputError
+        If the method needs a column that is not there, or a score is not a number in [0, 1].
+    """
+    _check_inputs(scorer, label, table)
+    score = np.asarray(scorer.score(table, trained_on=trained_on), dtype=np.float64)
+    if score.shape != table["mjj"].shape or not ((score >= 0) & (score <= 1)).all():
+        msg = f"selection '{label}': the method's scores are not one number in [0, 1] for each event; train it again"
+        raise InputError(msg)
+    return score
+
+
+def band_of(scorer: Scorer, mjj: FloatArray) -> npt.NDArray[np.int64]:
+    """Band of each event, as position in ``BANDS``; lower edges belong to the band."""
+    band = np.full(len(mjj), len(BANDS) - 1, dtype=np.int64)
+    edges = (scorer.low_band, scorer.signal_region, scorer.high_band)
+    for number, (low, high) in enumerate(edges):
+        band[(mjj >= low) & (mjj < high)] = number
+    return band
+
+
+def _check_inputs(scorer: Scorer, label: str, table: Table) -> None:
+    missing = [name for name in scorer.inputs if name not in table]
+    if missing:
+        msg = f"selection '{label}': its method needs the columns {', '.join(missing)}, which the features have not"
+        raise InputError(msg)

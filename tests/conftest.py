@@ -1,0 +1,151 @@
+"""Small NanoAOD-like files, made on the fly."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import pytest
+import uproot
+
+from data.samples import Sample, year
+
+Columns = dict[str, Any]
+FAT_JET_TYPE = (
+    "var * {pt: float32, eta: float32, phi: float32, mass: float32, msoftdrop: float32, tau1: float32, "
+    "tau2: float32, tau3: float32, tau4: float32, lsf3: float32, jetId: int32, nConstituents: uint8, "
+    "subJetIdx1: int32, subJetIdx2: int32}"
+)
+
+
+def _event_columns(rng: np.random.Generator, n: int, first_event: int, spec: Any) -> Columns:
+    ids = np.arange(first_event, first_event + n)
+    columns: Columns = {
+        "run": np.full(n, 297050, dtype=np.uint32) + (ids % 3).astype(np.uint32),
+        "luminosityBlock": (ids // 100 + 1).astype(np.uint32),
+        "event": ids.astype(np.uint64),
+    }
+    columns |= {trigger: rng.random(n) < 0.9 for trigger in spec.triggers}
+    columns |= {flag: rng.random(n) < 0.995 for flag in spec.filters}
+    return columns
+
+
+def _jets(rng: np.random.Generator, n: int) -> tuple[ak.Array, ak.Array]:
+    """Two hard jets back to back and up to three more, not in the order of pT; two subjets in most of them."""
+    hard = 280 + rng.exponential(500, n)
+    counts = np.where(hard < 300, rng.integers(0, 3, n), rng.integers(2, 6, n))
+    pt = ak.unflatten(np.repeat(hard, counts) * rng.uniform(0.6, 1.1, counts.sum()), counts)
+    total = int(counts.sum())
+    flat = {
+        "pt": ak.flatten(pt).to_numpy(),
+        "eta": rng.normal(0, 1.0, total),
+        "phi": rng.uniform(-np.pi, np.pi, total),
+        "msoftdrop": rng.exponential(60, total) - 1,
+        "lsf3": np.where(rng.random(total) < 0.1, rng.random(total) * 1.05, 0.0),
+        "jetId": rng.choice([0, 2, 6], total, p=[0.05, 0.05, 0.9]),
+        "nConstituents": rng.integers(10, 150, total),
+    }
+    flat["mass"] = np.maximum(flat["msoftdrop"], 0) + 20
+    tau = np.sort(rng.uniform(0.001, 0.5, (total, 4)), axis=1)[:, ::-1]
+    flat |= {f"tau{k + 1}": tau[:, k] for k in range(4)}
+    position = np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts)
+    flat["subJetIdx1"] = np.where(rng.random(total) < 0.95, 2 * position, -1)
+    flat["subJetIdx2"] = np.where(flat["subJetIdx1"] >= 0, 2 * position + 1, -1)
+    scores = ak.unflatten(np.where(rng.random(2 * total) < 0.1, -2.0, rng.random(2 * total)), 2 * counts)
+    jets = ak.zip({name: ak.unflatten(values, counts) for name, values in flat.items()})
+    return jets, ak.zip({"score": scores})
+
+
+def make_nano_file(
+    path: Path,
+    n: int,
+    seed: int = 1,
+    *,
+    simulation: bool = False,
+    label: bool = False,
+    first_event: int = 1,
+    year_name: str = "2017",
+    drop: tuple[str, ...] = (),
+    change: Callable[[Columns], None] | None = None,
+    basket: int = 1000,
+) -> Path:
+    """Write a TTree ``Events`` of ``n`` events (about a third pass the selection) and a tree ``Runs``.
+
+    ``simulation`` adds genWeight, one in ten negative; ``label`` adds Generator_label; ``drop`` leaves out
+    branches (``FatJet_tau3``); ``change`` edits the columns before they are written.
+    """
+    rng = np.random.default_rng(seed)
+    spec = year(year_name)
+    columns = _event_columns(rng, n, first_event, spec)
+    jets, subjets = _jets(rng, n)
+    columns |= {"FatJet": jets, "SubJet": ak.zip({spec.b_score: subjets["score"]})}
+    generated = (rng.lognormal(0, 0.5, n) * np.where(rng.random(n) < 0.1, -1, 1)).astype(np.float32)
+    labels = (rng.random(n) < 0.1).astype(np.int32)
+    if simulation:
+        columns["genWeight"] = generated
+    if label:
+        columns["Generator_label"] = labels
+    if change is not None:
+        change(columns)
+    _write(path, columns, drop, spec.b_score, basket, _runs(columns))
+    return path
+
+
+def _runs(columns: Columns) -> dict[str, np.ndarray[Any, Any]]:
+    weight = np.asarray(columns.get("genWeight", np.ones(len(columns["event"]))), dtype=np.float64)
+    weight = weight[np.isfinite(weight)]
+    return {
+        "run": np.array([1], dtype=np.uint32),
+        "genEventCount": np.array([2 * len(weight)], dtype=np.int64),
+        "genEventSumw": np.array([2 * weight.sum()]),
+        "genEventSumw2": np.array([2 * (weight**2).sum()]),
+    }
+
+
+def _write(
+    path: Path, columns: Columns, drop: tuple[str, ...], b_score: str, basket: int, runs: Mapping[str, Any]
+) -> None:
+    fields = [
+        field for field in FAT_JET_TYPE[7:-1].split(", ") if f"FatJet_{field.split(':')[0]}" not in drop
+    ]
+    types: dict[str, Any] = {
+        name: values.dtype
+        for name, values in columns.items()
+        if isinstance(values, np.ndarray) and name not in drop
+    }
+    types |= {"FatJet": f"var * {{{', '.join(fields)}}}", "SubJet": f"var * {{{b_score}: float32}}"}
+    n = len(columns["event"])
+    with uproot.recreate(path) as file:
+        tree = file.mktree("Events", types)
+        for start in range(0, n, basket):
+            piece = {name: columns[name][start : start + basket] for name in types}
+            piece["FatJet"] = _typed(piece["FatJet"], fields)
+            piece["SubJet"] = ak.values_astype(piece["SubJet"], np.float32)
+            tree.extend(piece)
+        file.mktree("Runs", {name: values.dtype for name, values in runs.items()}).extend(runs)
+
+
+def _typed(jets: ak.Array, fields: list[str]) -> ak.Array:
+    kinds = dict(field.split(": ") for field in fields)
+    return ak.zip({name: ak.values_astype(jets[name], kind) for name, kind in kinds.items()})
+
+
+def make_sample(files: list[Path] | dict[Path, int | None], **options: Any) -> Sample:
+    """A sample of local files: data of 2017 unless said otherwise."""
+    entries = files if isinstance(files, dict) else dict.fromkeys(files)
+    simulation = options.get("kind") == "simulation"
+    facts: dict[str, Any] = {"name": "mock", "kind": "data", "process": "data", "year": "2017"}
+    if simulation:
+        facts |= {"process": "qcd", "cross_section_pb": 0.37}
+    return Sample(files={str(path): n for path, n in entries.items()}, **(facts | options))
+
+
+@pytest.fixture(name="make_nano_file", scope="session")
+def make_nano_file_fixture() -> Callable[..., Path]:
+    return make_nano_file
+
+
+@pytest.fixture(name="make_sample", scope="session")
+def make_sample_fixture() -> Callable[..., Sample]:
+    return make_sample

@@ -1,0 +1,70 @@
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data.errors import IncompleteError
+from data.samples import Sample
+from processors.account import Account, Range, settle
+from processors.preflight import FileFacts, SamplePlan
+from processors.weights import DATA_SCALE, GeneratedSums
+
+SAMPLE = Sample(name="mock", kind="data", process="data", year="2017", files={"a": 100, "b": 0})
+PLAN = SamplePlan(
+    SAMPLE,
+    tuple(
+        FileFacts(path, entries, path.encode(), None, GeneratedSums(0, 0, 0))
+        for path, entries in (("a", 100), ("b", 0))
+    ),
+    DATA_SCALE,
+)
+
+
+@given(st.sets(st.integers(1, 99)), st.randoms())
+def test_any_partition_in_any_order_is_complete(cuts, random):
+    edges = [0, *sorted(cuts), 100]
+    ranges = [Range("a", start, stop, 1) for start, stop in itertools.pairwise(edges)]
+    random.shuffle(ranges)
+    account = settle(PLAN, ranges)
+    assert account.to_json() == {
+        "files": [
+            {"sample": "mock", "file": "a", "expected": 100, "processed": 100, "selected": len(ranges)},
+            {"sample": "mock", "file": "b", "expected": 0, "processed": 0, "selected": 0},
+        ],
+        "expected": 100,
+        "processed": 100,
+        "complete": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("ranges", "message"),
+    [
+        ([], "'a': entries 0–99 missing"),
+        ([(0, 40), (60, 100)], "'a': entries 40–59 missing"),
+        ([(0, 40)], "'a': entries 40–99 missing"),
+        ([(0, 60), (40, 100)], "'a': entries 40–59 processed in two chunks"),
+        ([(0, 50), (0, 50), (50, 100)], "'a': entries 0–49 processed 2 times"),
+        ([(0, 100), (100, 110)], "'a': entries 100–109 are beyond the end"),
+    ],
+)
+def test_gap_overlap_and_duplicate_are_named(ranges, message):
+    with pytest.raises(IncompleteError, match=message):
+        settle(PLAN, [Range("a", *ends) for ends in ranges])
+
+
+def test_foreign_file_is_named():
+    with pytest.raises(IncompleteError, match="'c': entries 0–9 of a file that is not in the sample"):
+        settle(PLAN, [Range("a", 0, 100), Range("c", 0, 10)])
+
+
+def test_long_lists_are_cut():
+    with pytest.raises(IncompleteError, match="and 30 more"):
+        settle(PLAN, [Range("a", k, k + 1) for k in range(0, 100, 2)])
+
+
+def test_accounts_add_up():
+    account = settle(PLAN, [Range("a", 0, 100, 3)])
+    assert (account + account).processed == 200
+    assert Account(()).to_json()["complete"] is True

@@ -1,0 +1,106 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from data.errors import InputError
+from processors import skim
+from processors.config import ProcessingConfig, SelectionConfig
+from processors.features import columns
+from processors.run import run_skim
+from processors.skim import merge_parts, read_features, sorted_table
+
+
+def test_table_is_what_the_design_says(tmp_path, make_nano_file, make_sample):
+    path = make_nano_file(tmp_path / "a.root", 600, simulation=True, label=True)
+    run_skim(make_sample([path], kind="simulation"), ProcessingConfig(), SelectionConfig(), tmp_path)
+    table = read_features(tmp_path / "features" / "mock")
+    assert {name: str(values.dtype) for name, values in table.items()} == columns(label=True)
+    assert all(np.isfinite(values).all() for values in table.values())
+    assert (table["delta_m"] >= 0).all()
+    assert (table["m_j1"] >= table["m_j2"]).all()
+    for name in ("lsf3_j1", "lsf3_j2", "deepb_j1", "deepb_j2"):
+        assert ((table[name] >= 0) & (table[name] <= 1)).all()
+    assert (table["rho_j1"] == (table["m_j1"].astype(float) / table["pt_j1"]).astype(np.float32)).all()
+    metadata = pq.read_metadata(tmp_path / "features" / "mock" / "part_00000.parquet")
+    assert metadata.row_group(0).column(0).compression == "ZSTD"
+
+
+def test_sorted_by_event_id(tmp_path, make_nano_file, make_sample):
+    files = [
+        make_nano_file(tmp_path / f"{name}.root", 500, 1, first_event=first)
+        for name, first in (("a", 900), ("b", 1))
+    ]
+    run_skim(make_sample(files), ProcessingConfig(chunk_size=100), SelectionConfig(), tmp_path)
+    table = read_features(tmp_path / "features" / "mock")
+    ids = list(zip(*(table[name].tolist() for name in ("run", "luminosity_block", "event")), strict=True))
+    assert ids == sorted(ids)
+    assert len(ids) == len(set(ids)) > 100
+
+
+def test_equal_ids_are_ordered_by_contents():
+    base = {name: np.zeros(4, dtype=kind) for name, kind in columns(label=False).items()}
+    base["mjj"] = np.array([3.0, 1.0, 2.0, 1.0])
+    base["event"] = np.array([7, 7, 7, 5], dtype=np.uint64)
+    empty = {name: values[:0] for name, values in base.items()}
+    rows = [{name: values[k : k + 1] for name, values in base.items()} for k in range(4)]
+    for order in ([0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]):
+        table = sorted_table([rows[k] for k in order], empty)
+        assert table["mjj"].tolist() == [1.0, 1.0, 2.0, 3.0]
+        assert table["event"].tolist() == [5, 7, 7, 7]
+
+
+def test_long_tables_are_split_and_old_files_go(tmp_path, make_nano_file, make_sample, monkeypatch):
+    path = make_nano_file(tmp_path / "a.root", 800)
+    sample = make_sample([path])
+    whole = run_skim(sample, ProcessingConfig(), SelectionConfig(), tmp_path)
+    before = read_features(tmp_path / "features" / "mock")
+    monkeypatch.setattr(skim, "ROWS_PER_FILE", 50)
+    split = run_skim(sample, ProcessingConfig(), SelectionConfig(), tmp_path)
+    assert len(split.outputs) > len(whole.outputs) == 1
+    after = read_features(tmp_path / "features" / "mock")
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    monkeypatch.undo()
+    run_skim(sample, ProcessingConfig(), SelectionConfig(), tmp_path)
+    assert sorted((tmp_path / "features" / "mock").iterdir()) == whole.outputs
+    assert [path.name for path in (tmp_path / "features").iterdir()] == ["mock"]  # no scratch is left
+
+
+def test_duplicates_are_named(tmp_path):
+    table = {name: np.ones(9, dtype=kind) for name, kind in columns(label=False).items()}
+    part = tmp_path / "part.parquet"
+    pq.write_table(skim.pa.table(table), part)
+    empty = {name: values[:0] for name, values in table.items()}
+    with pytest.raises(
+        InputError, match=r"8 selected events .* 1:1:1, .* and 3 more; primary datasets overlap"
+    ):
+        merge_parts([part], tmp_path / "features", empty, "mock", unique=True)
+    merge_parts([part], tmp_path / "features", empty, "mock", unique=False)
+
+
+def test_missing_and_damaged_tables(tmp_path):
+    with pytest.raises(InputError, match="no feature table; run `oddjet skim`"):
+        read_features(tmp_path)
+    (tmp_path / "part_00000.parquet").write_bytes(b"PAR1 nonsense")
+    with pytest.raises(InputError, match=r"part_00000\.parquet: not a readable Parquet file"):
+        read_features(tmp_path)
+
+
+def test_real_pfnano_file(tmp_path, make_sample):
+    if "ODDJET_DATA" not in os.environ:
+        pytest.skip("ODDJET_DATA is not set: no CMS test files")
+    path = Path(os.environ["ODDJET_DATA"]) / "cms" / "pfnano.root"
+    sample = make_sample({path: 10}, kind="simulation")
+    result = run_skim(sample, ProcessingConfig(), SelectionConfig(), tmp_path)
+    steps = {step["step"]: step["events"] for step in result.cutflow}
+    assert steps["all"] == steps["trigger"] == 10
+    assert steps["noise_filters"] == steps["jet_pt_eta"] == steps["mjj"] == 9  # one event fails a filter
+    table = read_features(tmp_path / "features" / "mock")
+    assert len(table["mjj"]) == steps["delta_eta"] >= 5
+    assert table["mjj"].min() > 2500
+    assert table["mjj"].max() < 3400
+    # This file has no FatJet_nConstituents: the constituents themselves were counted.
+    assert (table["n_pf_j1"] > 5).all()
+    assert (table["n_pf_j1"] < 250).all()
