@@ -1,0 +1,1 @@
+"""Plots of a search: arrays and histograms in, matplotlib figures out; nothing here reads a run folder."""

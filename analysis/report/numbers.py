@@ -1,0 +1,68 @@
+"""Numbers as a reader wants them: as many digits as they deserve, no more."""
+
+import math
+
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_THIN = "\u202f"
+MISSING = "–"
+"""What stands where there is no number."""
+
+
+def count(value: float | None) -> str:
+    """A whole number with thin spaces between thousands, e.g. ``90 000``."""
+    return MISSING if value is None else f"{round(value):,}".replace(",", _THIN)
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """A number with so many significant digits; a power of ten below 0.001 and from 10⁷ on.
+
+    Parameters
+    ----------
+    value
+        The number; None gives a dash.
+    digits
+        Significant digits. Digits before the decimal point are never rounded away.
+
+    Returns
+    -------
+    str
+        E.g. ``0.0123``, ``4.56``, ``1 235``, ``3.2 × 10⁻⁵``.
+    """
+    if value is None:
+        return MISSING
+    if value == 0:
+        return "0"
+    exponent = math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))
+    if exponent < -3 or exponent >= 7:
+        mantissa = f"{value / 10.0**exponent:.{digits - 1}f}"
+        return f"{_minus(mantissa)} × 10{str(exponent).translate(_SUPERSCRIPT)}"
+    return _minus(f"{value:,.{max(digits - 1 - exponent, 0)}f}".replace(",", _THIN))
+
+
+def fixed(value: float | None, decimals: int = 2) -> str:
+    """A number with so many decimals, e.g. a Z of ``4.21``."""
+    return MISSING if value is None else _minus(f"{value:.{decimals}f}")
+
+
+def with_error(value: float | None, error: float | None) -> str:
+    """Value ± uncertainty, both to two significant digits of the uncertainty, e.g. ``205 ± 48``."""
+    if value is None:
+        return MISSING
+    if error is None or error <= 0:
+        return significant(value)
+    decimals = max(1 - math.floor(math.log10(float(f"{error:.1e}"))), 0)
+    return f"{_minus(f'{value:,.{decimals}f}')} ± {error:,.{decimals}f}".replace(",", _THIN)
+
+
+def percent(fraction: float | None, digits: int = 3) -> str:
+    """A fraction as a percentage, e.g. ``1.05 %``."""
+    return MISSING if fraction is None else f"{significant(100 * fraction, digits)} %"
+
+
+def interval(low: float, high: float) -> str:
+    """A mass interval in GeV, e.g. ``2725 – 3331``."""
+    return f"{low:g} – {high:g}"
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−")

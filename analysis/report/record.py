@@ -1,0 +1,215 @@
+"""What the stages of a run left in its folder, read and checked before anything is drawn."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pydantic
+
+from data.errors import InputError
+from data.files import read_json
+from processors.histogram_io import read_histograms
+from processors.histograms import Histograms
+
+
+class _Entry(pydantic.BaseModel):
+    """A part of a run's JSON; keys that the report does not use are left alone."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="ignore")
+
+
+class ScanPoint(_Entry):
+    """One tested mass (GeV) of one selection; numbers are None where the fit is not valid."""
+
+    mass: float
+    z: float | None = None
+    p0: float | None = None
+    signal_yield: float | None = None
+    signal_yield_error: float | None = None
+    limit_observed: float | None = None
+    limit_expected: tuple[float | None, ...] | None = None
+    limit_observed_fb: float | None = None
+    limit_expected_fb: tuple[float | None, ...] | None = None
+    efficiency: float | None = None
+    function: str | None = None
+    fit_p: float | None = None
+    window: str | None = None
+    message: str | None = None
+    valid: bool
+
+
+class Scan(_Entry):
+    """``scan.json``: energies in GeV, luminosity in fb⁻¹."""
+
+    masses: tuple[float, ...]
+    selections: dict[str, tuple[ScanPoint, ...]]
+    sqrt_s: float
+    luminosity_ifb: float | None = None
+    sample: str
+
+
+class FTestStep(_Entry):
+    """One function of the F-test: ``n`` shape parameters, and the p-value of needing the last of them."""
+
+    n: int
+    chi2: float
+    ndf: int
+    p: float | None = None
+
+
+class SignalFit(_Entry):
+    """Fitted events per bin of a signal-plus-background fit."""
+
+    signal: tuple[float, ...]
+    background: tuple[float, ...]
+
+
+class BackgroundFit(_Entry):
+    """One entry of ``fits.json``: edges in GeV, the rest in events per bin."""
+
+    range: tuple[float, float]
+    function: str
+    f_test: tuple[FTestStep, ...] = ()
+    chi2: float
+    ndf: int
+    fit_p: float
+    edges: tuple[float, ...]
+    observed: tuple[float, ...]
+    background: tuple[float, ...]
+    background_error: tuple[float, ...]
+    pull: tuple[float | None, ...]
+    signal_fits: dict[str, SignalFit] = pydantic.Field(default_factory=dict)
+
+
+class CutflowStep(_Entry):
+    """Events left after one step of the selection."""
+
+    step: str
+    events: int
+    weighted: float
+
+
+class AccountFile(_Entry):
+    """Entries of one input file."""
+
+    sample: str
+    file: str
+    expected: int
+    processed: int
+    selected: int
+
+
+class Account(_Entry):
+    """``account.json``: entries expected and processed."""
+
+    files: tuple[AccountFile, ...]
+    expected: int
+    processed: int
+    complete: bool
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Everything that the report shows.
+
+    Attributes
+    ----------
+    scan, fits, cutflow, account
+        The JSON files of the run folder; ``fits`` by selection label, those with a valid fit; ``cutflow`` by
+        sample.
+    histograms
+        Sample to its histograms: ``mjj``, and ``score`` where there are methods.
+    """
+
+    scan: Scan
+    fits: Mapping[str, BackgroundFit]
+    cutflow: Mapping[str, tuple[CutflowStep, ...]]
+    account: Account
+    histograms: Mapping[str, Histograms]
+
+    @property
+    def searched(self) -> Histograms:
+        """Histograms of the searched sample."""
+        return self.histograms[self.scan.sample]
+
+
+_STAGES = {
+    "scan.json": "scan",
+    "fits.json": "scan",
+    "cutflow.json": "hist",
+    "account.json": "hist",
+}
+_T = TypeVar("_T")
+
+
+def read_record(run_folder: Path) -> RunRecord:
+    """Read a run folder.
+
+    Parameters
+    ----------
+    run_folder
+        The folder that ``oddjet run`` writes.
+
+    Returns
+    -------
+    RunRecord
+        Its contents.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, naming the stage that makes it, or does not hold what it should.
+    """
+    for name, stage in _STAGES.items():
+        _need(run_folder / name, stage)
+    scan = _parse(Scan, run_folder / "scan.json")
+    fits = _parse(dict[str, BackgroundFit | None], run_folder / "fits.json")
+    cutflow = _parse(dict[str, tuple[CutflowStep, ...]], run_folder / "cutflow.json")
+    # Sample by sample, not merged: signals of several masses may be one process.
+    filled = {name: run_folder / "histograms" / f"{name}.h5" for name in (scan.sample, *cutflow)}
+    for path in filled.values():
+        _need(path, "hist")
+    return RunRecord(
+        scan=scan,
+        fits={label: fit for label, fit in fits.items() if fit is not None},
+        cutflow=cutflow,
+        account=_parse(Account, run_folder / "account.json"),
+        histograms={name: read_histograms(path) for name, path in filled.items()},
+    )
+
+
+def _need(path: Path, stage: str) -> None:
+    if not path.is_file():
+        msg = (
+            f"{path} is missing; stage '{stage}' makes it: "
+            f"run `oddjet {stage} CONFIG.yaml` (or `oddjet run CONFIG.yaml`) first"
+        )
+        raise InputError(msg)
+
+
+def _parse(kind: type[_T], path: Path) -> _T:
+    try:
+        return pydantic.TypeAdapter(kind).validate_python(read_json(path))
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        stage = _STAGES[path.name]
+        msg = f"{path}: key '{key}': {first['msg']}; write it again with `oddjet {stage} CONFIG.yaml`"
+        raise InputError(msg) from None
+
+
+def largest_excess(points: tuple[ScanPoint, ...]) -> ScanPoint | None:
+    """The valid point with the largest local Z, at the lowest mass where several share it; None if none is."""
+    tested = [point for point in points if point.valid and point.z is not None]
+    return max(tested, key=lambda point: (point.z or 0.0, -point.mass), default=None)
+
+
+def fit_label(selection: str, window: str | None) -> str:
+    """The label of a selection in ``fits.json`` and on the histograms' ``selection`` axis."""
+    return selection if window is None else f"{selection}_{window}"
+
+
+def readable(label: str) -> str:
+    """A selection label for the reader's eye: ``cwola_B3`` becomes ``cwola B3``."""
+    return label.replace("_", " ")

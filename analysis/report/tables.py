@@ -1,0 +1,319 @@
+"""The report's tables: rows of ready strings, and the summary of each selection."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.report.numbers import MISSING, count, fixed, interval, percent, significant, with_error
+from analysis.report.record import (
+    Account,
+    BackgroundFit,
+    CutflowStep,
+    Scan,
+    ScanPoint,
+    largest_excess,
+    readable,
+)
+from analysis.windows import window
+from processors.scorers import INCLUSIVE
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of strings.
+
+    Attributes
+    ----------
+    caption
+        One sentence that says what the table holds.
+    head
+        Column titles.
+    rows
+        One string a column.
+    text_columns
+        How many columns from the left hold words rather than numbers.
+    folded
+        Whether the reader opens it on demand, because it can be long.
+    """
+
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    text_columns: int = 1
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Excess:
+    """The largest excess of one selection, as strings.
+
+    Attributes
+    ----------
+    selection
+        Its name.
+    found
+        Whether any mass has a valid fit; the other strings are dashes where none has.
+    z, p0, mass, window, events
+        Local significance, local p-value, mass (GeV), window and fitted signal events.
+    limits
+        (what, observed, median expected) at that mass: in events, and in fb where known.
+    tested, invalid
+        Masses tested, and how many of them have no valid fit.
+    """
+
+    selection: str
+    found: bool
+    z: str
+    p0: str
+    mass: str
+    window: str | None
+    events: str
+    limits: tuple[tuple[str, str, str], ...]
+    tested: int
+    invalid: int
+
+
+def excesses(scan: Scan) -> list[Excess]:
+    """The largest excess of each selection, in the order of the scan."""
+    return [_excess(name, points) for name, points in scan.selections.items()]
+
+
+def _excess(name: str, points: tuple[ScanPoint, ...]) -> Excess:
+    best = largest_excess(points)
+    invalid = sum(not point.valid for point in points)
+    if best is None:
+        dashes = dict.fromkeys(("z", "p0", "mass", "events"), MISSING)
+        return Excess(
+            selection=name, found=False, window=None, limits=(), tested=len(points), invalid=invalid, **dashes
+        )
+    limits = [("events", significant(best.limit_observed), significant(_median(best.limit_expected)))]
+    if best.limit_observed_fb is not None:
+        limits.append(
+            ("fb", significant(best.limit_observed_fb), significant(_median(best.limit_expected_fb)))
+        )
+    return Excess(
+        selection=name,
+        found=True,
+        z=fixed(best.z),
+        p0=significant(best.p0, 2),
+        mass=f"{best.mass:g}",
+        window=best.window,
+        events=with_error(best.signal_yield, best.signal_yield_error),
+        limits=tuple(limits),
+        tested=len(points),
+        invalid=invalid,
+    )
+
+
+def _median(expected: tuple[float | None, ...] | None) -> float | None:
+    return None if expected is None else expected[2]
+
+
+def account_tables(account: Account) -> list[Table]:
+    """Entries expected and processed: a row a sample, and a folded table with a row a file."""
+    samples = list(dict.fromkeys(file.sample for file in account.files))
+    head = ("Sample", "Files", "Expected", "Processed", "Selected", "Selected / processed")
+    rows = []
+    for sample in samples:
+        files = [file for file in account.files if file.sample == sample]
+        processed = sum(file.processed for file in files)
+        selected = sum(file.selected for file in files)
+        numbers = [len(files), sum(file.expected for file in files), processed, selected]
+        rows.append((sample, *map(count, numbers), percent(selected / processed) if processed else MISSING))
+    by_file = tuple(
+        (file.sample, file.file, count(file.expected), count(file.processed), count(file.selected))
+        for file in account.files
+    )
+    return [
+        Table("Entries of each sample: from the files' headers, and as processed.", head, tuple(rows)),
+        Table(
+            f"Entries of each of the {len(by_file)} files.",
+            ("Sample", "File", "Expected", "Processed", "Selected"),
+            by_file,
+            text_columns=2,
+            folded=True,
+        ),
+    ]
+
+
+def cutflow_tables(cutflow: Mapping[str, Sequence[CutflowStep]]) -> list[Table]:
+    """One table a sample: events and weighted events left after each step."""
+    return [_cutflow_table(sample, steps) for sample, steps in cutflow.items()]
+
+
+def _cutflow_table(sample: str, steps: Sequence[CutflowStep]) -> Table:
+    rows = []
+    for i, step in enumerate(steps):
+        before = steps[i - 1].weighted if i else step.weighted
+        step_fraction = percent(step.weighted / before) if before > 0 else MISSING
+        first = steps[0].weighted
+        total_fraction = percent(step.weighted / first) if first > 0 else MISSING
+        name = step.step.replace("_", " ")
+        rows.append((name, count(step.events), significant(step.weighted, 4), step_fraction, total_fraction))
+    head = ("Step", "Events", "Weighted", "Of step before", "Of first")
+    return Table(f"{sample}: events left after each step; percentages of weighted events.", head, tuple(rows))
+
+
+def window_table(scan: Scan) -> Table | None:
+    """The windows in which methods were tested, or None where nothing but the inclusive scan was made.
+
+    Parameters
+    ----------
+    scan
+        The scan.
+
+    Returns
+    -------
+    Table or None
+        One row a method and window: mass intervals in GeV, working point, masses tested.
+    """
+    rows = []
+    for name, points in scan.selections.items():
+        for used in dict.fromkeys(point.window for point in points):
+            if used is None or name == INCLUSIVE:
+                continue
+            here = window(used)
+            masses = [f"{point.mass:g}" for point in points if point.window == used]
+            bands = (interval(*here.low_band), interval(*here.signal_region), interval(*here.high_band))
+            rows.append((name, used, *bands, percent(here.working_point), ", ".join(masses)))
+    head = ("Method", "Window", "Low band", "Signal region", "High band", "Background kept", "Masses tested")
+    caption = (
+        "Windows: dijet masses in GeV, the fraction of background that the selection keeps, masses tested."
+    )
+    return Table(caption, head, tuple(rows), text_columns=2) if rows else None
+
+
+def fit_tables(fits: Mapping[str, BackgroundFit]) -> list[Table]:
+    """Quality of each background-only fit, and the F-tests that chose the functions."""
+    quality = tuple(
+        (
+            readable(label),
+            fit.function,
+            interval(*fit.range),
+            count(sum(fit.observed)),
+            f"{fixed(fit.chi2, 1)} / {fit.ndf}",
+            significant(fit.fit_p, 2),
+        )
+        for label, fit in fits.items()
+    )
+    steps = tuple(
+        (readable(label), str(step.n), fixed(step.chi2, 1), str(step.ndf), significant(step.p, 2))
+        for label, fit in fits.items()
+        for step in fit.f_test
+    )
+    tables = [
+        Table(
+            "Background-only fits.",
+            ("Selection", "Function", "Range [GeV]", "Events", "χ² / ndf", "p"),
+            quality,
+            text_columns=2,
+        )
+    ]
+    if steps:
+        head = ("Selection", "Parameters", "χ²", "ndf", "p of adding the last")
+        tables.append(
+            Table("F-tests: how many shape parameters each spectrum needs.", head, steps, folded=True)
+        )
+    return tables
+
+
+def scan_table(points: Sequence[ScanPoint], name: str) -> Table:
+    """Local significance and fitted yield of one selection at every mass."""
+    rows = tuple(
+        (
+            f"{point.mass:g}",
+            point.window or MISSING,
+            fixed(point.z),
+            significant(point.p0, 2),
+            with_error(point.signal_yield, point.signal_yield_error),
+            point.function or MISSING,
+            significant(point.fit_p, 2),
+        )
+        for point in points
+    )
+    head = ("Mass [GeV]", "Window", "Local Z", "Local p₀", "Signal events", "Function", "Fit p")
+    shown = _without_empty(head, rows, keep=(0, 2, 3, 4))
+    return Table(f"{name}: scan. A dash stands where the fit is not valid.", *shown, text_columns=0)
+
+
+def remark_table(scan: Scan) -> Table | None:
+    """What the fits have to say: why a mass is not valid, and remarks on valid ones; None where nothing."""
+    rows = tuple(
+        (name, f"{point.mass:g}", "yes" if point.valid else "no", point.message)
+        for name, points in scan.selections.items()
+        for point in points
+        if point.message
+    )
+    head = ("Selection", "Mass [GeV]", "Valid", "Remark")
+    return Table("Remarks of the fits.", head, rows, text_columns=4) if rows else None
+
+
+def limit_tables(points: Sequence[ScanPoint], name: str) -> list[Table]:
+    """Observed and expected limits of one selection at every mass: in events, and in fb where known."""
+    caption = f"{name}: upper limits at 95 % confidence level"
+    head = ("Mass [GeV]", "Observed", "Expected", "±1σ", "±2σ")
+    events = tuple(
+        (f"{point.mass:g}", significant(point.limit_observed), *_expected(point.limit_expected))
+        for point in points
+    )
+    tables = [Table(f"{caption}, signal events.", head, events, text_columns=0)]
+    if any(point.limit_observed_fb is not None for point in points):
+        cross_sections = tuple(
+            (
+                f"{point.mass:g}",
+                significant(point.limit_observed_fb),
+                *_expected(point.limit_expected_fb),
+                percent(point.efficiency),
+            )
+            for point in points
+        )
+        tables.append(Table(f"{caption}, fb.", (*head, "Efficiency"), cross_sections, text_columns=0))
+    return tables
+
+
+def _expected(values: tuple[float | None, ...] | None) -> tuple[str, str, str]:
+    """Median, and the ends of both bands."""
+    if values is None or len(values) != 5 or None in values:
+        return MISSING, MISSING, MISSING
+    low2, low1, median, high1, high2 = (significant(value) for value in values)
+    return median, f"{low1} – {high1}", f"{low2} – {high2}"
+
+
+def _without_empty(
+    head: tuple[str, ...], rows: tuple[tuple[str, ...], ...], keep: tuple[int, ...]
+) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Drop columns that hold nothing at any mass, such as limits in fb where no efficiency is known."""
+    used = [i for i in range(len(head)) if i in keep or any(row[i] != MISSING for row in rows)]
+    return tuple(head[i] for i in used), tuple(tuple(row[i] for i in used) for row in rows)
+
+
+def provenance_table(provenance: Mapping[str, Any]) -> Table:
+    """Versions, hashes and seeds: nested entries by their dotted path."""
+    rows = tuple(_flatten(provenance, ""))
+    return Table("Versions, hashes and seeds.", ("Entry", "Value"), rows, text_columns=2)
+
+
+def _flatten(value: Any, path: str) -> list[tuple[str, str]]:
+    if isinstance(value, Mapping) and value:
+        items = [(f"{path}.{key}" if path else str(key), inner) for key, inner in value.items()]
+        return [row for key, inner in items for row in _flatten(inner, key)]
+    if isinstance(value, list | tuple):
+        return [(path, ", ".join(str(item) for item in value) or MISSING)]
+    return [(path, MISSING if value is None or value == {} else str(value))]
+
+
+def conditions(scan: Scan) -> str:
+    """Sample, luminosity and energy of a scan in one line."""
+    luminosity = "" if scan.luminosity_ifb is None else f", {significant(scan.luminosity_ifb)} fb⁻¹"
+    tested = f"{len(scan.masses)} masses from {min(scan.masses):g} to {max(scan.masses):g} GeV"
+    return f"Sample {scan.sample}{luminosity}, √s = {scan.sqrt_s / 1000:g} TeV; {tested}"
+
+
+def account_counts(account: Account) -> dict[str, str]:
+    """Totals of the account as strings."""
+    return {
+        "expected": count(account.expected),
+        "processed": count(account.processed),
+        "selected": count(sum(file.selected for file in account.files)),
+        "files": count(len(account.files)),
+    }
