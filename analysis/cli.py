@@ -1,0 +1,178 @@
+"""The command line ``oddjet``: thin functions that read a configuration and call the stages."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+import models
+from analysis.config import load_config
+from analysis.pipeline import Run, histogram, run_all, scan, skim, train, write_run_report
+from analysis.summary import invalid_masses, summary_lines
+from data.errors import FitError, OddjetError
+from data.sections import read_yaml
+from data.simulation.config import SimulationConfig
+from data.simulation.run import simulate
+
+app = typer.Typer(
+    name="oddjet",
+    help="Search for a dijet resonance by the odd substructure of its jets: NanoAOD files in, p-values and limits out.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+_CONSOLE = Console(stderr=True)
+_CONFIGS = Path(__file__).with_name("configs")
+DEMOS = {"demo": _CONFIGS / "demo.yaml", "demo_null": _CONFIGS / "demo_null.yaml"}
+
+ConfigArgument = Annotated[
+    Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration of the search.")
+]
+OutOption = Annotated[Path | None, typer.Option("--out", help="Run folder; wins over run.output.")]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Processes; wins over processing.workers.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any key, e.g. run.seed=3; wins over the file."),
+]
+
+
+def _prepare(config: Path, out: Path | None, workers: int | None, settings: list[str] | None) -> Run:
+    overrides = list(settings or [])
+    if out is not None:
+        overrides.append(f"run.output={out}")
+    if workers is not None:
+        executor = "futures" if workers > 1 else "iterative"
+        overrides += [f"processing.workers={workers}", f"processing.executor={executor}"]
+    parsed, samples = load_config(config, tuple(overrides))
+    return Run(parsed, samples)
+
+
+@app.command(name="skim", epilog="Example: oddjet skim search.yaml")
+def skim_command(
+    config: ConfigArgument, out: OutOption = None, workers: WorkersOption = None, settings: SetOption = None
+) -> None:
+    """Pass 1: read the events, select, write the table of features."""
+    skim(_prepare(config, out, workers, settings))
+
+
+@app.command(name="train", epilog="Example: oddjet train search.yaml --workers 8")
+def train_command(
+    config: ConfigArgument, out: OutOption = None, workers: WorkersOption = None, settings: SetOption = None
+) -> None:
+    """Train every method in every window on the table of features."""
+    train(_prepare(config, out, workers, settings))
+
+
+@app.command(name="hist", epilog="Example: oddjet hist search.yaml")
+def hist_command(
+    config: ConfigArgument, out: OutOption = None, workers: WorkersOption = None, settings: SetOption = None
+) -> None:
+    """Pass 2: read the events again, score each chunk, fill the histograms."""
+    histogram(_prepare(config, out, workers, settings))
+
+
+@app.command(name="scan", epilog="Example: oddjet scan search.yaml --set scan.candidates=[2,3]")
+def scan_command(
+    config: ConfigArgument, out: OutOption = None, workers: WorkersOption = None, settings: SetOption = None
+) -> None:
+    """Fit the spectra: local p-values, limits and workspaces."""
+    run = _prepare(config, out, workers, settings)
+    scan(run)
+    _conclude([run])
+
+
+@app.command(name="report", epilog="Example: oddjet report search.yaml")
+def report_command(
+    config: ConfigArgument, out: OutOption = None, workers: WorkersOption = None, settings: SetOption = None
+) -> None:
+    """Write the page and the plots of a finished scan."""
+    write_run_report(_prepare(config, out, workers, settings))
+
+
+@app.command(name="run", epilog="Example: oddjet run search.yaml --out output/search --workers 2")
+def run_command(
+    config: ConfigArgument, out: OutOption = None, workers: WorkersOption = None, settings: SetOption = None
+) -> None:
+    """All stages in order; what is already done from the same inputs and options is kept."""
+    run = _prepare(config, out, workers, settings)
+    run_all(run)
+    _conclude([run])
+
+
+@app.command(name="demo", epilog="Example: oddjet demo --out output")
+def demo_command(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the two run folders.")] = Path("output"),
+    workers: WorkersOption = None,
+) -> None:
+    """Search the shipped sample with its planted 3 TeV resonance, and its twin without one."""
+    runs = [_prepare(config, out / name, workers, None) for name, config in DEMOS.items()]
+    for run in runs:
+        run_all(run)
+    _conclude(runs)
+
+
+@app.command(
+    name="simulate", epilog="Example: oddjet simulate data/mini/recipe.yaml --out sample --workers 2"
+)
+def simulate_command(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="What to simulate.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the ROOT files and their sample definition.")],
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = os.cpu_count() or 1,
+) -> None:
+    """Simulate events with Pythia 8 and a parametric detector, as NanoAOD-like ROOT files."""
+    config = SimulationConfig.parse(read_yaml(recipe), str(recipe))
+    columns = (
+        TextColumn("simulating"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("blocks"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=_CONSOLE, disable=not _CONSOLE.is_terminal) as progress:
+        task = progress.add_task("")
+        simulate(config, out, workers, lambda done, total: progress.update(task, completed=done, total=total))
+
+
+@app.command(name="models", epilog="Example: oddjet models")
+def models_command() -> None:
+    """List the anomaly methods."""
+    available = models.available()
+    width = max(len(name) for name in available)
+    for name, line in available.items():
+        typer.echo(f"{name:<{width}}  {line}")
+
+
+def _conclude(runs: list[Run]) -> None:
+    """Print the results; a mass without a valid fit is an error of the whole command."""
+    for run in runs:
+        for line in summary_lines(run.root):
+            typer.echo(line)
+    problems = [f"{run.root}: {problem}" for run in runs for problem in invalid_masses(run.root)]
+    if problems:
+        msg = "no valid result at every mass:\n  " + "\n  ".join(problems)
+        raise FitError(msg)
+
+
+def main() -> None:
+    """Run the command line; exit code 0 only if everything expected was done."""
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(message)s",
+        handlers=[
+            RichHandler(console=_CONSOLE, show_path=False, show_level=False, markup=False, highlighter=None)
+        ],
+    )
+    try:
+        app()
+    except OddjetError as error:
+        _CONSOLE.print(f"error: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)

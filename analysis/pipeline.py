@@ -1,0 +1,302 @@
+"""The stages of a search, each redone only where its inputs, options or code changed.
+
+A stage writes its outputs, then its manifest. The manifest names the hashes of what went in, so a stage is current
+exactly while its inputs, the options and seeds it depends on, and oddjet itself are the same. Options that cannot
+change a result (chunk size, executor, workers) are not among them.
+"""
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import models
+from analysis.config import Config
+from analysis.report import write_report
+from analysis.search import analyse_run
+from analysis.windows import Window
+from data.errors import IncompleteError
+from data.files import hash_json, read_json, write_json
+from data.manifest import Manifest, code_version, hash_outputs, is_current, read_manifest
+from data.samples import Sample
+from processors.histogram_io import merge_histograms, read_histograms, write_histograms
+from processors.run import file_identity, run_histograms, run_skim
+from processors.skim import read_features
+
+_LOG = logging.getLogger("oddjet")
+
+
+@dataclass(frozen=True)
+class Product:
+    """What the work of a stage leaves: its files, and the entries expected and read."""
+
+    outputs: list[Path]
+    expected: int
+    read: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """A configured run: its options and the samples that it reads, data first."""
+
+    config: Config
+    samples: dict[str, Sample]
+
+    @property
+    def root(self) -> Path:
+        """The run folder."""
+        return self.config.run.output
+
+    @property
+    def data(self) -> Sample:
+        """The sample that is searched."""
+        return self.samples[self.config.search.data]
+
+    @cached_property
+    def identities(self) -> dict[str, dict[str, str]]:
+        """Hash of every input file, by sample and file name: a run may move with its files."""
+        return {
+            name: {label: file_identity(file) for label, file in sorted(file_labels(sample).items())}
+            for name, sample in self.samples.items()
+        }
+
+    def tasks(self) -> list[tuple[str, Window]]:
+        """Training tasks: every method in every window that the scanned masses need."""
+        return [(method, window) for method in self.config.methods for window in self.config.windows()]
+
+    def manifest(self, stage: str) -> Path:
+        """Where a stage's manifest stands."""
+        return self.root / "manifests" / f"{stage.replace(' ', '.')}.json"
+
+    def identity(self, stage: str) -> str:
+        """Hash of the outputs of a finished stage.
+
+        Raises
+        ------
+        IncompleteError
+            If the stage has not been run.
+        """
+        if not self.manifest(stage).is_file():
+            msg = f"{self.root}: stage '{stage}' is not done; run `oddjet {stage.split(maxsplit=1)[0]}` with this configuration first"
+            raise IncompleteError(msg)
+        return read_manifest(self.manifest(stage)).identity()
+
+
+def run_all(run: Run) -> None:
+    """All stages in order."""
+    for stage in (skim, train, histogram, scan, write_run_report):
+        stage(run)
+
+
+def skim(run: Run) -> None:
+    """Pass 1: events to tables of features, one a sample."""
+    for name, sample in run.samples.items():
+        _stage(
+            run,
+            f"skim {name}",
+            inputs=run.identities[name],
+            options={"sample": _sample_options(sample), "selection": run.config.selection.model_dump()},
+            work=partial(_skim_sample, run, sample),
+        )
+
+
+def train(run: Run) -> None:
+    """Train every method in every window on the features of the data sample."""
+    for method, window in run.tasks():
+        _stage(
+            run,
+            f"train {method} {window.name}",
+            inputs={f"features/{run.data.name}": run.identity(f"skim {run.data.name}")},
+            options={
+                "method": method,
+                "options": run.config.methods[method],
+                "window": dataclasses.asdict(window),
+                "seed": run.config.run.seed,
+            },
+            work=partial(_train_method, run, method, window),
+        )
+
+
+def histogram(run: Run) -> None:
+    """Pass 2: events to histograms, each chunk scored by every trained method."""
+    bundles = {f"models/{m}/{w.name}": run.identity(f"train {m} {w.name}") for m, w in run.tasks()}
+    for name, sample in run.samples.items():
+        _stage(
+            run,
+            f"hist {name}",
+            inputs=run.identities[name] | bundles,
+            options={
+                "sample": _sample_options(sample),
+                "selection": run.config.selection.model_dump(),
+                "trained_on": name == run.data.name,
+            },
+            work=partial(_fill_sample, run, sample),
+        )
+    _stage(
+        run,
+        "merge",
+        inputs=_filled(run),
+        options={},
+        work=partial(_merge, run),
+    )
+
+
+def scan(run: Run) -> None:
+    """Fits, local p-values, limits and workspaces of every selection."""
+    _stage(
+        run,
+        "scan",
+        inputs=_filled(run),
+        options={
+            "scan": run.config.scan.model_dump(mode="json"),
+            "search": run.config.search.model_dump(),
+            "samples": {name: _sample_options(sample) for name, sample in run.samples.items()},
+            "methods": sorted(run.config.methods),
+        },
+        work=partial(_analyse, run),
+    )
+
+
+def write_run_report(run: Run) -> None:
+    """The report page and the plots."""
+    _stage(
+        run,
+        "report",
+        inputs=_filled(run) | {stage: run.identity(stage) for stage in ("merge", "scan")},
+        options={
+            "config": _shown(run, {"run": {"output"}, "processing": True}),
+            "provenance": _provenance(run),
+        },
+        work=partial(_report, run),
+    )
+
+
+def _filled(run: Run) -> dict[str, str]:
+    """What pass 2 made, by sample."""
+    return {f"hist {name}": run.identity(f"hist {name}") for name in run.samples}
+
+
+def _skim_sample(run: Run, sample: Sample) -> Product:
+    result = run_skim(sample, run.config.processing, run.config.selection, run.root)
+    return Product(result.outputs, result.account.expected, result.account.processed)
+
+
+def _train_method(run: Run, method: str, window: Window) -> Product:
+    table = read_features(run.root / "features" / run.data.name)
+    folder = run.root / "models" / method / window.name
+    options = {"working_point": window.working_point, **run.config.methods[method]}
+    model = models.create(
+        method,
+        signal_region=window.signal_region,
+        low_band=window.low_band,
+        high_band=window.high_band,
+        seed=run.config.run.seed,
+        **options,
+    )
+    model.fit(table, workers=run.config.processing.workers)
+    model.save(folder)
+    rows = len(table["mjj"])
+    return Product(sorted(folder.iterdir()), rows, rows)
+
+
+def _fill_sample(run: Run, sample: Sample) -> Product:
+    result = run_histograms(
+        sample,
+        run.config.processing,
+        run.config.selection,
+        {
+            f"{method}_{window.name}": run.root / "models" / method / window.name
+            for method, window in run.tasks()
+        },
+        trained_on=sample.name == run.data.name,
+        out_root=run.root,
+    )
+    record = run.root / "histograms" / f"{sample.name}.json"
+    write_json(record, {"account": result.account.to_json(), "cutflow": result.cutflow})
+    return Product([*result.outputs, record], result.account.expected, result.account.processed)
+
+
+def _merge(run: Run) -> Product:
+    """Histograms, accounts and cutflows of all samples, each in one file."""
+    folder = run.root / "histograms"
+    records = {name: read_json(folder / f"{name}.json") for name in run.samples}
+    files = [file for record in records.values() for file in record["account"]["files"]]
+    expected, processed = (sum(file[key] for file in files) for key in ("expected", "processed"))
+    account = {
+        "files": files,
+        "expected": expected,
+        "processed": processed,
+        "complete": expected == processed,
+    }
+    outputs = [run.root / name for name in ("histograms.h5", "account.json", "cutflow.json")]
+    write_histograms(
+        outputs[0], merge_histograms(read_histograms(folder / f"{name}.h5") for name in run.samples)
+    )
+    write_json(outputs[1], account)
+    write_json(outputs[2], {name: record["cutflow"] for name, record in records.items()})
+    return Product(outputs, expected, processed)
+
+
+def _analyse(run: Run) -> Product:
+    return Product(analyse_run(run.root, run.config, run.samples), 0, 0)
+
+
+def _report(run: Run) -> Product:
+    shown = run.config.model_dump(mode="json")
+    outputs = write_report(
+        run.root, run.config.run.title, shown, _provenance(run), status=run.config.run.status
+    )
+    return Product(outputs, 0, 0)
+
+
+def _stage(run: Run, name: str, inputs: dict[str, str], options: object, work: Callable[[], Product]) -> None:
+    """Do the work of a stage unless its manifest says that it is done."""
+    path, digest = run.manifest(name), hash_json(options)
+    if is_current(path, run.root, name, digest, inputs):
+        _LOG.info("%s: up to date", name)
+        return
+    path.unlink(missing_ok=True)
+    start = time.monotonic()
+    product = work()
+    Manifest(
+        stage=name,
+        config_hash=digest,
+        code_version=code_version(),
+        inputs=inputs,
+        entries_expected=product.expected,
+        entries_read=product.read,
+        outputs=hash_outputs(run.root, product.outputs),
+    ).write(path)
+    events = f", {product.read:,} of {product.expected:,} events" if product.expected else ""
+    _LOG.info("%s: done in %.1f s%s", name, time.monotonic() - start, events)
+
+
+def file_labels(sample: Sample) -> dict[str, str]:
+    """Label to address of each file of a sample: its last name where that is unique, else the address."""
+    files = {Path(file).name: file for file in sample.files}
+    return files if len(files) == len(sample.files) else {file: file for file in sample.files}
+
+
+def _sample_options(sample: Sample) -> dict[str, Any]:
+    """What of a sample's definition its stages depend on; where its files lie is not part of it."""
+    options = sample.model_dump(exclude={"files", "description"})
+    return options | {"files": sorted(file_labels(sample))}
+
+
+def _shown(run: Run, left_out: dict[str, Any]) -> dict[str, Any]:
+    """The configuration as plain values."""
+    return run.config.model_dump(mode="json", exclude=left_out)
+
+
+def _provenance(run: Run) -> dict[str, Any]:
+    inputs = {name: run.identities[name] for name in run.samples}
+    return {
+        "code": code_version(),
+        "seed": run.config.run.seed,
+        "inputs": inputs,
+        "models": models.versions(),
+    }

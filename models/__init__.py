@@ -1,0 +1,7 @@
+"""Anomaly methods behind one interface: create, fit, score, save, load."""
+
+from models import cwola
+from models.base import Method, available, check_options, create, load
+from models.bundle import versions
+
+__all__ = ["Method", "available", "check_options", "create", "cwola", "load", "versions"]

@@ -1,0 +1,222 @@
+"""What every anomaly method is, and the list of those that there are."""
+
+import abc
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from data.errors import ConfigError, InputError
+from data.sections import Section
+from data.types import FloatArray, IntArray, Table
+from models.bundle import HEADER, Arrays, Header, read_bundle
+from models.regions import Interval, Regions, regions
+
+
+class Method(abc.ABC):
+    """An anomaly method in one mjj window.
+
+    Parameters
+    ----------
+    window
+        Signal region and side bands, GeV.
+    working_point
+        Fraction of the side bands that the selection keeps.
+    seed
+        Seed of everything random.
+    options
+        The method's own options.
+    """
+
+    name: ClassVar[str]
+    """Name in `models.create` and in the configuration."""
+    summary: ClassVar[str]
+    """One line for `models.available`."""
+    options_type: ClassVar[type[Section]]
+    """Section that validates the method's options."""
+
+    def __init__(self, window: Regions, working_point: float, seed: int, options: Section) -> None:
+        self.window = window
+        self.working_point = working_point
+        self.seed = seed
+        self.options = options
+
+    @property
+    def signal_region(self) -> Interval:
+        """Edges of the signal region, GeV."""
+        return self.window.signal
+
+    @property
+    def low_band(self) -> Interval:
+        """Edges of the lower side band, GeV."""
+        return self.window.low
+
+    @property
+    def high_band(self) -> Interval:
+        """Edges of the upper side band, GeV."""
+        return self.window.high
+
+    @property
+    @abc.abstractmethod
+    def inputs(self) -> tuple[str, ...]:
+        """Columns that scoring reads, ``mjj`` not among them."""
+
+    @abc.abstractmethod
+    def fit(self, table: Table, *, workers: int = 1) -> Self:
+        """Train on a table; labels are never read.
+
+        Parameters
+        ----------
+        table
+            Column name to one-dimensional array, ``mjj`` (GeV) among them.
+        workers
+            Processes that train folds side by side; the result is the same to the bit.
+
+        Raises
+        ------
+        InputError
+            If a column is missing or holds values that are not finite.
+        TrainingError
+            If the method cannot be trained on this table.
+        """
+
+    @abc.abstractmethod
+    def score(self, table: Table, *, trained_on: bool | None = None) -> FloatArray:
+        """Score of each event: a rank in [0, 1], larger is more anomalous.
+
+        Parameters
+        ----------
+        table
+            ``mjj`` and the columns of `inputs`.
+        trained_on
+            True: the table is part of the training sample, each event is scored by its own fold's networks, which
+            never saw it. False: another sample, the mean over folds. None: rows are recognised by their contents.
+        """
+
+    @abc.abstractmethod
+    def fold_votes(self, table: Table, *, trained_on: bool | None) -> IntArray:
+        """Number of folds that select each event: 0 … 5; 0 or 5 for events trained on.
+
+        Parameters
+        ----------
+        table, trained_on
+            As in `score`.
+        """
+
+    @abc.abstractmethod
+    def save(self, folder: str | Path) -> None:
+        """Write the trained method as a bundle (`models.bundle`)."""
+
+    @classmethod
+    @abc.abstractmethod
+    def restore(cls, header: Header, arrays: Arrays, source: str) -> Self:
+        """The method that a bundle holds; ``source`` names the bundle in messages."""
+
+
+_METHODS: dict[str, type[Method]] = {}
+
+
+def register(method: type[Method]) -> type[Method]:
+    """Class decorator: make a method known by its name."""
+    _METHODS[method.name] = method
+    return method
+
+
+def available() -> dict[str, str]:
+    """The methods: name to one line, sorted by name."""
+    return {name: _METHODS[name].summary for name in sorted(_METHODS)}
+
+
+def _method(name: str, source: str) -> type[Method]:
+    if name in _METHODS:
+        return _METHODS[name]
+    near = difflib.get_close_matches(name, _METHODS, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"known methods: {', '.join(sorted(_METHODS))}"
+    msg = f"{source}: unknown method '{name}'; {hint}"
+    raise ConfigError(msg)
+
+
+def check_options(name: str, options: Mapping[str, Any], source: str) -> None:
+    """Validate a method's options without making it.
+
+    Parameters
+    ----------
+    name
+        The method.
+    options
+        Its options as plain values.
+    source
+        Where they come from, for messages.
+
+    Raises
+    ------
+    ConfigError
+        If the method or an option is unknown or out of range.
+    """
+    _method(name, source).options_type.parse(dict(options), source)
+
+
+def create(
+    name: str,
+    *,
+    signal_region: Interval,
+    low_band: Interval | None = None,
+    high_band: Interval | None = None,
+    working_point: float = 0.01,
+    seed: int = 0,
+    **options: Any,
+) -> Method:
+    """A method ready to be trained.
+
+    Parameters
+    ----------
+    name
+        One of `available`.
+    signal_region
+        Edges in mjj, GeV.
+    low_band, high_band
+        Edges of the side bands, GeV; by default the neighbouring bins with the same ratio of edges.
+    working_point
+        Fraction of the side bands that the selection keeps.
+    seed
+        Not negative; the same seed gives the same bits.
+    **options
+        The method's own, among them ``features`` and ``classifier``.
+
+    Raises
+    ------
+    ConfigError
+        If the name, an option or an interval is wrong.
+    """
+    source = f"models.create('{name}')"
+    method = _method(name, source)
+    if not 0 < working_point < 1:
+        msg = f"{source}: working_point is the fraction kept, between 0 and 1, found {working_point}"
+        raise ConfigError(msg)
+    if not 0 <= seed < 2**64:
+        msg = f"{source}: seed must be in 0 … 2⁶⁴ − 1, found {seed}"
+        raise ConfigError(msg)
+    window = regions(signal_region, low_band, high_band)
+    plain = {key: value for key, value in options.items() if value is not None}
+    return method(window, float(working_point), int(seed), method.options_type.parse(plain, source))
+
+
+def load(folder: str | Path) -> Method:
+    """A trained method from its bundle; no code is run.
+
+    Parameters
+    ----------
+    folder
+        Where `Method.save` wrote it.
+
+    Raises
+    ------
+    InputError
+        If the bundle is missing, damaged or of an unknown method; the message names the file.
+    """
+    header, arrays = read_bundle(Path(folder))
+    source = str(Path(folder) / HEADER)
+    try:
+        return _method(header.method, source).restore(header, arrays, source)
+    except ConfigError as error:
+        raise InputError(str(error)) from None

@@ -1,0 +1,74 @@
+"""Evaluation of boosted trees held as plain arrays."""
+
+import math
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from data.types import FloatArray, IntArray
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def _compiled(function: Function) -> Function:
+    """Without fast-math: sums are made in the order written, so that a row's score never depends on its chunk."""
+    return cast("Function", numba.njit(cache=True, fastmath=False, nogil=True)(function))
+
+
+@_compiled
+def mean_probability(
+    x: npt.NDArray[np.float32],
+    feature: npt.NDArray[np.int32],
+    threshold: FloatArray,
+    left: npt.NDArray[np.int32],
+    right: npt.NDArray[np.int32],
+    missing_left: npt.NDArray[np.uint8],
+    value: FloatArray,
+    tree_start: IntArray,
+    member_start: IntArray,
+    baseline: FloatArray,
+) -> FloatArray:
+    """Mean over members of each member's logistic probability.
+
+    Parameters
+    ----------
+    x
+        float32 inputs, shape (rows, inputs).
+    feature, threshold, left, right, missing_left, value
+        One entry a node of all trees; a row goes left where ``x <= threshold``; ``left`` is −1 for leaves,
+        whose ``value`` is added to the member's logit.
+    tree_start
+        Position of each tree's root.
+    member_start
+        First tree of each member, and one past the last, shape (members + 1,).
+    baseline
+        Logit of each member before its first tree.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape (rows,).
+    """
+    n_members = len(baseline)
+    mean = np.empty(len(x), dtype=np.float64)
+    for row in range(len(x)):
+        total = 0.0
+        for member in range(n_members):
+            logit = baseline[member]
+            for tree in range(member_start[member], member_start[member + 1]):
+                node = tree_start[tree]
+                while left[node] >= 0:
+                    entry = np.float64(x[row, feature[node]])
+                    if math.isnan(entry):
+                        node = left[node] if missing_left[node] else right[node]
+                    elif entry <= threshold[node]:
+                        node = left[node]
+                    else:
+                        node = right[node]
+                logit += value[node]
+            total += 1.0 / (1.0 + math.exp(-logit))
+        mean[row] = total / n_members
+    return mean

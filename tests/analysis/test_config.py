@@ -1,0 +1,110 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from analysis.cli import DEMOS
+from analysis.config import load_config, override_key
+from analysis.scan import ScanConfig
+from data.errors import ConfigError
+
+SAMPLES = {
+    "mock": {"kind": "data", "process": "data", "year": "2017", "files": {"a.root": 1}},
+    "sig_3000": {
+        "kind": "simulation", "process": "xyy", "year": "2017", "files": {"b.root": 1},
+        "cross_section_pb": 1.0, "mass": 3000,
+    },
+    "qcd": {"kind": "simulation", "process": "qcd", "year": "2017", "files": {"c.root": 1}, "cross_section_pb": 1.0},
+}  # fmt: skip
+CONFIG = {
+    "run": {"output": "out", "seed": 1},
+    "samples": "samples.yaml",
+    "search": {"data": "mock", "signals": ["sig_3000"]},
+    "methods": {"cwola": {"classifier": "trees"}},
+    "scan": {"masses": {"start": 2900, "stop": 3200, "step": 100}, "fit_start": 2232},
+}
+
+
+@pytest.fixture
+def write(tmp_path):
+    for name in "abc":
+        (tmp_path / f"{name}.root").write_bytes(b"")
+    (tmp_path / "samples.yaml").write_text(yaml.safe_dump({"samples": SAMPLES}))
+
+    def write_config(**changes):
+        path = tmp_path / "search.yaml"
+        path.write_text(yaml.safe_dump({**CONFIG, **changes}))
+        return path
+
+    return write_config
+
+
+def test_a_configuration_names_its_samples_masses_and_windows(write):
+    config, samples = load_config(write())
+    assert list(samples) == ["mock", "sig_3000"]
+    assert config.scan.masses == (2900, 3000, 3100, 3200)
+    assert [window.name for window in config.windows()] == ["B3", "A4"]
+    assert config.scan.fit_start == 2232
+    assert isinstance(config.scan, ScanConfig)
+
+
+def test_the_command_line_wins_over_the_file(write):
+    config, _ = load_config(write(), ("run.seed=7", "scan.masses=[3000]", "processing.chunk_size=10"))
+    assert (config.run.seed, config.scan.masses, config.processing.chunk_size) == (7, (3000,), 10)
+
+
+def test_overriding_leaves_the_mapping_alone():
+    mapping = {"run": {"seed": 1}}
+    assert override_key(mapping, "run.seed=2") == {"run": {"seed": 2}}
+    assert mapping == {"run": {"seed": 1}}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("run.seed", r"--set run\.seed: write section\.key=value"),
+        (".seed=1", "write section.key=value"),
+        ("samples.x=1", "'samples' is not a section"),
+        ("run.seed=[1", "the value is not valid YAML"),
+        ("run.sed=1", r"unknown key 'run\.sed'; did you mean 'seed'\?"),
+    ],
+)
+def test_wrong_overrides_are_named(write, override, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(write(), (override,))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"serch": {}}, r"search\.yaml: unknown key 'serch'; did you mean 'search'\?"),
+        ({"search": {"data": "moc"}}, r"sample 'moc' is not defined in samples\.yaml; known samples: mock"),
+        ({"search": {"data": "qcd"}}, "'qcd' is simulation; only a sample of kind 'data' can be searched"),
+        (
+            {"search": {"data": "mock", "signals": ["qcd"]}},
+            "signal 'qcd' must be of kind 'simulation' with a 'mass'",
+        ),
+        ({"methods": {"cwolla": {}}}, "cwolla.*cwola"),
+        ({"methods": {"cwola": {"clasifier": "trees"}}}, "clasifier.*classifier"),
+        ({"scan": {"masses": []}}, r"key 'scan\.masses'"),
+        ({"scan": {"masses": [3000, 3000]}}, "a mass stands twice"),
+        ({"scan": {"masses": {"start": 1, "stop": 2}}}, r"scan\.masses"),
+        ({"scan": {"masses": [900]}}, "mass 900 GeV has no window"),
+        (
+            {"scan": {"masses": [3000], "fit_strat": 2232}},
+            "unknown key 'scan.fit_strat'; did you mean 'fit_start'",
+        ),
+        ({"selection": {"jet_pt_min": -1}}, "greater than 0"),
+        ({"processing": {"chunksize": 5}}, "did you mean 'chunk_size'"),
+    ],
+)
+def test_wrong_configurations_are_named(write, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(write(**changes))
+
+
+@pytest.mark.parametrize("name", DEMOS)
+def test_the_shipped_configurations_are_valid(name):
+    config, samples = load_config(DEMOS[name])
+    assert config.run.output == Path("output") / name
+    assert samples[config.search.data].kind == "data"

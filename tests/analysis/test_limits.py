@@ -1,0 +1,140 @@
+"""Limits: closed forms, known traps, coverage of the toy calculator."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.optimize import brentq
+from scipy.stats import norm, poisson
+
+from analysis.fit import SignalTest, fit_background
+from analysis.limits import _crossing, asymptotic_limit, asymptotic_log_cls, toy_limit
+from analysis.signal_shape import SignalModel
+from analysis.spectrum import Spectrum
+from data.errors import FitError
+
+
+class Known:
+    """A background without parameters."""
+
+    n_parameters = 0
+
+    def __init__(self, counts):
+        self.counts = np.asarray(counts, dtype=float)
+
+    def expected(self, theta):
+        return np.broadcast_to(self.counts, (*theta.shape[:-1], self.counts.size))
+
+    def expected_and_jacobian(self, theta):
+        return self.expected(theta), np.empty((*theta.shape[:-1], self.counts.size, 0))
+
+
+def counting(n, background):
+    return SignalTest(np.array([float(n)]), Known([background]), np.ones(1), np.empty(0))
+
+
+def q(mu, n, b):
+    """q̃_μ of a counting experiment with known background (arXiv:1007.1727)."""
+
+    def nll(s):
+        return s + b - (n * math.log(s + b) if n else 0.0)
+
+    best = n - b
+    if best > mu:
+        return 0.0
+    return 2 * (nll(mu) - nll(max(best, 0.0)))
+
+
+def cls(mu, n, b):
+    q_obs, q_a = q(mu, n, b), q(mu, b, b)
+    root, root_a = math.sqrt(q_obs), math.sqrt(q_a)
+    if root <= root_a:
+        return norm.sf(root) / norm.cdf(root_a - root)
+    return norm.sf((q_obs + q_a) / (2 * root_a)) / norm.sf((q_obs - q_a) / (2 * root_a))
+
+
+@pytest.mark.parametrize(("n", "b"), [(0, 3.0), (3, 5.0), (9, 5.0), (5, 5.0), (130, 100.0), (70, 100.0)])
+def test_counting_experiment_has_its_closed_form(n, b):
+    limit = asymptotic_limit(counting(n, b))
+    exact = brentq(lambda mu: cls(mu, n, b) - 0.05, max(n - b, 1e-3), 20 + 5 * (n + b))
+    assert limit.observed == pytest.approx(exact, rel=1e-4)
+    assert limit.calculator == "asymptotic"
+
+
+@pytest.mark.parametrize("b", [5.0, 100.0])
+def test_expected_bands_have_their_closed_form(b):
+    limit = asymptotic_limit(counting(round(b), b))
+    for n_sigma, found in zip((-2, -1, 0, 1, 2), limit.expected, strict=True):
+        wanted = norm.isf(0.05 * norm.cdf(n_sigma)) + n_sigma
+        exact = brentq(
+            lambda mu, w=wanted: math.sqrt(max(q(mu, b, b), 0.0)) - w, 1e-6, 50 * math.sqrt(b) + 50
+        )
+        assert found == pytest.approx(exact, rel=1e-4)
+    assert list(limit.expected) == sorted(limit.expected)
+
+
+def test_large_counts_reach_the_gaussian_limit():
+    limit = asymptotic_limit(counting(1_000_000, 1_000_000.0))
+    assert limit.expected[2] == pytest.approx(1.96 * 1000, rel=2e-3)
+    assert limit.observed == pytest.approx(limit.expected[2], rel=1e-3)
+
+
+def test_cls_without_separation_is_one():
+    assert asymptotic_log_cls(0.0, 0.0) == pytest.approx(0.0)
+
+
+def test_confidence_orders_limits():
+    test = counting(7, 5.0)
+    assert asymptotic_limit(test, confidence=0.90).observed < asymptotic_limit(test).observed
+
+
+def test_nothing_expected_nothing_seen():
+    """The trap of asymptotic formulae: 2 events where the exact answer is −ln 0.05 = 3."""
+    test = counting(0, 1e-3)
+    assert asymptotic_limit(test).observed == pytest.approx(1.92, abs=0.02)
+    assert toy_limit(test, n_toys=1000, seed=1).observed == pytest.approx(-math.log(0.05), rel=0.12)
+
+
+@pytest.mark.parametrize(("n", "b"), [(3, 1.0), (2, 3.2)])
+def test_toys_reproduce_exact_cls(n, b):
+    limit = toy_limit(counting(n, b), n_toys=1000, seed=2)
+    exact = brentq(lambda mu: poisson.cdf(n, b + mu) / poisson.cdf(n, b) - 0.05, 0.1, 50)
+    assert limit.observed == pytest.approx(exact, rel=0.12)
+    assert limit.calculator == "toys"
+    assert list(limit.expected) == sorted(limit.expected)
+
+
+def test_toys_are_seeded():
+    test = counting(2, 1.0)
+    assert toy_limit(test, n_toys=500, seed=5) == toy_limit(counting(2, 1.0), n_toys=500, seed=5)
+
+
+def test_too_few_toys_are_refused():
+    with pytest.raises(FitError, match=r"the 20 toys resolve no CLs of 0.05"):
+        toy_limit(counting(3, 1.0), n_toys=20, seed=1)
+
+
+def falling(n_events, seed):
+    edges = np.arange(2232.0, 5001.0, 4.0)
+    expected = np.diff(-np.exp(-(edges - 2232) / 330))
+    return Spectrum(edges, np.random.default_rng(seed).poisson(n_events * expected))
+
+
+def test_limit_bounds_the_yield_from_above_and_is_where_cls_says():
+    data = falling(20_000, 1)
+    fit = fit_background(data, 3)
+    template = SignalModel.generic().at(3000.0).template(data.edges)
+    test = SignalTest(data.counts.astype(float), fit.model, template, fit.minimum.theta)
+    limit = asymptotic_limit(test)
+    assert limit.observed > test.best.signal_yield
+    asimov = SignalTest(fit.expected, fit.model, template, fit.minimum.theta)
+    q_asimov = 2 * (asimov.at(limit.observed).value - asimov.null.value)
+    assert asymptotic_log_cls(test.q_tilde(limit.observed), q_asimov) == pytest.approx(
+        math.log(0.05), abs=1e-3
+    )
+    assert limit.expected[2] == pytest.approx(1.96 * test.yield_error, rel=0.1)
+
+
+def test_no_limit_is_an_error():
+    with pytest.raises(FitError, match="no limit found below"):
+        _crossing(lambda mu: -1.0, 0.0, 1.0)

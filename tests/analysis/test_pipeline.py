@@ -1,0 +1,273 @@
+"""A whole run on small files: what it writes, what it redoes, and that nothing but the events decides its bits."""
+
+import hashlib
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from analysis.config import load_config
+from analysis.pipeline import Run, histogram, scan, skim, train, write_run_report
+from data.errors import IncompleteError
+from data.files import read_json
+from data.manifest import read_manifest
+
+STAGE_FUNCTIONS = (skim, train, histogram, scan, write_run_report)
+TREES = {"bags": 1, "iterations": 5, "patience": 5}
+
+
+def _falling(scale, mean=None):
+    """Make the two leading jets back to back and central, with a falling or peaked dijet mass."""
+
+    def change(columns):
+        rng = np.random.default_rng(7)
+        jets = columns["FatJet"]
+        n = len(columns["event"])
+        mjj = 1900 + rng.exponential(scale, n) if mean is None else rng.normal(mean, 0.04 * mean, n)
+        first_two = {
+            "pt": np.repeat(mjj / 2, 2),
+            "eta": np.tile([0.05, -0.05], n),
+            "phi": np.tile([0.0, np.pi], n),
+        }
+        import awkward as ak
+
+        counts = np.full(n, 2)
+        total = 2 * n
+        flat = {name: rng.uniform(0.1, 0.5, total) for name in ("tau1", "tau2", "tau3", "tau4")}
+        flat |= {
+            "msoftdrop": rng.exponential(60, total), "mass": rng.exponential(60, total) + 90,
+            "lsf3": np.zeros(total) + 0.01 * rng.random(total), "jetId": np.full(total, 6),
+            "nConstituents": rng.integers(20, 120, total), "subJetIdx1": np.tile([0, 2], n),
+            "subJetIdx2": np.tile([1, 3], n), **first_two,
+        }  # fmt: skip
+        columns["FatJet"] = ak.zip({name: ak.unflatten(flat[name], counts) for name in jets.fields})
+        score = next(iter(columns["SubJet"].fields))
+        columns["SubJet"] = ak.zip({score: ak.unflatten(rng.random(2 * total), 2 * counts)})
+
+    return change
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory, make_nano_file):
+    folder = tmp_path_factory.mktemp("inputs")
+    for number in range(2):
+        make_nano_file(
+            folder / f"data_{number}.root", 4000, seed=number, first_event=1 + 10_000 * number, label=True,
+            change=_falling(450.0),
+        )  # fmt: skip
+    make_nano_file(folder / "signal.root", 1500, seed=9, simulation=True, change=_falling(0, 3000.0))
+    samples = {
+        "mock": {
+            "kind": "data", "process": "data", "year": "2017", "luminosity_ifb": 2.0,
+            "files": {"data_0.root": 4000, "data_1.root": 4000},
+        },
+        "signal": {
+            "kind": "simulation", "process": "xyy", "year": "2017", "cross_section_pb": 0.01, "mass": 3000,
+            "files": {"signal.root": 1500},
+        },
+    }  # fmt: skip
+    (folder / "samples.yaml").write_text(yaml.safe_dump({"samples": samples}, sort_keys=False))
+    config = {
+        "run": {"output": "out", "seed": 3},
+        "samples": "samples.yaml",
+        "search": {"data": "mock", "signals": ["signal"]},
+        "methods": {"cwola": {"trees": TREES}},
+        "scan": {"masses": [3000], "fit_start": 1960},
+    }
+    (folder / "search.yaml").write_text(yaml.safe_dump(config))
+    return folder
+
+
+def run_in(inputs: Path, out: Path, *settings: str, stages=STAGE_FUNCTIONS) -> Run:
+    run = Run(*load_config(inputs / "search.yaml", (f"run.output={out}", *settings)))
+    for stage in stages:
+        stage(run)
+    return run
+
+
+def results_of(inputs: Path, out: Path, *settings: str) -> dict[str, str]:
+    """Hashes of all that a run leaves but its report, which takes most of its time."""
+    run_in(inputs, out, *settings, stages=STAGE_FUNCTIONS[:-1])
+    return digests(out, *RESULTS)
+
+
+@pytest.fixture(scope="module")
+def finished(inputs, tmp_path_factory):
+    out = tmp_path_factory.mktemp("finished") / "run"
+    run_in(inputs, out)
+    return out
+
+
+@pytest.fixture
+def copy(finished, inputs, tmp_path):
+    """A copy of the finished run and of its inputs."""
+    shutil.copytree(finished, tmp_path / "run")
+    shutil.copytree(inputs, tmp_path / "inputs")
+    return tmp_path / "inputs", tmp_path / "run"
+
+
+def digests(out: Path, *patterns: str) -> dict[str, str]:
+    files = [path for pattern in patterns for path in sorted(out.glob(pattern))]
+    assert files
+    return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+RESULTS = (
+    "features/**/*.parquet",
+    "models/**/*.*",
+    "histograms.h5",
+    "histograms/*.h5",
+    "scan.json",
+    "fits.json",
+)
+RESULTS += ("workspaces/*.json", "cutflow.json")
+
+
+def redone(out: Path, before: dict[str, int]) -> set[str]:
+    return {
+        path.stem
+        for path in (out / "manifests").iterdir()
+        if path.stat().st_mtime_ns != before.get(path.stem)
+    }
+
+
+def times(out: Path) -> dict[str, int]:
+    return {path.stem: path.stat().st_mtime_ns for path in (out / "manifests").iterdir()}
+
+
+STAGES = {
+    "skim.mock", "skim.signal", "train.cwola.B3", "hist.mock", "hist.signal", "merge", "scan", "report",
+}  # fmt: skip
+
+
+def test_a_run_writes_every_file_of_the_design(finished):
+    assert set(times(finished)) == STAGES
+    for name in (
+        "scan.json",
+        "fits.json",
+        "cutflow.json",
+        "account.json",
+        "histograms.h5",
+        "report/index.html",
+    ):
+        assert (finished / name).stat().st_size > 0
+    rows = read_json(finished / "scan.json")["selections"]
+    assert list(rows) == ["inclusive", "cwola"]
+    assert [row["window"] for row in rows["cwola"]] == ["B3"]
+    assert rows["inclusive"][0]["valid"]
+    assert (finished / "workspaces" / "cwola_B3_3000.json").is_file()
+    account = read_json(finished / "account.json")
+    assert account["expected"] == account["processed"] == 9500
+    assert account["complete"] is True
+
+
+def test_limits_in_fb_follow_from_events_efficiency_and_luminosity(finished):
+    scan = read_json(finished / "scan.json")
+    for row in (rows[0] for rows in scan["selections"].values()):
+        assert 0 < row["efficiency"] < 1
+        assert row["limit_observed_fb"] == pytest.approx(row["limit_observed"] / (row["efficiency"] * 2.0))
+    inclusive, cwola = (scan["selections"][name][0] for name in ("inclusive", "cwola"))
+    assert cwola["efficiency"] < inclusive["efficiency"]
+
+
+def test_a_second_run_does_nothing(inputs, copy, caplog):
+    _, out = copy
+    before = times(out)
+    with caplog.at_level(logging.INFO, logger="oddjet"):
+        run_in(inputs, out)
+    assert redone(out, before) == set()
+    assert [record.message.endswith("up to date") for record in caplog.records] == [True] * len(STAGES)
+
+
+def test_another_seed_trains_again_but_skims_not(inputs, copy):
+    _, out = copy
+    before = times(out)
+    run_in(inputs, out, "run.seed=4")
+    assert redone(out, before) == STAGES - {"skim.mock", "skim.signal"}
+
+
+def test_another_fit_option_only_fits_again(inputs, copy):
+    _, out = copy
+    before = times(out)
+    run_in(inputs, out, "scan.candidates=[2, 3]")
+    assert redone(out, before) == {"scan", "report"}
+
+
+def test_another_signal_file_leaves_the_training_alone(copy, make_nano_file):
+    inputs, out = copy
+    before = times(out)
+    make_nano_file(inputs / "signal.root", 1500, seed=10, simulation=True, change=_falling(0, 3000.0))
+    # The copied data files have other paths: only the signal's contents may matter.
+    run_in(inputs, out)
+    assert redone(out, before) == {"skim.signal", "hist.signal", "merge", "scan", "report"}
+
+
+def test_a_lost_or_damaged_output_is_made_again(inputs, copy):
+    _, out = copy
+    before = times(out)
+    (out / "models" / "cwola" / "B3" / "bundle.json").unlink()
+    run_in(inputs, out)
+    assert redone(out, before) == {"train.cwola.B3"}
+
+
+def test_an_interrupted_stage_is_not_taken_for_done(inputs, copy, monkeypatch):
+    _, out = copy
+
+    def interrupt(*_args, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("analysis.pipeline.analyse_run", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_in(inputs, out, "scan.candidates=[2]")
+    assert "scan" not in times(out)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("processing.chunk_size=1000",),
+        ("processing.chunk_size=777",),
+        ("processing.workers=2", "processing.executor=futures", "processing.chunk_size=1500"),
+    ],
+    ids=["chunks of 1000", "chunks of 777", "two workers"],
+)
+def test_chunks_and_workers_change_no_bit(inputs, finished, tmp_path, settings):
+    assert results_of(inputs, tmp_path / "run", *settings) == digests(finished, *RESULTS)
+
+
+def test_the_order_of_the_files_changes_no_bit(copy, finished, tmp_path):
+    inputs, _ = copy
+    samples = yaml.safe_load((inputs / "samples.yaml").read_text())
+    files = samples["samples"]["mock"]["files"]
+    samples["samples"]["mock"]["files"] = dict(reversed(files.items()))
+    (inputs / "samples.yaml").write_text(yaml.safe_dump(samples, sort_keys=False))
+    assert results_of(inputs, tmp_path / "other") == digests(finished, *RESULTS)
+
+
+def test_truth_labels_are_used_nowhere(copy, finished, tmp_path, make_nano_file):
+    inputs, _ = copy
+    for number in range(2):
+        make_nano_file(
+            inputs / f"data_{number}.root",
+            4000,
+            seed=number,
+            first_event=1 + 10_000 * number,
+            change=_falling(450.0),
+        )
+    assert results_of(inputs, tmp_path / "other") == digests(finished, *RESULTS)
+
+
+def test_stages_out_of_order_say_what_to_run_first(inputs, tmp_path):
+    run = Run(*load_config(inputs / "search.yaml", (f"run.output={tmp_path / 'new'}",)))
+    with pytest.raises(IncompleteError, match="stage 'skim mock' is not done; run `oddjet skim`"):
+        train(run)
+    with pytest.raises(IncompleteError, match="stage 'hist mock' is not done; run `oddjet hist`"):
+        scan(run)
+
+
+def test_manifests_count_the_entries(finished):
+    manifest = read_manifest(finished / "manifests" / "skim.mock.json")
+    assert manifest.entries_expected == manifest.entries_read == 8000

@@ -1,0 +1,222 @@
+"""The scan: ranges, functions, rows, messages, injected signals, the entries of scan.json and fits.json."""
+
+import json
+
+import numpy as np
+import pytest
+
+from analysis.dijet import density
+from analysis.fit import fit_background
+from analysis.scan import ScanConfig, analyse, expected_significance, fit_range, fits_entry, scan
+from analysis.signal_shape import SignalModel
+from analysis.spectrum import Spectrum
+from data.errors import ConfigError, FitError, InputError
+
+EDGES = np.arange(1200.0, 9001.0, 4.0)
+MIDDLES = 0.5 * (EDGES[1:] + EDGES[:-1])
+FAST = ScanConfig(fit_start=2232, limits=False, minuit=False)
+
+
+def spectrum(n_events, signal=0.0, seed=1, mass=3000.0):
+    shape = density(MIDDLES, 0.0, np.array([9.3, 4.8, -0.1])) * (MIDDLES > 2000)
+    expected = shape * n_events / shape[MIDDLES > 2232].sum()
+    expected += signal * SignalModel.generic().at(mass).template(EDGES)
+    return Spectrum(EDGES, np.random.default_rng(seed).poisson(expected))
+
+
+def test_injected_signal_is_found_at_its_mass():
+    rows = scan(spectrum(20_000, signal=500), range(2600, 3601, 200), config=FAST).rows
+    best = max(rows, key=lambda row: row["z"])
+    assert best["mass"] == 3000
+    assert best["z"] > 4
+    assert best["signal_yield"] == pytest.approx(500, abs=3 * best["signal_yield_error"])
+    assert best["p0"] < 1e-4
+
+
+def test_rows_are_complete_and_plain():
+    result = scan(spectrum(20_000), [2800, 3000], config=ScanConfig(fit_start=2232))
+    rows = json.loads(json.dumps(result.rows, allow_nan=False))
+    for row in rows:
+        assert row["valid"]
+        assert row["message"] is None
+        assert row["function"] in {"dijet2", "dijet3", "dijet4"}
+        assert 0.01 < row["fit_p"] <= 1
+        assert row["limit_expected"] == sorted(row["limit_expected"])
+        assert row["limit_observed"] > 0
+        assert row["calculator"] == "asymptotic"
+        assert 0 < row["p0"] <= 0.5
+    assert result.valid
+
+
+def test_range_follows_mass_and_last_event():
+    data = spectrum(20_000)
+    low = fit_range(data, 2800.0, FAST)
+    assert low.lo == 2232
+    assert low.hi == data.snap(data.last_filled + 5, up=True)
+    assert fit_range(data, 6000.0, FAST).hi == 7200
+    part = fit_range(data, 3000.0, ScanConfig(fit_start=2333, fit_stop=5001))
+    assert (part.lo, part.hi) == (2332, 5004)
+
+
+def test_masses_outside_are_refused():
+    with pytest.raises(InputError, match=r"mass 2000 GeV lies outside the fit range 2232–"):
+        scan(spectrum(2000), [2000], config=FAST)
+    with pytest.raises(InputError, match=r"mass 9500 GeV lies outside the fit range 2232–9000"):
+        scan(spectrum(2000), [9500], config=FAST)
+    with pytest.raises(InputError, match=r"selection 'cwola_B3': mass 2000 GeV"):
+        analyse(spectrum(2000), "cwola_B3", [2000], config=FAST)
+
+
+def test_empty_spectrum_is_refused():
+    empty = Spectrum(EDGES, np.zeros(EDGES.size - 1))
+    with pytest.raises(InputError, match="no events between 2232 and 3600 GeV"):
+        scan(empty, [3000], config=FAST)
+
+
+def test_zero_of_the_function_in_range_marks_the_mass():
+    edges = np.arange(2000.0, 14001.0, 4.0)
+    counts = np.zeros(edges.size - 1)
+    counts[:600] = 20
+    counts[-1] = 1
+    row = scan(Spectrum(edges, counts), [3000], config=ScanConfig(limits=False)).rows[0]
+    assert not row["valid"]
+    assert "zero in the fit range" in row["message"]
+    assert row["z"] is None
+    assert row["limit_observed"] is None
+
+
+def test_a_fixed_function_is_used_and_the_f_test_still_told():
+    point = scan(spectrum(20_000), [3000], config=FAST.model_copy(update={"function": "dijet4"})).points[0]
+    assert point.row()["function"] == "dijet4"
+    assert [step.n for step in point.steps] == [2, 3, 4]
+
+
+def test_too_many_parameters_give_way(monkeypatch):
+    import analysis.scan as module
+
+    original = module.signal_test
+
+    def fails_for_four(fit, template):
+        if fit.n_shape == 4:
+            msg = "ran away"
+            raise FitError(msg)
+        return original(fit, template)
+
+    monkeypatch.setattr(module, "signal_test", fails_for_four)
+    always_four = FAST.model_copy(
+        update={"candidates": (2, 3, 4), "f_test_p": 0.999999, "uncertainty_veto": False}
+    )
+    row = scan(spectrum(20_000), [3000], config=always_four).rows[0]
+    assert row["valid"]
+    assert row["function"] in {"dijet2", "dijet3"}
+    assert "dijet4: ran away" in row["message"]
+    fixed = FAST.model_copy(update={"function": "dijet4"})
+    row = scan(spectrum(20_000), [3000], config=fixed).rows[0]
+    assert not row["valid"]
+    assert row["message"] == "mass 3000 GeV: dijet4: ran away"
+
+
+def test_a_better_minimum_of_minuit_invalidates(monkeypatch):
+    import analysis.scan as module
+    from analysis.minuit import MinuitCheck
+
+    monkeypatch.setattr(module, "minuit_check", lambda test: MinuitCheck(0.5, 0.0, 1.0, -1.0, 1.0))
+    row = scan(spectrum(20_000), [3000], config=FAST.model_copy(update={"minuit": True})).rows[0]
+    assert not row["valid"]
+    assert "MIGRAD found a minimum lower by 0.5" in row["message"]
+
+
+def test_few_events_under_the_peak_switch_to_toys():
+    config = ScanConfig(fit_start=2232, minuit=False, toys=500, seed=3)
+    limit = scan(spectrum(150, seed=4), [4600], config=config).points[0].limit
+    assert limit.calculator == "toys"
+    assert limit.n_toys == 500
+    assert limit.observed > 2.5
+    forced = config.model_copy(update={"calculator": "asymptotic"})
+    assert scan(spectrum(150, seed=4), [4600], config=forced).points[0].limit.calculator == "asymptotic"
+
+
+def test_expected_significance_matches_the_mean_of_toys():
+    data = spectrum(20_000)
+    fit = fit_background(fit_range(data, 3000.0, FAST), 2)
+    expected = expected_significance(fit, 250.0, 3000.0)
+    rows = [
+        scan(
+            spectrum(20_000, signal=250, seed=seed),
+            [3000],
+            config=FAST.model_copy(update={"function": "dijet2"}),
+        )
+        for seed in range(20)
+    ]
+    found = np.array([result.rows[0]["z"] for result in rows])
+    assert found.mean() == pytest.approx(expected, abs=0.7)
+    assert expected_significance(fit, 0.0, 3000.0) == pytest.approx(0.0, abs=1e-2)
+    assert expected_significance(fit, 500.0, 3000.0) == pytest.approx(2 * expected, rel=0.1)
+
+
+def test_limits_in_fb():
+    config = FAST.model_copy(update={"limits": True})
+    result = analyse(
+        spectrum(20_000), "cwola_B3", [2900, 3000], None, config,
+        window="B3", efficiencies={3000.0: 0.25}, luminosity_ifb=10.0,
+    )  # fmt: skip
+    without, with_efficiency = result.rows
+    assert without["limit_observed_fb"] is None
+    assert with_efficiency["limit_observed_fb"] == pytest.approx(with_efficiency["limit_observed"] / 2.5)
+    assert with_efficiency["limit_expected_fb"][2] == pytest.approx(
+        with_efficiency["limit_expected"][2] / 2.5
+    )
+    assert with_efficiency["window"] == "B3"
+    assert with_efficiency["efficiency"] == 0.25
+
+
+def test_fits_entry_adds_up():
+    result = scan(spectrum(20_000, signal=400), [2800, 3000, 3200], config=FAST)
+    entry = json.loads(json.dumps(fits_entry(result), allow_nan=False))
+    n_bins = len(entry["edges"]) - 1
+    for key in ("observed", "background", "background_error", "pull"):
+        assert len(entry[key]) == n_bins
+    assert entry["mass"] == 3000
+    assert sum(entry["observed"]) == pytest.approx(sum(entry["background"]), rel=1e-3)
+    assert min(entry["observed"]) >= 5
+    assert entry["ndf"] == n_bins - len(entry["parameters"]) - 1
+    assert entry["chi2"] == pytest.approx(
+        sum((o - b) ** 2 / b for o, b in zip(entry["observed"], entry["background"], strict=True))
+    )
+    assert set(entry["signal_fits"]) == {"2800", "3000", "3200"}
+    with_signal = entry["signal_fits"]["3000"]
+    assert sum(with_signal["signal"]) == pytest.approx(result.points[1].test.best.signal_yield)
+    assert sum(with_signal["signal"]) + sum(with_signal["background"]) == pytest.approx(
+        sum(entry["observed"]), rel=1e-3
+    )
+
+
+def test_no_valid_mass_no_entry():
+    edges = np.arange(2000.0, 14001.0, 4.0)
+    counts = np.zeros(edges.size - 1)
+    counts[[0, 300, -1]] = 50
+    result = analyse(Spectrum(edges, counts), "inclusive", [3000], config=ScanConfig(limits=False))
+    assert result.fit is None
+    assert result.scan.reference is None
+    assert not result.scan.valid
+
+
+def test_same_input_same_result():
+    config = ScanConfig(fit_start=2232)
+    assert (
+        scan(spectrum(5000), [3000], config=config).rows == scan(spectrum(5000), [3000], config=config).rows
+    )
+
+
+@pytest.mark.parametrize(
+    ("mapping", "message"),
+    [
+        ({"fit_strat": 2232}, "unknown key 'fit_strat'; did you mean 'fit_start'"),
+        ({"candidates": [1]}, "between 2 and 5"),
+        ({"function": "dijet9"}, "function"),
+        ({"toys": 10}, "toys"),
+    ],
+)
+def test_bad_options_are_named(mapping, message):
+    with pytest.raises(ConfigError, match=message):
+        ScanConfig.parse(mapping, "scan.yaml")
