@@ -10,7 +10,7 @@ import pydantic
 import yaml
 
 import models
-from analysis.scan import ScanConfig
+from analysis.scan_config import ScanConfig
 from analysis.windows import Window, window_of
 from data.errors import ConfigError
 from data.samples import Sample, read_samples

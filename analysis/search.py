@@ -1,5 +1,6 @@
 """From the histograms of a run to ``scan.json``, ``fits.json`` and the workspaces."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from processors.scorers import INCLUSIVE
 from processors.selection import REGIONS
 
 _FB_PER_PB = 1000.0
+_LOG = logging.getLogger("oddjet")
 
 
 @dataclass(frozen=True)
@@ -228,5 +230,11 @@ def write_workspaces(folder: Path, label: str, result: SelectionResult) -> list[
     for point in result.scan.points:
         if point.valid:
             paths.append(folder / f"{label}_{point.mass:g}.json")
-            write_workspace(paths[-1], point)
+            export = write_workspace(paths[-1], point)
+            if export.bounded:
+                _LOG.info(
+                    "%s: few events, so %s are bounded where the background would turn negative",
+                    paths[-1].name,
+                    ", ".join(export.bounded),
+                )
     return paths

@@ -5,7 +5,7 @@ import yaml
 
 from analysis.cli import DEMOS
 from analysis.config import load_config, override_key
-from analysis.scan import ScanConfig
+from analysis.scan_config import ScanConfig
 from data.errors import ConfigError
 
 SAMPLES = {
