@@ -162,15 +162,16 @@ def _conclude(runs: list[Run]) -> None:
         raise FitError(msg)
 
 
+def _log_handler() -> logging.Handler:
+    """Coloured times on a terminal, plain lines that no width breaks elsewhere."""
+    if _CONSOLE.is_terminal:
+        return RichHandler(console=_CONSOLE, show_path=False, show_level=False)
+    return logging.StreamHandler()
+
+
 def main() -> None:
     """Run the command line; exit code 0 only if everything expected was done."""
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(message)s",
-        handlers=[
-            RichHandler(console=_CONSOLE, show_path=False, show_level=False, markup=False, highlighter=None)
-        ],
-    )
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_log_handler()])
     try:
         app()
     except OddjetError as error:

@@ -4,8 +4,10 @@ import dataclasses
 import math
 from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.stats import chi2 as chi2_distribution
 from scipy.stats import norm
@@ -192,11 +194,32 @@ class BackgroundFit:
     @cached_property
     def goodness(self) -> tuple[float, int, float | None]:
         """Pearson χ² in the merged coarse bins, ndf = bins − K − 1, and its p-value (None without ndf)."""
-        observed = sum_between(self.spectrum.counts, self.coarse_index)
-        expected = sum_between(self.expected, self.coarse_index)
-        chi2 = float(np.sum((observed - expected) ** 2 / expected))
-        ndf = observed.size - self.n_shape - 1
-        return chi2, ndf, float(chi2_distribution.sf(chi2, ndf)) if ndf > 0 else None
+        return pearson(self.spectrum.counts, self.expected, self.coarse_index, self.n_shape + 1)
+
+
+def pearson(
+    counts: npt.NDArray[Any], expected: FloatArray, index: IntArray, n_fitted: int
+) -> tuple[float, int, float | None]:
+    """Pearson's χ² of counts and expectation in merged bins.
+
+    Parameters
+    ----------
+    counts, expected
+        Events a fine bin, shape (n,).
+    index
+        Positions of the merged bins' edges among the fine edges, ascending.
+    n_fitted
+        Fitted parameters.
+
+    Returns
+    -------
+    chi2, ndf, p
+        p is None where no degree of freedom is left.
+    """
+    observed, predicted = sum_between(counts, index), sum_between(expected, index)
+    chi2 = float(np.sum((observed - predicted) ** 2 / predicted))
+    ndf = observed.size - n_fitted
+    return chi2, ndf, float(chi2_distribution.sf(chi2, ndf)) if ndf > 0 else None
 
 
 def fit_background(

@@ -7,7 +7,7 @@ import numpy as np
 
 from analysis.dijet import function_name
 from analysis.f_test import Step
-from analysis.fit import BackgroundFit, SignalTest
+from analysis.fit import BackgroundFit, SignalTest, pearson
 from analysis.limits import Limit
 from analysis.spectrum import sum_between
 from data.types import FloatArray, IntArray
@@ -45,6 +45,16 @@ class MassResult:
         """Every fit asked for has converged."""
         return self.test is not None
 
+    @property
+    def signal_goodness(self) -> float | None:
+        """p-value of the χ² of the fit with signal; None without a degree of freedom or a valid fit."""
+        if self.test is None or self.background is None:
+            return None
+        best = self.test.best
+        expected = self.background.model.expected(best.theta) + best.signal_yield * self.test.template
+        fit = self.background
+        return pearson(fit.spectrum.counts, expected, fit.coarse_index, fit.n_shape + 2)[2]
+
     def row(
         self,
         *,
@@ -79,6 +89,7 @@ class MassResult:
             "efficiency": efficiency,
             "function": None if background is None else background.function,
             "fit_p": None if background is None else background.goodness[2],
+            "signal_fit_p": self.signal_goodness,
             "calculator": None if limit is None else limit.calculator,
             "window": window,
             "valid": self.valid,

@@ -226,15 +226,17 @@ def write_workspaces(folder: Path, label: str, result: SelectionResult) -> list[
     """One HistFactory workspace a valid mass: ``SELECTION_MASS.json``; those of earlier runs are removed."""
     for old in folder.glob(f"{label}_*.json"):
         old.unlink()
-    paths = []
+    paths, bounded = [], []
     for point in result.scan.points:
         if point.valid:
             paths.append(folder / f"{label}_{point.mass:g}.json")
-            export = write_workspace(paths[-1], point)
-            if export.bounded:
-                _LOG.info(
-                    "%s: few events, so %s are bounded where the background would turn negative",
-                    paths[-1].name,
-                    ", ".join(export.bounded),
-                )
+            if write_workspace(paths[-1], point).bounded:
+                bounded.append(f"{point.mass:g}")
+    if bounded:
+        _LOG.info(
+            "workspaces of %s at %s GeV: few events, so the background's normfactors are bounded where it would "
+            "turn negative",
+            label,
+            ", ".join(bounded),
+        )
     return paths

@@ -143,7 +143,9 @@ def _spectrum(record: RunRecord, name: str, label: PlotLabel) -> Drawn:
             readable(name),
             fit.function,
             rf"$\chi^2$/ndf = {fit.chi2:.1f}/{fit.ndf}",
-            rf"$\mathit{{p}} = {scientific(fit.fit_p)}$",
+            "background-only fit"
+            if fit.fit_p is None
+            else rf"background-only $\mathit{{p}} = {scientific(fit.fit_p)}$",
         ),
     )
     excess = ""

@@ -34,6 +34,7 @@ class ScanPoint(_Entry):
     efficiency: float | None = None
     function: str | None = None
     fit_p: float | None = None
+    signal_fit_p: float | None = None
     window: str | None = None
     message: str | None = None
     valid: bool
@@ -50,12 +51,13 @@ class Scan(_Entry):
 
 
 class FTestStep(_Entry):
-    """One function of the F-test: ``n`` shape parameters, and the p-value of needing the last of them."""
+    """One function of the F-test: ``n`` shape parameters, the p-value of its χ², and ``p_f`` of needing the last."""
 
     n: int
-    chi2: float
-    ndf: int
+    chi2: float | None = None
+    ndf: int | None = None
     p: float | None = None
+    p_f: float | None = None
 
 
 class SignalFit(_Entry):
@@ -73,7 +75,7 @@ class BackgroundFit(_Entry):
     f_test: tuple[FTestStep, ...] = ()
     chi2: float
     ndf: int
-    fit_p: float
+    fit_p: float | None
     edges: tuple[float, ...]
     observed: tuple[float, ...]
     background: tuple[float, ...]

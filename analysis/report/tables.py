@@ -197,7 +197,14 @@ def fit_tables(fits: Mapping[str, BackgroundFit]) -> list[Table]:
         for label, fit in fits.items()
     )
     steps = tuple(
-        (readable(label), str(step.n), fixed(step.chi2, 1), str(step.ndf), significant(step.p, 2))
+        (
+            readable(label),
+            str(step.n),
+            fixed(step.chi2, 1),
+            count(step.ndf),
+            significant(step.p, 2),
+            significant(step.p_f, 2),
+        )
         for label, fit in fits.items()
         for step in fit.f_test
     )
@@ -210,7 +217,7 @@ def fit_tables(fits: Mapping[str, BackgroundFit]) -> list[Table]:
         )
     ]
     if steps:
-        head = ("Selection", "Parameters", "χ²", "ndf", "p of adding the last")
+        head = ("Selection", "Parameters", "χ²", "ndf", "p of χ²", "p of adding the last")
         tables.append(
             Table("F-tests: how many shape parameters each spectrum needs.", head, steps, folded=True)
         )
@@ -228,10 +235,20 @@ def scan_table(points: Sequence[ScanPoint], name: str) -> Table:
             with_error(point.signal_yield, point.signal_yield_error),
             point.function or MISSING,
             significant(point.fit_p, 2),
+            significant(point.signal_fit_p, 2),
         )
         for point in points
     )
-    head = ("Mass [GeV]", "Window", "Local Z", "Local p₀", "Signal events", "Function", "Fit p")
+    head = (
+        "Mass [GeV]",
+        "Window",
+        "Local Z",
+        "Local p₀",
+        "Signal events",
+        "Function",
+        "p of background fit",
+        "p with signal",
+    )
     shown = _without_empty(head, rows, keep=(0, 2, 3, 4))
     return Table(f"{name}: scan. A dash stands where the fit is not valid.", *shown, text_columns=0)
 

@@ -55,9 +55,9 @@ def fit_entry(generator, events, signal):
         "function": "dijet3",
         "parameters": [1.0, 2.0, 3.0],
         "f_test": [
-            {"n": 2, "chi2": chi2 + 12, "ndf": len(pull) - 2, "p": None},
-            {"n": 3, "chi2": chi2, "ndf": len(pull) - 3, "p": 0.0011},
-            {"n": 4, "chi2": chi2 - 0.3, "ndf": len(pull) - 4, "p": 0.61},
+            {"n": 2, "chi2": chi2 + 12, "ndf": len(pull) - 2, "p": 0.3, "p_f": None},
+            {"n": 3, "chi2": chi2, "ndf": len(pull) - 3, "p": 0.3, "p_f": 0.0011},
+            {"n": 4, "chi2": chi2 - 0.3, "ndf": len(pull) - 4, "p": 0.3, "p_f": 0.61},
         ],
         "chi2": chi2,
         "ndf": len(pull) - 3,

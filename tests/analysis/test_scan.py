@@ -220,3 +220,15 @@ def test_same_input_same_result():
 def test_bad_options_are_named(mapping, message):
     with pytest.raises(ConfigError, match=message):
         ScanConfig.parse(mapping, "scan.yaml")
+
+
+def test_the_fit_with_signal_is_judged_too():
+    edges = np.arange(2000.0, 6000.0, 4.0)
+    centre = (edges[1:] + edges[:-1]) / 2
+    shape = SignalModel.generic().at(3000.0).template(edges)
+    background = 4e4 * np.exp(-(centre - 2000) / 350) * 4 / 350
+    counts = np.random.default_rng(5).poisson(background + 1500 * shape)
+    point = scan(Spectrum(edges, counts), [3000.0], config=ScanConfig(limits=False)).points[0]
+    assert point.background.goodness[2] < 1e-4
+    assert point.signal_goodness > 0.01
+    assert point.row()["signal_fit_p"] == point.signal_goodness
