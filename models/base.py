@@ -81,8 +81,8 @@ class Method(abc.ABC):
         """
 
     @abc.abstractmethod
-    def score(self, table: Table, *, trained_on: bool | None = None) -> FloatArray:
-        """Score of each event: a rank in [0, 1], larger is more anomalous.
+    def evaluate(self, table: Table, *, trained_on: bool | None = None) -> tuple[FloatArray, IntArray]:
+        """Score and votes of each event, from one evaluation of the networks.
 
         Parameters
         ----------
@@ -91,17 +91,22 @@ class Method(abc.ABC):
         trained_on
             True: the table is part of the training sample, each event is scored by its own fold's networks, which
             never saw it. False: another sample, the mean over folds. None: rows are recognised by their contents.
+
+        Returns
+        -------
+        score
+            float64, a rank in [0, 1], larger is more anomalous.
+        votes
+            int64, number of folds that select the event: 0 … 5; 0 or 5 for events trained on.
         """
 
-    @abc.abstractmethod
-    def fold_votes(self, table: Table, *, trained_on: bool | None) -> IntArray:
-        """Number of folds that select each event: 0 … 5; 0 or 5 for events trained on.
+    def score(self, table: Table, *, trained_on: bool | None = None) -> FloatArray:
+        """Score of each event; see `evaluate`."""
+        return self.evaluate(table, trained_on=trained_on)[0]
 
-        Parameters
-        ----------
-        table, trained_on
-            As in `score`.
-        """
+    def fold_votes(self, table: Table, *, trained_on: bool | None = None) -> IntArray:
+        """Number of folds that select each event; see `evaluate`."""
+        return self.evaluate(table, trained_on=trained_on)[1]
 
     @abc.abstractmethod
     def save(self, folder: str | Path) -> None:

@@ -137,6 +137,18 @@ class Cwola(Method):
         kind = self.options.classifier
         return Classifier(kind, self.options.trees if kind == "trees" else self.options.mlp)
 
+    def task(self) -> FoldTask:
+        """All that the training of a fold depends on besides sample and fold; see `cwola_training.train_fold`."""
+        return FoldTask(
+            self._heads,
+            self._classifier,
+            self.window,
+            self.working_point,
+            self.seed,
+            self.name,
+            self.options.pt_bins,
+        )
+
     def fit(self, table: Table, *, workers: int = 1) -> Self:
         """Train 5 folds × 4 inner splits of each jet's classifier and calibrate each fold on its held-out events.
 
@@ -154,15 +166,7 @@ class Cwola(Method):
         TrainingError
             If a band is empty, an input constant, a fold too small, an event doubled, or the table weighted.
         """
-        task = FoldTask(
-            self._heads,
-            self._classifier,
-            self.window,
-            self.working_point,
-            self.seed,
-            self.name,
-            self.options.pt_bins,
-        )
+        task = self.task()
         sample = checked_sample(table, task, self._hashed)
         folds = train_folds(sample, task, workers)
         region = self.window.of(sample.columns["mjj"])
@@ -178,26 +182,10 @@ class Cwola(Method):
         self._trained = _Trained(folds, remember(sample), training, sample.identified_by)
         return self
 
-    def score(self, table: Table, *, trained_on: bool | None = None) -> FloatArray:
-        """Rank in [0, 1], the larger of both jets; see `Method.score`."""
-        return self.evaluate(table, trained_on=trained_on)[0]
+    def evaluate(self, table: Table, *, trained_on: bool | None = None) -> tuple[FloatArray, IntArray]:
+        """Larger rank of both jets, and votes; networks of a fold see only the events that they may score.
 
-    def fold_votes(self, table: Table, *, trained_on: bool | None) -> IntArray:
-        """Number of folds whose threshold the event exceeds; see `Method.fold_votes`."""
-        return self.evaluate(table, trained_on=trained_on)[1]
-
-    def evaluate(self, table: Table, *, trained_on: bool | None) -> tuple[FloatArray, IntArray]:
-        """Score and votes of each event; networks of a fold see only the events that they may score.
-
-        Parameters
-        ----------
-        table, trained_on
-            As in `Method.score`.
-
-        Returns
-        -------
-        score, votes
-            float64 in [0, 1] and int64 0 … 5, one an event.
+        See `Method.evaluate`.
         """
         trained = self._state()
         rows = len(column(table, "mjj"))

@@ -18,7 +18,7 @@ def column(table: Table, name: str) -> FloatArray:
     Raises
     ------
     InputError
-        If the column is missing, is not one number an event, or holds a value that is not finite.
+        If the column is missing, is not one number an event, or holds a value that is not finite in float32.
     """
     if name not in table:
         msg = f"table: column '{name}' is missing; columns here: {', '.join(sorted(table)) or 'none'}"
@@ -34,6 +34,9 @@ def column(table: Table, name: str) -> FloatArray:
             f"column '{name}': {len(bad)} of {len(values)} values are NaN or infinite, the first in row {bad[0]}; "
             "remove these events or repair the column"
         )
+        raise InputError(msg)
+    if len(values) and np.abs(values).max() > np.finfo(np.float32).max:
+        msg = f"column '{name}' holds values beyond the range of float32; check its units"
         raise InputError(msg)
     return values
 
@@ -62,9 +65,6 @@ def input_matrix(table: Table, names: tuple[str, ...]) -> Inputs:
     for name, values in zip(names, columns, strict=True):
         if len(values) != len(columns[0]):
             msg = f"column '{name}' has {len(values)} rows, column '{names[0]}' {len(columns[0])}"
-            raise InputError(msg)
-        if len(values) and np.abs(values).max() > np.finfo(np.float32).max:
-            msg = f"column '{name}' holds values beyond the range of float32; check its units"
             raise InputError(msg)
     return np.ascontiguousarray(np.stack(columns, axis=1).astype(np.float32))
 

@@ -17,9 +17,8 @@ from processors.scorers import (
     INCLUSIVE,
     ScorerReference,
     band_of,
+    judge,
     load,
-    scores_of,
-    votes_of,
 )
 from processors.selection import REGIONS
 from processors.weights import WeightScale, check_exact
@@ -55,9 +54,8 @@ class Fill:
         fill_mjj(histograms["mjj"], table, self.process, INCLUSIVE, every)
         for reference in self.scorers:
             scorer = load(reference)
-            votes = votes_of(scorer, reference.label, table, trained_on=self.trained_on)
+            score, votes = judge(scorer, reference.label, table, trained_on=self.trained_on)
             fill_mjj(histograms["mjj"], table, self.process, reference.label, votes)
-            score = scores_of(scorer, reference.label, table, trained_on=self.trained_on)
             band = band_of(scorer, table["mjj"])
             fill_score(histograms["score"], (score, band), self.process, reference.label, table["weight"])
 

@@ -45,12 +45,8 @@ class Scorer(Protocol):
         """Columns that the method reads."""
         ...
 
-    def score(self, table: Table, *, trained_on: bool | None = None) -> FloatArray:
-        """Score of each event, a rank in [0, 1]."""
-        ...
-
-    def fold_votes(self, table: Table, *, trained_on: bool) -> IntArray:
-        """Number of folds that select each event."""
+    def evaluate(self, table: Table, *, trained_on: bool | None = None) -> tuple[FloatArray, IntArray]:
+        """Score of each event, a rank in [0, 1], and the number of folds that select it."""
         ...
 
 
@@ -97,42 +93,35 @@ def load(reference: ScorerReference) -> Scorer:
     return scorer
 
 
-def votes_of(scorer: Scorer, label: str, table: Table, *, trained_on: bool) -> IntArray:
-    """Folds that select each event, checked.
+def judge(scorer: Scorer, label: str, table: Table, *, trained_on: bool) -> tuple[FloatArray, IntArray]:
+    """Score and votes of each event, checked.
 
     Returns
     -------
-    numpy.ndarray
-        int64, 0 … 5; 0 or 5 for the sample that was trained on.
+    score
+        float64, rank in [0, 1].
+    votes
+        int64, folds that select the event: 0 … 5; 0 or 5 for the sample that was trained on.
 
     Raises
     ------
     InputError
         If the method needs a column that is not there, or gives something else.
     """
-    _check_inputs(scorer, label, table)
-    votes = np.asarray(scorer.fold_votes(table, trained_on=trained_on))
+    missing = [name for name in scorer.inputs if name not in table]
+    if missing:
+        msg = f"selection '{label}': its method needs the columns {', '.join(missing)}, which the features have not"
+        raise InputError(msg)
+    given = scorer.evaluate(table, trained_on=trained_on)
+    score, votes = np.asarray(given[0], dtype=np.float64), np.asarray(given[1])
+    if score.shape != table["mjj"].shape or not ((score >= 0) & (score <= 1)).all():
+        msg = f"selection '{label}': the method's scores are not one number in [0, 1] for each event; train it again"
+        raise InputError(msg)
     allowed = (0, FOLDS) if trained_on else range(FOLDS + 1)
     if votes.shape != table["mjj"].shape or not np.isin(votes, list(allowed)).all():
         msg = f"selection '{label}': the method's votes are not one of {list(allowed)} for each event; train it again"
         raise InputError(msg)
-    return votes.astype(np.int64)
-
-
-def scores_of(scorer: Scorer, label: str, table: Table, *, trained_on: bool) -> FloatArray:
-    """Scores of each event, checked: ranks in [0, 1].
-
-    Raises
-    ------
-    InputError
-        If the method needs a column that is not there, or a score is not a number in [0, 1].
-    """
-    _check_inputs(scorer, label, table)
-    score = np.asarray(scorer.score(table, trained_on=trained_on), dtype=np.float64)
-    if score.shape != table["mjj"].shape or not ((score >= 0) & (score <= 1)).all():
-        msg = f"selection '{label}': the method's scores are not one number in [0, 1] for each event; train it again"
-        raise InputError(msg)
-    return score
+    return score, votes.astype(np.int64)
 
 
 def band_of(scorer: Scorer, mjj: FloatArray) -> npt.NDArray[np.int64]:
@@ -142,10 +131,3 @@ def band_of(scorer: Scorer, mjj: FloatArray) -> npt.NDArray[np.int64]:
     for number, (low, high) in enumerate(edges):
         band[(mjj >= low) & (mjj < high)] = number
     return band
-
-
-def _check_inputs(scorer: Scorer, label: str, table: Table) -> None:
-    missing = [name for name in scorer.inputs if name not in table]
-    if missing:
-        msg = f"selection '{label}': its method needs the columns {', '.join(missing)}, which the features have not"
-        raise InputError(msg)

@@ -20,7 +20,10 @@ class Method:
     high_band = (2500.0, 3000.0)
     votes_of_untrained = 3
 
-    def score(self, table, *, trained_on=None):
+    def evaluate(self, table, *, trained_on=None):
+        return self.score(table), self.fold_votes(table, trained_on=trained_on)
+
+    def score(self, table):
         return np.where(table["m_j1"] > 50, 1.0, 0.25)
 
     def fold_votes(self, table, *, trained_on):
@@ -171,8 +174,8 @@ class Broken(Method):
     def __init__(self, **what):
         self.what = what
 
-    def score(self, table, *, trained_on=None):
-        return self.what.get("score", super().score(table, trained_on=trained_on))
+    def score(self, table):
+        return self.what.get("score", super().score(table))
 
     def fold_votes(self, table, *, trained_on):
         return self.what.get("votes", lambda n: super(Broken, self).fold_votes(table, trained_on=trained_on))(

@@ -1,0 +1,79 @@
+"""Toy tables with a planted resonance."""
+
+import numpy as np
+import pytest
+
+import models
+
+WINDOW = {"signal_region": (3000.0, 3600.0), "low_band": (2500.0, 3000.0), "high_band": (3600.0, 4400.0)}
+INPUTS = ("m", "tau21", "tau32", "tau43", "lsf3", "deepb", "n_pf")
+QUICK_TREES = {"bags": 1, "iterations": 12, "patience": 5}
+QUICK_MLP = {"epochs": 4}
+
+
+def make_table(background=4000, signal=0, seed=0, *, ids=True):
+    """Falling spectrum; the signal's jets are heavy and two-pronged. The label is the table's last column."""
+    rng = np.random.default_rng(seed)
+    rows = background + signal
+    planted = np.arange(rows) >= background
+    mjj = np.where(planted, rng.normal(3250, 80, rows), 2300 + rng.exponential(700, rows))
+    table = {"mjj": mjj}
+    for jet in ("j1", "j2"):
+        table[f"pt_{jet}"] = 0.45 * mjj * rng.uniform(0.8, 1.1, rows)
+        table[f"m_{jet}"] = np.where(planted, rng.normal(400, 25, rows), rng.exponential(90, rows)).astype(
+            np.float32
+        )
+        table[f"tau21_{jet}"] = np.where(planted, rng.beta(2, 8, rows), rng.beta(5, 4, rows)).astype(
+            np.float32
+        )
+        for name in ("tau32", "tau43", "deepb"):
+            table[f"{name}_{jet}"] = rng.beta(5, 3, rows).astype(np.float32)
+        table[f"lsf3_{jet}"] = np.where(rng.random(rows) < 0.8, 0, rng.random(rows)).astype(np.float32)
+        table[f"n_pf_{jet}"] = rng.poisson(60, rows).astype(np.float32)
+    if ids:
+        table |= {"run": np.full(rows, 1), "luminosity_block": np.arange(rows) // 50 + 100 * seed}
+        table["event"] = np.arange(rows)
+    table["label"] = planted.astype(np.int64)
+    return table
+
+
+def take_rows(table, chosen):
+    return {name: values[chosen] for name, values in table.items()}
+
+
+def make_quick(classifier="trees", **options):
+    settings = {"working_point": 0.05, "seed": 7, "trees": QUICK_TREES, "mlp": QUICK_MLP} | options
+    return models.create("cwola", **(WINDOW | settings), classifier=classifier)
+
+
+@pytest.fixture(scope="session")
+def table():
+    return make_table(4000, 150)
+
+
+@pytest.fixture(scope="session")
+def trained(table):
+    return make_quick().fit(table)
+
+
+@pytest.fixture(scope="session")
+def other():
+    return make_table(900, 60, seed=3)
+
+
+@pytest.fixture(scope="session")
+def tables():
+    """Makes toy tables."""
+    return make_table
+
+
+@pytest.fixture(scope="session")
+def rows_of():
+    """Rows of a table."""
+    return take_rows
+
+
+@pytest.fixture(scope="session")
+def quick():
+    """Makes a method with small settings in the toy's window."""
+    return make_quick

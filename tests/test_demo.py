@@ -1,0 +1,80 @@
+"""The main job on the shipped sample: ``oddjet demo``, both runs, as a user starts it."""
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from data.files import read_json
+from data.samples import read_samples
+
+MINI = Path(__file__).resolve().parent.parent / "data" / "mini"
+PLANTED = 3000.0
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """Run folders of the demo, from the installed command."""
+    out = tmp_path_factory.mktemp("demo")
+    oddjet = Path(sys.executable).parent / "oddjet"
+    subprocess.run([oddjet, "demo", "--out", out], check=True)
+    return out
+
+
+def rows(folder: Path, selection: str) -> list[dict]:
+    return read_json(folder / "scan.json")["selections"][selection]
+
+
+def test_cwola_finds_the_planted_resonance_that_the_inclusive_spectrum_hides(demo):
+    near = {
+        name: [row["z"] for row in rows(demo / "demo", name) if abs(row["mass"] - PLANTED) <= 100]
+        for name in ("inclusive", "cwola")
+    }
+    assert len(near["cwola"]) == 3
+    assert max(near["cwola"]) >= 4
+    assert max(near["inclusive"]) < 2
+
+
+def test_the_null_twin_shows_nothing(demo):
+    for selection in ("inclusive", "cwola"):
+        assert max(row["z"] for row in rows(demo / "demo_null", selection)) <= 3
+
+
+@pytest.mark.parametrize("run", ["demo", "demo_null"])
+def test_every_mass_is_valid_and_fitted_well(demo, run):
+    for selection in ("inclusive", "cwola"):
+        found = rows(demo / run, selection)
+        assert [row["mass"] for row in found] == list(range(2900, 3801, 100))
+        for row in found:
+            assert row["valid"]
+            assert row["fit_p"] > 0.01
+            assert row["limit_expected"] == sorted(row["limit_expected"])
+            assert row["limit_observed"] > 0
+            assert row["limit_observed_fb"] > 0
+
+
+@pytest.mark.parametrize("run", ["demo", "demo_null"])
+def test_every_entry_is_accounted_for(demo, run):
+    account = read_json(demo / run / "account.json")
+    samples = read_samples(MINI / "samples.yaml")
+    names = {file["sample"] for file in account["files"]}
+    assert account["expected"] == account["processed"] == sum(sum(samples[n].files.values()) for n in names)
+
+
+@pytest.mark.parametrize("run", ["demo", "demo_null"])
+def test_reports_and_plots_are_there(demo, run):
+    page = demo / run / "report" / "index.html"
+    assert page.stat().st_size > 100_000
+    assert {path.suffix for path in (demo / run / "plots").iterdir()} == {".pdf", ".png"}
+
+
+def test_memory_stays_below_three_gigabytes(demo):
+    assert demo.is_dir()
+    peak_kb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # the largest child, not their sum
+    assert peak_kb < 3_000_000
+
+
+def test_the_shipped_sample_is_small():
+    assert sum(path.stat().st_size for path in MINI.iterdir()) <= 25_000_000
