@@ -155,18 +155,23 @@ def test_interrupted_work_goes_on_where_it_was(made, tmp_path, monkeypatch):
 
 def test_another_signal_strength_needs_no_new_events(made, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "produce", lambda *_: pytest.fail("a block was made again"))
-    mock = {**RECIPE["samples"]["mock"], "plant": {"process": "xyy", "generated": 5}}
+    mock = {**RECIPE["samples"]["mock"], "plant": {"process": "xyy", "generated": 5}, "compact_subjets": True}
     simulate(parse(samples={**RECIPE["samples"], "mock": mock}), tmp_path / "out", work=made / "work")
     label = [
         branches(tmp_path / "out" / f"mock_{i}.root", ["Generator_label"])["Generator_label"]
         for i in range(2)
     ]
     assert 0 < np.concatenate(label).sum() <= 5
+    with uproot.open(tmp_path / "out" / "mock_0.root") as file:
+        compact = file["Events"]["SubJet_pt"].array()
+    dropped = (1 << 16) - 1  # of 23 bits of mantissa, 7 are kept
+    assert not np.any(np.asarray(compact.layout.content.data).view(np.uint32) & dropped)
 
 
 def test_every_block_has_its_own_seed_and_another_recipe_seed_changes_all():
-    seeds = [{block.pythia_seed(n) for found in plan(parse()).values() for block in found} for n in (5, 6)]
-    assert len(seeds[0]) == len(seeds[1]) == sum(len(found) for found in plan(parse()).values())
+    blocks = [block for found in plan(parse()).values() for block in found]
+    seeds = [{block.pythia_seed(n) for block in blocks} for n in (5, 6)]
+    assert len(seeds[0]) == len(seeds[1]) == len(blocks)
     assert not seeds[0] & seeds[1]
 
 
