@@ -1,6 +1,6 @@
 """Boosted trees: trained by scikit-learn, kept as plain arrays, evaluated by a kernel of ours.
 
-Inputs are binned once for a whole problem, at quantiles; scikit-learn then sees small integers, which saves the
+Inputs are binned once for a whole problem; scikit-learn then sees small integers, which saves the
 largest part of its time on tables of some ten thousand events, and thresholds are mapped back to input units.
 """
 
@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from data.types import FloatArray
 from models.classifiers import Arrays, Problem, TreeSettings, take
-from models.kernels.forest import mean_probability
+from models.kernels.forest import member_logits
 from models.preprocessing import Inputs
 from models.threads import one_thread
 
@@ -24,6 +25,8 @@ _NODE = {
     "missing_left": ("missing_go_to_left", np.uint8),
     "value": ("value", np.float64),
 }
+_REACH = 0.9995
+"""Quantile of an input up to which bins of equal width reach."""
 _ORDER = (
     "feature",
     "threshold",
@@ -64,7 +67,7 @@ def train(problem: Problem, settings: TreeSettings, seed: Callable[..., int]) ->
     for number, (fitted, validation) in enumerate(problem.parts()):
         for bag in range(settings.bags):
             state = seed("split", number, "bag", bag)
-            copies = np.random.default_rng(state).poisson(1.0, len(problem.weight))
+            copies = np.random.default_rng(state).poisson(settings.sampling, len(problem.weight))
             weight = problem.weight * copies
             chosen = fitted & (weight > 0)
             model = _booster(settings, state)
@@ -96,7 +99,10 @@ def _booster(settings: TreeSettings, state: int) -> HistGradientBoostingClassifi
 
 
 def bin_edges(values: npt.NDArray[Any], bins: int) -> FloatArray:
-    """Edges that separate an input into bins: between all distinct values where these are few, else quantiles.
+    """Edges that separate an input into bins: between all distinct values where these are few.
+
+    Else half of them are quantiles, half are of equal width: quantiles alone put the whole tail of an input, where an
+    anomaly shows, into one bin.
 
     Parameters
     ----------
@@ -114,7 +120,11 @@ def bin_edges(values: npt.NDArray[Any], bins: int) -> FloatArray:
     distinct = np.unique(exact)
     if len(distinct) <= bins:
         return np.asarray(0.5 * (distinct[1:] + distinct[:-1]), dtype=np.float64)
-    return np.unique(np.quantile(exact, np.arange(1, bins) / bins))
+    wide = bins // 2
+    quantiles = np.quantile(exact, np.arange(1, bins - wide) / (bins - wide))
+    # A lone outlier must not stretch the bins of equal width.
+    equal = np.linspace(distinct[0], np.quantile(exact, _REACH), wide + 2)[1:-1]
+    return np.unique(np.concatenate([quantiles, equal]))
 
 
 def binned_inputs(x: Inputs, edges: list[FloatArray]) -> FloatArray:
@@ -138,7 +148,7 @@ def forest_arrays(model: HistGradientBoostingClassifier, edges: list[FloatArray]
     Returns
     -------
     dict
-        Arrays of one member, as `models.kernels.forest.mean_probability` takes them.
+        Arrays of one member, as `models.kernels.forest.member_logits` takes them.
     """
     # scikit-learn has no public access to the trees; the tests compare with its predict_proba.
     trees = [stage[0].nodes for stage in model._predictors]  # noqa: SLF001
@@ -197,7 +207,7 @@ def probability(arrays: Mapping[str, npt.NDArray[Any]], x: Inputs) -> FloatArray
     numpy.ndarray
         float64, one an event; a row's value does not depend on the other rows.
     """
-    return mean_probability(x, *(arrays[name] for name in _ORDER))
+    return expit(member_logits(x, *(arrays[name] for name in _ORDER))).mean(axis=1)
 
 
 def check(arrays: Mapping[str, npt.NDArray[Any]], n_inputs: int) -> None:

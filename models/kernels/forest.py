@@ -18,8 +18,11 @@ def _compiled(function: Function) -> Function:
     return cast("Function", numba.njit(cache=True, fastmath=False, nogil=True)(function))
 
 
+ROWS_AT_ONCE = 512
+
+
 @_compiled
-def mean_probability(
+def member_logits(
     x: npt.NDArray[np.float32],
     feature: npt.NDArray[np.int32],
     threshold: FloatArray,
@@ -31,7 +34,10 @@ def mean_probability(
     member_start: IntArray,
     baseline: FloatArray,
 ) -> FloatArray:
-    """Mean over members of each member's logistic probability.
+    """Logit of each member for each row.
+
+    A tree is walked for a block of rows before the next one, so that it stays in the cache; for any one row the
+    trees are added in their order, whatever block it is in.
 
     Parameters
     ----------
@@ -50,25 +56,23 @@ def mean_probability(
     Returns
     -------
     numpy.ndarray
-        float64, shape (rows,).
+        float64, shape (rows, members).
     """
-    n_members = len(baseline)
-    mean = np.empty(len(x), dtype=np.float64)
-    for row in range(len(x)):
-        total = 0.0
-        for member in range(n_members):
-            logit = baseline[member]
+    logits = np.empty((len(x), len(baseline)), dtype=np.float64)
+    for first in range(0, len(x), ROWS_AT_ONCE):
+        last = min(first + ROWS_AT_ONCE, len(x))
+        for member in range(len(baseline)):
+            logits[first:last, member] = baseline[member]
             for tree in range(member_start[member], member_start[member + 1]):
-                node = tree_start[tree]
-                while left[node] >= 0:
-                    entry = np.float64(x[row, feature[node]])
-                    if math.isnan(entry):
-                        node = left[node] if missing_left[node] else right[node]
-                    elif entry <= threshold[node]:
-                        node = left[node]
-                    else:
-                        node = right[node]
-                logit += value[node]
-            total += 1.0 / (1.0 + math.exp(-logit))
-        mean[row] = total / n_members
-    return mean
+                for row in range(first, last):
+                    node = tree_start[tree]
+                    while left[node] >= 0:
+                        entry = np.float64(x[row, feature[node]])
+                        if math.isnan(entry):
+                            node = left[node] if missing_left[node] else right[node]
+                        elif entry <= threshold[node]:
+                            node = left[node]
+                        else:
+                            node = right[node]
+                    logits[row, member] += value[node]
+    return logits
