@@ -207,7 +207,8 @@ def probability(arrays: Mapping[str, npt.NDArray[Any]], x: Inputs) -> FloatArray
     numpy.ndarray
         float64, one an event; a row's value does not depend on the other rows.
     """
-    return expit(member_logits(x, *(arrays[name] for name in _ORDER))).mean(axis=1)
+    logits = member_logits(x, *(arrays[name] for name in _ORDER))
+    return np.asarray(expit(logits).mean(axis=1), dtype=np.float64)
 
 
 def check(arrays: Mapping[str, npt.NDArray[Any]], n_inputs: int) -> None:

@@ -37,19 +37,26 @@ def test_cwola_finds_the_planted_resonance_that_the_inclusive_spectrum_hides(dem
     assert max(near["inclusive"]) < 2
 
 
-def test_the_null_twin_shows_nothing(demo):
+def test_the_null_twin_shows_nothing_and_every_fit_of_it_is_good(demo):
     for selection in ("inclusive", "cwola"):
-        assert max(row["z"] for row in rows(demo / "demo_null", selection)) <= 3
+        found = rows(demo / "demo_null", selection)
+        assert max(row["z"] for row in found) <= 3
+        assert min(row["fit_p"] for row in found) > 0.01
+        assert min(row["signal_fit_p"] for row in found) > 0.01
+
+
+def test_the_planted_peak_is_fitted_well(demo):
+    (row,) = (row for row in rows(demo / "demo", "cwola") if row["mass"] == PLANTED)
+    assert row["signal_fit_p"] > 0.01
 
 
 @pytest.mark.parametrize("run", ["demo", "demo_null"])
-def test_every_mass_is_valid_and_fitted_well(demo, run):
+def test_every_mass_is_valid_and_has_limits(demo, run):
     for selection in ("inclusive", "cwola"):
         found = rows(demo / run, selection)
         assert [row["mass"] for row in found] == list(range(2900, 3801, 100))
         for row in found:
             assert row["valid"]
-            assert row["fit_p"] > 0.01
             assert row["limit_expected"] == sorted(row["limit_expected"])
             assert row["limit_observed"] > 0
             assert row["limit_observed_fb"] > 0

@@ -38,9 +38,9 @@ def test_scores_are_ordered_by_the_likelihood_ratio(quick, tables):
 
 
 def test_without_signal_the_selected_fraction_is_flat_in_mjj(quick, tables):
-    table = tables(24_000, 0, seed=11)
+    table = tables(16_000, 0, seed=11)
     for name in [name for name in table if name.startswith("pt_")]:
-        table[name] = np.random.default_rng(2).uniform(1000, 2000, 24_000)
+        table[name] = np.random.default_rng(2).uniform(1000, 2000, 16_000)
     method = quick(working_point=0.05, trees={"bags": 2, "iterations": 15}).fit(table)
     selected = method.fold_votes(table, trained_on=True) == 5
     edges = np.array([2300, 2500, 2700, 3000, 3300, 3600, 4000, 4400, 9000])
@@ -50,7 +50,7 @@ def test_without_signal_the_selected_fraction_is_flat_in_mjj(quick, tables):
         stats.chi2.sf(np.sum((kept - expected) ** 2 / (expected * (1 - selected.mean()))), len(total) - 1)
         > 1e-3
     )
-    assert selected.mean() == pytest.approx(0.05, abs=0.006)
+    assert selected.mean() == pytest.approx(0.05, abs=0.007)
 
 
 def test_own_fold_scores_do_not_depend_on_the_own_fold(quick, table, trained, rows_of):
