@@ -37,7 +37,7 @@ class Block:
     def file(self, config: SimulationConfig, work: Path) -> Path:
         """The block's file; its name holds a hash of all that decides its contents."""
         settings = {
-            "seed": config.seed,
+            "seed": config.seed_of(self.sample),
             "year": config.year,
             "generator": config.generator.model_dump(),
             "jets": config.jets.model_dump(),
@@ -83,12 +83,12 @@ def produce(block: Block, config: SimulationConfig, work: Path) -> Path:
         return path
     process, settings = config.processes[block.process], year(config.year)
     mhat = process.slices()[block.slice_index] if isinstance(process, Qcd) else (0.0, -1.0)
-    seed = block.pythia_seed(config.seed)
+    seed = block.pythia_seed(config.seed_of(block.sample))
     made = generate(process, mhat, block.n_events, seed, settings.sqrt_s, config.generator)
-    rng = np.random.Generator(np.random.PCG64(block.seed(config.seed, "detector")))
+    rng = np.random.Generator(np.random.PCG64(block.seed(config.seed_of(block.sample), "detector")))
     candidates = respond(made.stable, made.n_events, rng)
     jets = cluster(candidates, config.jets.radius, config.jets.pt_min)
-    score_rng = np.random.Generator(np.random.PCG64(block.seed(config.seed, "b-tag")))
+    score_rng = np.random.Generator(np.random.PCG64(block.seed(config.seed_of(block.sample), "b-tag")))
     found = reconstruct(jets, candidates, made.heavy, (config.jets, config.skim, settings), score_rng)
     extra: dict[str, Collection] = {}
     columns = dict(found.events.columns)

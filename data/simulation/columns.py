@@ -79,7 +79,9 @@ class Events:
 
     def with_columns(self, **columns: npt.NDArray[Any]) -> "Events":
         """The same events with these event columns first, in place of those of the same name."""
-        return Events({**columns, **{k: v for k, v in self.columns.items() if k not in columns}}, self.collections)
+        return Events(
+            {**columns, **{k: v for k, v in self.columns.items() if k not in columns}}, self.collections
+        )
 
     def branches(self) -> dict[str, Any]:
         """Arrays for a TTree writer: a record array for each collection."""

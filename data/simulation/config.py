@@ -147,6 +147,8 @@ class SampleRecipe(Section):
     files: int = pydantic.Field(default=1, ge=1)
     run: int = pydantic.Field(ge=1, lt=2**31)
     """Run number of every event; two samples must not share it."""
+    seed: int | None = pydantic.Field(default=None, ge=0, lt=2**63)
+    """Seed of this sample's events; the recipe's where there is none."""
     cross_section_pb: float | None = pydantic.Field(default=None, gt=0)
     """Cross section to quote for a signal, whose coupling is arbitrary; QCD's is what Pythia computes."""
     particles: bool = False
@@ -169,6 +171,11 @@ class SimulationConfig(Section):
     skim: Skim = Skim()
     processes: dict[str, Process]
     samples: dict[str, SampleRecipe] = pydantic.Field(min_length=1)
+
+    def seed_of(self, sample: str) -> int:
+        """Seed from which the events of a sample follow, together with its name."""
+        own = self.samples[sample].seed
+        return self.seed if own is None else own
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -105,7 +105,7 @@ def merge_sample(
         signal = read_pool([block for block in blocks if block.role == "plant"], config, work).events
         parts.append(signal.take(np.flatnonzero(signal.columns["generated_number"] < recipe.plant.generated)))
     events = concatenate(parts)
-    rng = np.random.Generator(np.random.PCG64(blocks[0].seed(config.seed, "order")))
+    rng = np.random.Generator(np.random.PCG64(blocks[0].seed(config.seed_of(name), "order")))
     events = _final_columns(events.take(rng.permutation(len(events))), recipe)
     bounds = [len(events) * i // recipe.files for i in range(recipe.files + 1)]
     shares = [pool.generated * i // recipe.files for i in range(recipe.files + 1)]

@@ -44,7 +44,7 @@ def plan(config: SimulationConfig) -> dict[str, list[Block]]:
     blocks = {name: list(_sample_blocks(name, config, shares)) for name in config.samples}
     seen: dict[int, Block] = {}
     for block in (block for found in blocks.values() for block in found):
-        other = seen.setdefault(block.pythia_seed(config.seed), block)
+        other = seen.setdefault(block.pythia_seed(config.seed_of(block.sample)), block)
         if other is not block:
             msg = (
                 f"seed {config.seed}: block {block.number} of sample '{block.sample}' and block {other.number} of "

@@ -68,7 +68,7 @@ def test_every_file_holds_what_the_definition_says(samples, recipe):
     assert sum(sum(samples[name].files.values()) for name in samples if recipe.samples[name].particles) > 3000
 
 
-@pytest.mark.parametrize("name", ["mock", "null"])
+@pytest.mark.parametrize("name", ["mock", "pseudo_1"])
 def test_mock_data_are_large_and_whole_above_the_skim(samples, recipe, name):
     mjj, delta_eta, label = leading_pairs(samples[name])
     # Stored precision is what the skim saw: nothing lies below it.
@@ -80,5 +80,5 @@ def test_mock_data_are_large_and_whole_above_the_skim(samples, recipe, name):
 
 
 def test_the_two_mock_data_sets_share_no_event(samples):
-    first, second = (leading_pairs(samples[name])[0] for name in ("mock", "null"))
+    first, second = (leading_pairs(samples[name])[0] for name in ("mock", "pseudo_1"))
     assert len(np.intersect1d(first, second)) < 5  # by chance, at reduced precision
