@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-all lint format lock clean
+.PHONY: install demo test test-all fresh-kernels lint format lock clean
 
 install: .venv/.installed
 
@@ -22,11 +22,15 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/repo-review .
 
-test: lint
+test: lint fresh-kernels
 	$(BIN)/pytest -m "not slow"
 
-test-all: lint
+test-all: lint fresh-kernels
 	$(BIN)/pytest
+
+# numba's cache does not see a change in a kernel that another file inlines.
+fresh-kernels:
+	find models processors data -name '*.nb[ic]' -delete
 
 format: install
 	$(BIN)/ruff check --fix .
