@@ -103,3 +103,11 @@ def test_the_same_events_give_the_same_bytes(tmp_path):
     for folder in ("a", "b"):
         write_root(tmp_path / folder / "f.root", events([2, 0, 1]), RunSummary(run=5, generated=9))
     assert (tmp_path / "a" / "f.root").read_bytes() == (tmp_path / "b" / "f.root").read_bytes()
+
+
+def test_new_columns_take_the_place_of_old_ones_of_their_name():
+    old = Events({"a": np.arange(3), "b": np.arange(3)}, {})
+    new = old.with_columns(b=np.arange(3) + 10)
+    assert new.columns["b"].tolist() == [10, 11, 12]
+    assert new.columns["a"].tolist() == [0, 1, 2]
+    assert old.columns["b"].tolist() == [0, 1, 2]
