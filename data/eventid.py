@@ -82,10 +82,8 @@ def batch_number(run: npt.ArrayLike, luminosity_block: npt.ArrayLike, event: npt
     return (event_seed(run, luminosity_block, event) % np.uint64(N_BATCHES)).astype(np.int64)
 
 
-def row_batch(columns: Table) -> IntArray:
-    """Batches of a bare table, which has no event ids: from a hash of each row's contents.
-
-    A row keeps its batch in every subset of the table that holds the same columns.
+def row_hashes(columns: Table) -> UintArray:
+    """Hashes of the contents of a bare table's rows, which has no event ids.
 
     Parameters
     ----------
@@ -95,7 +93,7 @@ def row_batch(columns: Table) -> IntArray:
     Returns
     -------
     numpy.ndarray
-        int64, one a row, 0 … 39.
+        uint64, one a row. Contents count in float32: a table that went through a float32 file is known again.
 
     Raises
     ------
@@ -108,30 +106,15 @@ def row_batch(columns: Table) -> IntArray:
         raise InputError(msg)
     state: UintArray = np.zeros(next(iter(lengths.values())), dtype=np.uint64)
     for name in sorted(columns):
-        # float32 first: a table keeps its folds when it went through a float32 file. +0 turns -0 into 0.
-        bits = (columns[name].astype(np.float32) + np.float32(0)).view(np.uint32)
+        # + 0 turns −0 into 0.
+        bits = (np.asarray(columns[name]).astype(np.float32) + np.float32(0)).view(np.uint32)
         state = splitmix64(state ^ bits.astype(np.uint64))
-    return (state % np.uint64(N_BATCHES)).astype(np.int64)
+    return state
 
 
-def batches_of(table: Table, columns: tuple[str, ...]) -> IntArray:
-    """Batches of a table: by event id where it has one, else by a hash of the named columns.
-
-    Parameters
-    ----------
-    table
-        The feature table.
-    columns
-        The columns to hash where ``run``, ``luminosity_block`` and ``event`` are absent.
-
-    Returns
-    -------
-    numpy.ndarray
-        int64, one a row, 0 … 39.
-    """
-    if all(name in table for name in ("run", "luminosity_block", "event")):
-        return batch_number(table["run"], table["luminosity_block"], table["event"])
-    return row_batch({name: table[name] for name in columns})
+def row_batch(hashes: UintArray) -> IntArray:
+    """The batch (0 … 39) of each row of a bare table, from its hash: the same in every subset of the table."""
+    return (hashes % np.uint64(N_BATCHES)).astype(np.int64)
 
 
 def fold_of(batch: npt.ArrayLike) -> IntArray:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.errors import InputError, TrainingError
-from data.eventid import N_BATCHES, N_FOLDS, UintArray, batch_number, duplicate_ids, fold_of, splitmix64
+from data.eventid import N_FOLDS, UintArray, batch_number, duplicate_ids, fold_of, row_batch, row_hashes
 from data.types import FloatArray, IntArray, Table
 from models.classifiers import take
 from models.preprocessing import column
@@ -27,26 +27,8 @@ def has_ids(table: Table) -> bool:
     return all(name in table for name in ID_COLUMNS)
 
 
-def row_hashes(table: Table, names: tuple[str, ...]) -> UintArray:
-    """Hash of each row's contents; modulo 40 it is `data.eventid.row_batch`.
-
-    Parameters
-    ----------
-    table
-        The feature table.
-    names
-        The columns that count; their order does not matter.
-
-    Returns
-    -------
-    numpy.ndarray
-        uint64. Contents are compared in float32, so that a table that went through a float32 file is known again.
-    """
-    state: UintArray = np.zeros(len(table[names[0]]), dtype=np.uint64)
-    for name in sorted(names):
-        bits = (np.asarray(table[name]).astype(np.float32) + np.float32(0)).view(np.uint32)
-        state = splitmix64(state ^ bits.astype(np.uint64))
-    return state
+def _hashes(table: Table, names: tuple[str, ...]) -> UintArray:
+    return row_hashes({name: table[name] for name in names})
 
 
 @dataclass(frozen=True)
@@ -101,11 +83,11 @@ def training_sample(table: Table, names: tuple[str, ...], hashed: tuple[str, ...
     if "weight" in table and not np.all(column(table, "weight") == 1.0):
         msg = "column 'weight': the training sample must be data or mock data, whose events all have weight 1"
         raise TrainingError(msg)
-    hashes = row_hashes(columns, hashed)
+    hashes = _hashes(columns, hashed)
     if not has_ids(table):
         # The columns themselves break the ties of rows that are equal in float32.
         order = np.lexsort((*(columns[name] for name in reversed(names)), hashes))
-        batch = (hashes % np.uint64(N_BATCHES)).astype(np.int64)
+        batch = row_batch(hashes)
         return _ordered(columns, hashes, batch, order, "row contents")
     ids: dict[str, npt.NDArray[Any]] = {name: np.asarray(table[name]) for name in ID_COLUMNS}
     twice = duplicate_ids(ids)
@@ -220,7 +202,7 @@ def own_folds(
     if trained_on and has_ids(table):
         _same_length(table, ("mjj", *ID_COLUMNS), rows)
         return fold_of(batch_number(*(np.asarray(table[name]) for name in ID_COLUMNS)))
-    folds = known.fold_of(row_hashes(table, hashed))
+    folds = known.fold_of(_hashes(table, hashed))
     unknown = int(np.count_nonzero(folds == NOT_TRAINED))
     if trained_on and unknown:
         msg = (

@@ -44,8 +44,8 @@ def train(problem: Problem, settings: TreeSettings, seed: Callable[..., int]) ->
     """Train the members of all inner splits.
 
     Each member is a boosted ensemble on a Poisson bootstrap of its split's three quarters, stopped where the loss
-    on the fourth quarter no longer falls. Averaging bootstrapped members matters more here than any setting of a
-    single one: a few hundred signal events among ten thousand leave each of them noisy.
+    on the fourth quarter no longer falls. A few hundred signal events among ten thousand leave each member noisy, so
+    their mean is what counts.
 
     Parameters
     ----------

@@ -6,9 +6,9 @@ from scipy import stats
 
 import models
 from data.errors import InputError
-from data.eventid import batches_of, fold_of, row_batch
+from data.eventid import batch_number, fold_of
 from models.cwola_training import checked_sample, train_fold
-from models.folds import row_hashes, training_sample
+from models.folds import training_sample
 
 
 def test_it_finds_the_planted_signal_without_labels(trained, table):
@@ -56,7 +56,7 @@ def test_without_signal_the_selected_fraction_is_flat_in_mjj(quick, tables):
 def test_own_fold_scores_do_not_depend_on_the_own_fold(quick, table, trained, rows_of):
     """Networks of a fold are the same when the fold's rows are changed, and when they are not there at all."""
     task = trained.task()
-    fold = fold_of(batches_of(table, ()))
+    fold = fold_of(batch_number(table["run"], table["luminosity_block"], table["event"]))
     changed = dict(table)
     for name in trained.inputs:
         changed[name] = np.where(fold == 2, np.flip(table[name]), table[name])
@@ -76,7 +76,7 @@ def test_own_fold_scores_do_not_depend_on_the_own_fold(quick, table, trained, ro
 def test_an_event_is_scored_by_its_own_fold_only(trained, table):
     score = trained.score(table, trained_on=True)
     state = trained._trained
-    fold = fold_of(batches_of(table, ()))
+    fold = fold_of(batch_number(table["run"], table["luminosity_block"], table["event"]))
     x = {
         jet: np.stack([table[n].astype(np.float32) for n in trained.inputs if n.endswith(jet)], 1)
         for jet in ("j1", "j2")
@@ -115,12 +115,6 @@ def test_a_subset_of_a_bare_table_keeps_its_folds(quick, tables, rows_of):
     assert not np.array_equal(method.score(table, trained_on=False), expected)
     with pytest.raises(InputError, match="10 of 10 rows were not in the training sample"):
         method.score(tables(10, 0, seed=9, ids=False), trained_on=True)
-
-
-def test_row_hashes_are_those_of_the_ground_floor(table):
-    names = ("mjj", "m_j1", "n_pf_j2")
-    expected = row_batch({name: table[name] for name in names})
-    np.testing.assert_array_equal((row_hashes(table, names) % np.uint64(40)).astype(np.int64), expected)
 
 
 @pytest.mark.parametrize("ids", [True, False])
