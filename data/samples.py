@@ -28,10 +28,23 @@ class Year(Section):
     """Whether jets in the dead HEM15/16 sector of the hadron calorimeter veto the event."""
     b_score: str
     """Suffix of the subjet b-tag branch, e.g. ``btagDeepB``."""
+    prefiring: bool
+    """Whether simulation is weighted with the probability that the trigger did not fire a bunch crossing early."""
 
 
 class _Years(Section):
     years: dict[str, Year]
+
+
+class Generated(Section):
+    """Sums over all generated events of a sample, for files that lost their ``Runs`` tree."""
+
+    count: int = pydantic.Field(gt=0)
+    """Number of events, before any skim."""
+    sumw: float = pydantic.Field(gt=0, allow_inf_nan=False)
+    """Sum of their ``genWeight``."""
+    sumw2: float = pydantic.Field(gt=0, allow_inf_nan=False)
+    """Sum of the squares."""
 
 
 class _FilesMixin(Section):
@@ -44,6 +57,10 @@ class _FilesMixin(Section):
     cross_section_pb: float | None = pydantic.Field(default=None, gt=0)
     luminosity_ifb: float | None = pydantic.Field(default=None, gt=0)
     mass: float | None = pydantic.Field(default=None, gt=0)
+    golden_json: Path | None = None
+    luminosity_table: Path | None = None
+    without_corrections: tuple[str, ...] = ()
+    generated: Generated | None = None
 
 
 class Sample(_FilesMixin):
@@ -52,6 +69,10 @@ class Sample(_FilesMixin):
     ``files`` maps each file, an absolute path or a ``root://`` address, to the entries that it must hold
     (None where the definition does not say). ``cross_section_pb`` is needed for simulation;
     ``luminosity_ifb`` overrides the year's; ``mass`` is the resonance mass in GeV of a signal sample.
+    ``golden_json`` lists the certified luminosity sections of data, all others are dropped; ``luminosity_table``
+    (brilcalc, by section) then gives the luminosity that was processed. ``without_corrections`` names corrections of
+    the year that this simulation has no branches for, e.g. ``scale`` and ``pdf`` where no matrix-element program ran.
+    ``generated`` stands for the ``Runs`` trees of simulation whose files have none.
     """
 
     name: str
@@ -138,4 +159,25 @@ def _resolve(name: str, entry: _FilesMixin, path: Path) -> Sample:
             msg = f"{where}: file '{file}' does not exist in {path.parent}; correct the path or remove it"
             raise ConfigError(msg)
         files[absolute] = entries
-    return Sample(name=name, **{**entry.model_dump(), "files": files})
+    beside = {
+        key: _beside(getattr(entry, key), key, entry, path, where)
+        for key in ("golden_json", "luminosity_table")
+    }
+    return Sample(name=name, **{**entry.model_dump(), "files": files, **beside})
+
+
+def _beside(file: Path | None, key: str, entry: _FilesMixin, path: Path, where: str) -> Path | None:
+    """A file that belongs to a data sample, relative to the definition's folder."""
+    if file is None:
+        return None
+    if entry.kind != "data":
+        msg = f"{where} is simulation with '{key}', which only data have; remove the key"
+        raise ConfigError(msg)
+    if key == "luminosity_table" and entry.golden_json is None:
+        msg = f"{where} has a 'luminosity_table' without 'golden_json'; add the list of certified sections"
+        raise ConfigError(msg)
+    absolute = (path.parent / file).resolve()
+    if not absolute.is_file():
+        msg = f"{where}: {key} '{file}' does not exist in {path.parent}; correct the path or remove it"
+        raise ConfigError(msg)
+    return absolute

@@ -1,4 +1,8 @@
+import os
+from pathlib import Path
+
 import pytest
+import uproot
 import yaml
 
 from data.errors import ConfigError
@@ -59,3 +63,37 @@ def test_years_hold_the_published_luminosity():
     assert sum(years()[name].luminosity_ifb for name in ("2016", "2017", "2018")) == pytest.approx(
         138, abs=0.5
     )
+    # CMS at 13.6 TeV: 34.7 fb⁻¹ of 2022 (arXiv:2504.17755), 62 fb⁻¹ of 2022 and 2023 (arXiv:2604.02127)
+    eras = {name: year(name).luminosity_ifb for name in ("2022", "2022EE", "2023", "2023BPix")}
+    assert eras["2022"] + eras["2022EE"] == pytest.approx(34.7, abs=0.06)
+    assert sum(eras.values()) == pytest.approx(62, abs=0.5)
+
+
+def test_the_parts_of_2016_make_the_whole():
+    whole, early, late = (year(name) for name in ("2016", "2016BG", "2016H"))
+    assert early.luminosity_ifb + late.luminosity_ifb == pytest.approx(whole.luminosity_ifb, abs=0.05)
+    assert set(early.triggers) | set(late.triggers) == set(whole.triggers)
+    # EXO-22-026: PFHT800 was replaced by PFHT900, and AK8PFJet450 joined, in run H
+    assert early.triggers == ("HLT_PFHT800", "HLT_PFJet450")
+    assert late.triggers == ("HLT_PFHT900", "HLT_PFJet450", "HLT_AK8PFJet450")
+    assert early.filters == late.filters == whole.filters
+
+
+def test_each_era_has_its_own_facts():
+    run3 = ("2022", "2022EE", "2023", "2023BPix", "2024")
+    assert {year(name).sqrt_s for name in run3} == {13600}
+    assert {known.sqrt_s for name, known in years().items() if name not in run3} == {13000}
+    assert [name for name, known in years().items() if known.hem_veto] == ["2018"]
+    assert {name for name, known in years().items() if known.prefiring} == {"2016", "2016BG", "2016H", "2017"}
+    for name in run3:  # the noise of the HCAL's photodiodes went with them
+        assert "Flag_HBHENoiseFilter" not in year(name).filters
+        assert {"Flag_hfNoisyHitsFilter", "Flag_BadPFMuonDzFilter"} <= set(year(name).filters)
+        assert year(name).b_score == "btagDeepFlavB"
+
+
+@pytest.mark.skipif("ODDJET_DATA" not in os.environ, reason="ODDJET_DATA is not set")
+def test_a_real_run_3_file_has_the_branches():
+    with uproot.open(Path(os.environ["ODDJET_DATA"]) / "cms" / "nano_tt_v15.root") as file:
+        branches = set(file["Events"].keys())
+    known = year("2024")
+    assert {*known.triggers, *known.filters, f"SubJet_{known.b_score}"} <= branches
