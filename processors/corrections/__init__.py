@@ -1,0 +1,1 @@
+"""Corrections of simulated events and their systematic variations: kinematic ones and weights."""
