@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 import yaml
@@ -13,10 +13,18 @@ import models
 from analysis.scan_config import ScanConfig
 from analysis.windows import Window, window_of
 from data.errors import ConfigError
-from data.samples import Sample, read_samples
+from data.samples import Sample, read_samples, year
 from data.sections import Section, read_yaml
-from processors.config import ProcessingConfig, SelectionConfig
+from processors.config import FeaturesConfig, JetsConfig, ProcessingConfig, SelectionConfig
+from processors.corrections.config import CorrectionsConfig
+from processors.event_options import EventOptions
+from processors.resolve import absent_columns
 from processors.scorers import INCLUSIVE
+
+Region = Literal["signal", "validation"]
+VALIDATION_FIT_START = 2000.0
+VALIDATION_FIRST_MASS = 2250.0
+FILE_KEYS = ("file", "efficiency_file")
 
 
 class RunConfig(Section):
@@ -81,6 +89,10 @@ class Config(Section):
     search: SearchConfig
     processing: ProcessingConfig = ProcessingConfig()
     selection: SelectionConfig = SelectionConfig()
+    jets: JetsConfig = JetsConfig()
+    features: FeaturesConfig = FeaturesConfig()
+    corrections: dict[str, CorrectionsConfig] = pydantic.Field(default_factory=dict)
+    """Year to the corrections of its samples; file names are relative to this configuration's folder."""
     methods: dict[str, dict[str, Any]] = pydantic.Field(default_factory=dict)
     """Method name to its options; see ``models.available()``."""
     scan: ScanSection
@@ -90,8 +102,14 @@ class Config(Section):
         found = [window_of(mass) for mass in self.scan.masses]
         return list(dict.fromkeys(found))
 
+    def events(self) -> EventOptions:
+        """The options of both passes over the events."""
+        return EventOptions(self.selection, self.jets, self.features, self.corrections, self.run.seed)
 
-def load_config(path: Path, overrides: tuple[str, ...] = ()) -> tuple[Config, dict[str, Sample]]:
+
+def load_config(
+    path: Path, overrides: tuple[str, ...] = (), region: Region | None = None
+) -> tuple[Config, dict[str, Sample]]:
     """Read a configuration and the samples that it searches.
 
     Parameters
@@ -100,6 +118,8 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> tuple[Config, di
         The YAML file.
     overrides
         ``section.key=value`` items from the command line, which win over the file.
+    region
+        ``validation``: search the side band in |Δη| instead, blind; see `validation_overrides`.
 
     Returns
     -------
@@ -114,7 +134,10 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> tuple[Config, di
     mapping = read_yaml(path)
     for override in overrides:
         mapping = override_key(mapping, override)
-    config = Config.parse(mapping, str(path))
+    if region == "validation":
+        given = any(override.startswith("run.output=") for override in overrides)
+        mapping = validation_overrides(mapping, keep_output=given)
+    config = _with_paths(Config.parse(mapping, str(path)), path.parent)
     defined = read_samples(path.parent / config.samples)
     names = (config.search.data, *config.search.signals)
     for name in names:
@@ -123,10 +146,72 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> tuple[Config, di
             raise ConfigError(msg)
     samples = {name: defined[name] for name in names}
     _check_search(path, samples, config)
-    for name, options in config.methods.items():
-        models.check_options(name, options, f"{path}: methods.{name}")
+    _check_methods(path, config)
+    for corrected in config.corrections:
+        year(corrected)
     config.windows()
     return config, samples
+
+
+def validation_overrides(mapping: Mapping[str, Any], *, keep_output: bool = False) -> dict[str, Any]:
+    """A configuration whose search runs in the side band in |Δη|, with the signal region never opened.
+
+    Parameters
+    ----------
+    mapping
+        The configuration as plain values; left as it is.
+    keep_output
+        Write to ``run.output`` itself; else its name gets the ending ``_validation``, so that the search proper keeps
+        a folder of its own.
+
+    Returns
+    -------
+    dict
+        Region ``validation``, blind; the fit begins at 2000 GeV or where it did, if that is more, and masses below
+        2250 GeV are not tested, which leaves out the windows A1 and B1 (CMS EXO-22-026, arXiv:2412.03747).
+    """
+    changed = copy.deepcopy(dict(mapping))
+    run = changed.get("run", {})
+    if not keep_output and "output" in run:
+        changed["run"] = {**run, "output": f"{run['output']}_validation"}
+    changed["selection"] = {**changed.get("selection", {}), "region": "validation", "blind": True}
+    scan = {**changed.get("scan", {})}
+    scan["fit_start"] = max(VALIDATION_FIT_START, scan.get("fit_start") or VALIDATION_FIT_START)
+    section = ScanSection.parse(scan, "scan")
+    scan["masses"] = [mass for mass in section.masses if mass >= VALIDATION_FIRST_MASS]
+    changed["scan"] = scan
+    return changed
+
+
+def _with_paths(config: Config, folder: Path) -> Config:
+    """Correction files as absolute paths, so that workers and manifests find them."""
+    corrections = {name: _absolute(section, folder) for name, section in config.corrections.items()}
+    return config.model_copy(update={"corrections": corrections})
+
+
+def _absolute(section: CorrectionsConfig, folder: Path) -> CorrectionsConfig:
+    update: dict[str, Any] = {}
+    for name in type(section).model_fields:
+        part = getattr(section, name)
+        keys = [key for key in FILE_KEYS if getattr(part, key, None) is not None]
+        if keys:
+            paths = {key: (folder / getattr(part, key)).resolve() for key in keys}
+            update[name] = part.model_copy(update=paths)
+    return section.model_copy(update=update)
+
+
+def _check_methods(path: Path, config: Config) -> None:
+    """Options are known, and no method needs a column that the search does without."""
+    absent = {f"{name}_{jet}" for name in absent_columns(config.features.without) for jet in ("j1", "j2")}
+    for name, options in config.methods.items():
+        columns = models.check_options(name, options, f"{path}: methods.{name}")
+        missing = sorted(absent.intersection(columns))
+        if missing:
+            msg = (
+                f"{path}: method '{name}' needs the columns {', '.join(missing)}, which features.without leaves out; "
+                f"give it others in methods.{name}.features, or remove the method"
+            )
+            raise ConfigError(msg)
 
 
 def override_key(mapping: Mapping[str, Any], override: str) -> dict[str, Any]:

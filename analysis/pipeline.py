@@ -19,12 +19,14 @@ from analysis.config import Config
 from analysis.report import write_report
 from analysis.search import analyse_run
 from analysis.windows import Window
-from data.errors import IncompleteError
-from data.files import hash_json, read_json, write_json
+from data.errors import ConfigError, IncompleteError
+from data.files import hash_json, read_json, sha256_file, write_json
 from data.manifest import Manifest, code_version, hash_outputs, is_current, read_manifest
 from data.samples import Sample
+from processors.corrections.config import correction_files
 from processors.histogram_io import merge_histograms, read_histograms, write_histograms
-from processors.run import file_identity, run_histograms, run_skim
+from processors.run import check_same_sources, file_identity, run_histograms, run_skim
+from processors.selection import REGIONS
 from processors.skim import read_features
 
 _LOG = logging.getLogger("oddjet")
@@ -94,12 +96,13 @@ def run_all(run: Run) -> None:
 
 def skim(run: Run) -> None:
     """Pass 1: events to tables of features, one a sample."""
+    check_same_sources(run.samples.values(), run.config.events())
     for name, sample in run.samples.items():
         _stage(
             run,
             f"skim {name}",
-            inputs=run.identities[name],
-            options={"sample": _sample_options(sample), "selection": run.config.selection.model_dump()},
+            inputs=run.identities[name] | _beside(run, sample),
+            options={"sample": _sample_options(sample), "events": _event_options(run, sample)},
             work=partial(_skim_sample, run, sample),
         )
 
@@ -115,6 +118,7 @@ def train(run: Run) -> None:
                 "method": method,
                 "options": run.config.methods[method],
                 "window": dataclasses.asdict(window),
+                "region": run.config.selection.region,
                 "seed": run.config.run.seed,
             },
             work=partial(_train_method, run, method, window),
@@ -128,10 +132,10 @@ def histogram(run: Run) -> None:
         _stage(
             run,
             f"hist {name}",
-            inputs=run.identities[name] | bundles,
+            inputs=run.identities[name] | _beside(run, sample) | bundles,
             options={
                 "sample": _sample_options(sample),
-                "selection": run.config.selection.model_dump(),
+                "events": _event_options(run, sample),
                 "trained_on": name == run.data.name,
             },
             work=partial(_fill_sample, run, sample),
@@ -154,6 +158,7 @@ def scan(run: Run) -> None:
         options={
             "scan": run.config.scan.model_dump(mode="json"),
             "search": run.config.search.model_dump(),
+            "region": run.config.selection.region,
             "samples": {name: _sample_options(sample) for name, sample in run.samples.items()},
             "methods": sorted(run.config.methods),
         },
@@ -181,12 +186,14 @@ def _filled(run: Run) -> dict[str, str]:
 
 
 def _skim_sample(run: Run, sample: Sample) -> Product:
-    result = run_skim(sample, run.config.processing, run.config.selection, run.root)
+    result = run_skim(sample, run.config.processing, run.config.events(), run.root)
     return Product(result.outputs, result.account.expected, result.account.processed)
 
 
 def _train_method(run: Run, method: str, window: Window) -> Product:
-    table = read_features(run.root / "features" / run.data.name)
+    everything = read_features(run.root / "features" / run.data.name)
+    searched = everything["region"] == REGIONS.index(run.config.selection.region)
+    table = {name: column[searched] for name, column in everything.items()}
     folder = run.root / "models" / method / window.name
     options = {"working_point": window.working_point, **run.config.methods[method]}
     model = models.create(
@@ -207,7 +214,7 @@ def _fill_sample(run: Run, sample: Sample) -> Product:
     result = run_histograms(
         sample,
         run.config.processing,
-        run.config.selection,
+        run.config.events(),
         {
             f"{method}_{window.name}": run.root / "models" / method / window.name
             for method, window in run.tasks()
@@ -216,7 +223,9 @@ def _fill_sample(run: Run, sample: Sample) -> Product:
         out_root=run.root,
     )
     record = run.root / "histograms" / f"{sample.name}.json"
-    write_json(record, {"account": result.account.to_json(), "cutflow": result.cutflow})
+    luminosity = None if result.luminosity is None else dataclasses.asdict(result.luminosity)
+    content = {"account": result.account.to_json(), "cutflow": result.cutflow, "luminosity": luminosity}
+    write_json(record, content)
     return Product([*result.outputs, record], result.account.expected, result.account.processed)
 
 
@@ -231,6 +240,9 @@ def _merge(run: Run) -> Product:
         "expected": expected,
         "processed": processed,
         "complete": expected == processed,
+        "luminosity": {
+            name: record["luminosity"] for name, record in records.items() if record["luminosity"]
+        },
     }
     outputs = [run.root / name for name in ("histograms.h5", "account.json", "cutflow.json")]
     write_histograms(
@@ -283,8 +295,41 @@ def file_labels(sample: Sample) -> dict[str, str]:
 
 def _sample_options(sample: Sample) -> dict[str, Any]:
     """What of a sample's definition its stages depend on; where its files lie is not part of it."""
-    options = sample.model_dump(exclude={"files", "description"})
+    options = sample.model_dump(exclude={"files", "description", "golden_json", "luminosity_table"})
     return options | {"files": sorted(file_labels(sample))}
+
+
+def _event_options(run: Run, sample: Sample) -> dict[str, Any]:
+    """What of the configuration both passes over a sample depend on; correction files count by their hashes."""
+    options = run.config.events()
+    corrections = options.corrections_of(sample)
+    return {
+        "selection": options.selection.model_dump(),
+        "jets": options.jets.model_dump(),
+        "features": options.features.model_dump(),
+        "corrections": None if corrections is None else _without_folders(corrections.model_dump()),
+        "seed": options.seed if corrections is not None else None,
+    }
+
+
+def _without_folders(value: Any) -> Any:
+    """The same values with only the last name of each path: a run may move with its files."""
+    if isinstance(value, dict):
+        return {key: _without_folders(item) for key, item in value.items()}
+    return value.name if isinstance(value, Path) else value
+
+
+def _beside(run: Run, sample: Sample) -> dict[str, str]:
+    """Hashes of the files beside a sample's events: corrections, certified sections, their luminosity."""
+    files = correction_files(run.config.events().corrections_of(sample))
+    named = {f"corrections/{file.name}": file for file in files}
+    if len(named) != len(files):
+        msg = f"sample '{sample.name}': two correction files are called alike; rename one of them"
+        raise ConfigError(msg)
+    named |= {
+        key: file for key in ("golden_json", "luminosity_table") if (file := getattr(sample, key)) is not None
+    }
+    return {name: sha256_file(file) for name, file in named.items()}
 
 
 def _shown(run: Run, left_out: dict[str, Any]) -> dict[str, Any]:

@@ -20,9 +20,8 @@ from data.files import write_json
 from data.samples import Sample, year
 from data.types import FloatArray
 from processors.histogram_io import read_histograms
-from processors.histograms import VARIATIONS
+from processors.recipe import NOMINAL
 from processors.scorers import INCLUSIVE
-from processors.selection import REGIONS
 
 _FB_PER_PB = 1000.0
 _LOG = logging.getLogger("oddjet")
@@ -36,9 +35,12 @@ class Spectra:
     ----------
     histograms
         Sample name to its histogram ``mjj`` of pass 2.
+    region
+        The region that is searched.
     """
 
     histograms: Mapping[str, Any]
+    region: str = "signal"
 
     @property
     def edges(self) -> FloatArray:
@@ -46,7 +48,7 @@ class Spectra:
         return np.asarray(next(iter(self.histograms.values())).axes["mjj"].edges, dtype=np.float64)
 
     def contents(self, sample: Sample, selection: str) -> tuple[FloatArray, FloatArray]:
-        """Σw and Σw² a bin in the signal region.
+        """Σw and Σw² a bin in the region that is searched.
 
         Raises
         ------
@@ -58,8 +60,8 @@ class Spectra:
         labels = {
             "process": sample.process,
             "selection": selection,
-            "region": REGIONS[0],
-            "variation": VARIATIONS[0],
+            "region": self.region,
+            "variation": NOMINAL,
         }
         for axis, label in labels.items():
             if label not in list(histogram.axes[axis]):
@@ -175,7 +177,8 @@ def analyse_run(root: Path, config: Config, samples: Mapping[str, Sample]) -> li
     list of Path
         ``scan.json``, ``fits.json`` and the workspaces.
     """
-    spectra = Spectra({name: read_histograms(root / "histograms" / f"{name}.h5")["mjj"] for name in samples})
+    histograms = {name: read_histograms(root / "histograms" / f"{name}.h5")["mjj"] for name in samples}
+    spectra = Spectra(histograms, config.selection.region)
     data = samples[config.search.data]
     signals = [samples[name] for name in config.search.signals]
     model = signal_model(spectra, signals)
@@ -215,6 +218,7 @@ def scan_document(config: Config, data: Sample, rows: Mapping[str, list[dict[str
     """The content of ``scan.json``."""
     return {
         "sample": data.name,
+        "region": config.selection.region,
         "sqrt_s": year(data.year).sqrt_s,
         "luminosity_ifb": data.luminosity(),
         "masses": sorted(config.scan.masses),

@@ -2,7 +2,7 @@
 
 import abc
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -56,10 +56,15 @@ class Method(abc.ABC):
         """Edges of the upper side band, GeV."""
         return self.window.high
 
-    @property
+    @classmethod
     @abc.abstractmethod
+    def required_columns(cls, options: Section) -> tuple[str, ...]:
+        """Columns that a method of these options reads, ``mjj`` not among them."""
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """Columns that scoring reads, ``mjj`` not among them."""
+        return self.required_columns(self.options)
 
     @abc.abstractmethod
     def fit(self, table: Table, *, workers: int = 1) -> Self:
@@ -141,7 +146,7 @@ def _method(name: str, source: str) -> type[Method]:
     raise ConfigError(msg)
 
 
-def check_options(name: str, options: Mapping[str, Any], source: str) -> None:
+def check_options(name: str, options: Mapping[str, Any], source: str) -> tuple[str, ...]:
     """Validate a method's options without making it.
 
     Parameters
@@ -153,12 +158,28 @@ def check_options(name: str, options: Mapping[str, Any], source: str) -> None:
     source
         Where they come from, for messages.
 
+    Returns
+    -------
+    tuple of str
+        The columns that the method will read, ``mjj`` not among them.
+
     Raises
     ------
     ConfigError
         If the method or an option is unknown or out of range.
     """
-    _method(name, source).options_type.parse(dict(options), source)
+    method = _method(name, source)
+    return method.required_columns(method.options_type.parse(dict(options), source))
+
+
+def needing(columns: Collection[str]) -> list[str]:
+    """The methods that by default read one of these columns, sorted by name."""
+    wanted = set(columns)
+    return [
+        name
+        for name, method in sorted(_METHODS.items())
+        if wanted.intersection(method.required_columns(method.options_type()))
+    ]
 
 
 def create(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -123,10 +123,10 @@ class Cwola(Method):
         self._heads = self.options.heads()
         self._trained: _Trained | None = None
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Columns that scoring reads."""
-        return self.options.features
+    @classmethod
+    def required_columns(cls, options: Section) -> tuple[str, ...]:
+        """The features."""
+        return cast("CwolaOptions", options).features
 
     @property
     def _hashed(self) -> tuple[str, ...]:

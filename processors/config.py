@@ -1,17 +1,20 @@
-"""Options of the event loop and of the dijet selection."""
+"""Options of the event loop, the jets, the dijet selection and the features."""
 
 from typing import Literal, Self
 
 import pydantic
 
 from data.sections import Section
+from processors.event_objects import RmmConfig
 
 
 class ProcessingConfig(Section):
     """How the files are walked through; no number of any result depends on it."""
 
     chunk_size: int = pydantic.Field(default=100_000, ge=1, le=10_000_000)
-    """Largest number of entries read at a time."""
+    """Largest number of entries read at a time where only jets are read."""
+    particle_chunk_size: int = pydantic.Field(default=10_000, ge=1, le=1_000_000)
+    """Largest number of entries read at a time where particles are read too: they take twenty times the memory."""
     executor: Literal["iterative", "futures"] = "iterative"
     """``iterative``: in this process; ``futures``: in ``workers`` processes of this machine."""
     workers: int = pydantic.Field(default=1, ge=1, le=1024)
@@ -39,3 +42,73 @@ class SelectionConfig(Section):
     """The dijet mass is larger, GeV; the histograms begin at 1200 GeV, so no less is possible."""
     delta_eta_max: float = pydantic.Field(default=1.3, gt=0, le=5)
     """The jets' pseudorapidities differ by less in the signal region."""
+    wide_delta_eta_min: float = pydantic.Field(default=1.4, gt=0, le=5)
+    """The jets' pseudorapidities differ by more in the region ``wide``, rich in QCD: there autoencoders are trained."""
+    region: Literal["signal", "validation"] = "signal"
+    """Which region is searched: |Δη| < ``delta_eta_max``, or the side band 2.0 < |Δη| < 2.5 that validates a search."""
+    blind: bool = False
+    """Never look at data in the signal region: their events are counted and dropped before any feature is made."""
+    train_wide: bool = False
+    """Keep the events of the region ``wide`` too, for the methods that are trained there."""
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.blind and self.region == "signal":
+            msg = "blind is true, but the region searched is signal; set region: validation or blind: false"
+            raise ValueError(msg)
+        if self.wide_delta_eta_min < self.delta_eta_max:
+            msg = "wide_delta_eta_min lies below delta_eta_max: the regions must not overlap"
+            raise ValueError(msg)
+        return self
+
+
+class JetsConfig(Section):
+    """Where the large-radius jets and their substructure come from."""
+
+    source: Literal["stored", "particles"] = "stored"
+    """``stored``: the file's AK8 jets; ``particles``: jets clustered from the file's particles."""
+    algorithm: Literal["antikt", "cambridge", "kt"] = "antikt"
+    """Algorithm of clustered jets."""
+    radius: float = pydantic.Field(default=0.8, gt=0, lt=1.6)
+    """Radius of the jets (rad): of clustering, and R0 of N-subjettiness, soft drop and the Lund plane."""
+    pt_min: float = pydantic.Field(default=150.0, gt=0)
+    """Clustered jets below this transverse momentum (GeV) are dropped."""
+    substructure: Literal["auto", "stored", "particles"] = "auto"
+    """``auto``: the stored value of an observable where the file has it, else computed from the particles."""
+    links: Literal["auto", "file", "clustering"] = "auto"
+    """Which particles belong to a stored jet: by the file's cross-references, or by clustering the particles again
+    and taking the nearest jet; ``auto``: the cross-references where the file has them."""
+    pt_weights: Literal["auto", "puppi", "none"] = "auto"
+    """Weights of the particles' momenta; ``auto``: PUPPI where the file has them, else 1 with a warning."""
+    z_cut: float = pydantic.Field(default=0.1, ge=0, le=0.5)
+    """Soft-drop threshold of groomed masses computed from particles."""
+    soft_drop_beta: float = 0.0
+    """Angular exponent of soft drop."""
+
+    @pydantic.model_validator(mode="after")
+    def _clustered_jets_have_no_stored_values(self) -> Self:
+        if self.source == "particles" and self.substructure == "stored":
+            msg = "substructure is stored, but source: particles makes new jets; set substructure: auto"
+            raise ValueError(msg)
+        return self
+
+
+class MatrixConfig(Section):
+    """The rapidity–mass matrix of jets, b jets, muons, electrons, photons and missing momentum."""
+
+    form: Literal["reduced", "full", "compact"] = "reduced"
+    """``reduced``: the 1287 inputs of arXiv:2307.01612; ``full``: all 51 × 51 cells; ``compact``: 46 numbers."""
+    objects: RmmConfig = RmmConfig()
+    """Selection of the objects."""
+
+
+class FeaturesConfig(Section):
+    """What is computed of selected events beyond the standard columns."""
+
+    without: tuple[str, ...] = ()
+    """Columns (of a jet, e.g. ``lsf3``) that the files cannot give and the search does without; the methods that
+    need them are not available."""
+    constituents: bool = False
+    """Also ``constituents_j1`` and ``_j2``: px, py, pz (GeV) of the 100 hardest particles of each jet, 100 × 3."""
+    rapidity_mass_matrix: MatrixConfig | None = None
+    """Also ``rmm``: the rapidity–mass matrix of the event."""

@@ -6,7 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from data.types import FloatArray, IntArray
-from processors.chunks import Chunk, Jets
+from processors.chunks import Chunk
+from processors.config import FeaturesConfig
+from processors.jets import N_CONSTITUENTS, Jets
+from processors.resolve import absent_columns
+from processors.rmm_columns import matrix_shape
 from processors.selection import Dijets, soft_drop_mass
 
 TAU_FLOOR = 1e-6
@@ -32,10 +36,23 @@ JET_COLUMNS = (
 Columns = dict[str, npt.NDArray[Any]]
 
 
-def columns(*, label: bool) -> dict[str, str]:
-    """All columns of a feature table with their types, in order."""
-    jets = {f"{name}_{jet}": "float32" for jet in ("j1", "j2") for name in JET_COLUMNS}
-    return {**EVENT_COLUMNS, **jets, "delta_m": "float32"} | ({"label": "int32"} if label else {})
+CONSTITUENTS = (N_CONSTITUENTS, 3)
+"""Shape of the columns ``constituents_j1`` and ``_j2`` of one event."""
+
+
+def columns(features: FeaturesConfig, *, label: bool) -> dict[str, np.dtype[Any]]:
+    """All columns of a feature table with their types, in order; arrays an event are subarray types."""
+    absent = absent_columns(features.without)
+    kinds = dict(EVENT_COLUMNS)
+    kinds |= {
+        f"{name}_{jet}": "float32" for jet in ("j1", "j2") for name in JET_COLUMNS if name not in absent
+    }
+    types = {name: np.dtype(kind) for name, kind in {**kinds, "delta_m": "float32"}.items()}
+    if features.constituents:
+        types |= {f"constituents_{jet}": np.dtype(("float32", CONSTITUENTS)) for jet in ("j1", "j2")}
+    if features.rapidity_mass_matrix is not None:
+        types["rmm"] = np.dtype(("float32", matrix_shape(features.rapidity_mass_matrix)))
+    return types | ({"label": np.dtype("int32")} if label else {})
 
 
 def as_float32(values: npt.ArrayLike) -> npt.NDArray[np.float32]:
@@ -48,7 +65,9 @@ def tau_ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
     return numerator / (denominator + TAU_FLOOR)
 
 
-def feature_table(chunk: Chunk, jets: Jets, dijets: Dijets, weight: FloatArray) -> Columns:
+def feature_table(
+    chunk: Chunk, jets: Jets, dijets: Dijets, weight: FloatArray, features: FeaturesConfig
+) -> Columns:
     """The feature table of a chunk's selected events.
 
     Parameters
@@ -58,12 +77,15 @@ def feature_table(chunk: Chunk, jets: Jets, dijets: Dijets, weight: FloatArray) 
     dijets
         The selected events.
     weight
-        float64, one an entry of the chunk.
+        float64, one an event.
+    features
+        Columns that are left out or added.
 
     Returns
     -------
     dict
-        Column name to array, in the order of ``columns``; masses and momenta in GeV, angles in rad.
+        Column name to array, in the order of ``columns`` but for the rapidity–mass matrix, which is not of jets
+        alone; masses and momenta in GeV, angles in rad.
 
     Raises
     ------
@@ -76,50 +98,54 @@ def feature_table(chunk: Chunk, jets: Jets, dijets: Dijets, weight: FloatArray) 
         for name in ("run", "luminosity_block", "event")
     }
     table |= {
-        "weight": weight[entry],
+        "weight": weight,
         "mjj": dijets.mjj,
         "delta_eta": dijets.delta_eta,
         "region": dijets.region,
     }
-    for suffix, jet in (("j1", dijets.heavy), ("j2", dijets.light)):
-        for name, values in _jet_features(chunk, jets, jet).items():
+    both = (("j1", dijets.heavy), ("j2", dijets.light))
+    absent = absent_columns(features.without)
+    for suffix, jet in both:
+        for name, values in jet_features(jets, jet, absent).items():
             table[f"{name}_{suffix}"] = as_float32(values)
     masses = [soft_drop_mass(jets.of("m", jet)) for jet in (dijets.heavy, dijets.light)]
     table["delta_m"] = as_float32(masses[0] - masses[1])
+    if features.constituents:
+        table |= {f"constituents_{suffix}": jets.constituents(jet) for suffix, jet in both}
     if "label" in chunk.schema.roles:
         table["label"] = chunk.role("label")[entry].astype(np.int32)
     return table
 
 
-def _jet_features(chunk: Chunk, jets: Jets, jet: IntArray) -> dict[str, FloatArray]:
+def jet_features(jets: Jets, jet: IntArray, absent: frozenset[str]) -> dict[str, FloatArray]:
+    """The feature columns of some jets.
+
+    Parameters
+    ----------
+    jets
+        The jets of a chunk.
+    jet
+        Positions in the row of jets.
+    absent
+        Columns that are left out.
+
+    Returns
+    -------
+    dict
+        Column of ``JET_COLUMNS`` to float64 values.
+    """
+    stored = ("pt", "eta", "phi", "tau1", "tau2", "tau3", "tau4", "n_pf", "lsf3")
     out: dict[str, FloatArray] = {
-        name: jets.of(name, jet).astype(np.float64)
-        for name in ("pt", "eta", "phi", "tau1", "tau2", "tau3", "tau4", "n_pf")
+        name: jets.of(name, jet).astype(np.float64) for name in stored if name not in absent
     }
-    out["m"] = soft_drop_mass(jets.of("m", jet))
-    out["rho"] = out["m"] / out["pt"]
+    if "m" not in absent:
+        out["m"] = soft_drop_mass(jets.of("m", jet))
+        out["rho"] = out["m"] / out["pt"]
     for a, b in RATIOS:
-        out[f"tau{a}{b}"] = tau_ratio(out[f"tau{a}"], out[f"tau{b}"])
-    out["lsf3"] = np.clip(jets.of("lsf3", jet).astype(np.float64), 0.0, 1.0)
-    out["deepb"] = _largest_b_score(chunk, jets, jet)
-    return {name: out[name] for name in JET_COLUMNS}
-
-
-def _largest_b_score(chunk: Chunk, jets: Jets, jet: IntArray) -> FloatArray:
-    """Largest b-tag score of a jet's subjets, 0 where it has none; NanoAOD marks failures by negative scores."""
-    scores, counts = chunk.jagged(chunk.schema.roles["b_score"])
-    first = np.cumsum(counts) - counts
-    entry = jets.entry[jet]
-    largest = np.zeros(len(jet))
-    for role in ("subjet1", "subjet2"):
-        index = jets.of(role, jet).astype(np.int64)
-        wrong = np.flatnonzero(index >= counts[entry])
-        if len(wrong):
-            chunk.refuse(
-                role, f"points to subjet {index[wrong[0]]}, which is not there", int(entry[wrong[0]])
-            )
-        has = np.flatnonzero(index >= 0)
-        score = scores[first[entry[has]] + index[has]]
-        chunk.check_finite("b_score", score, entry[has])
-        largest[has] = np.maximum(largest[has], score.astype(np.float64))
-    return largest
+        if f"tau{a}{b}" not in absent:
+            out[f"tau{a}{b}"] = tau_ratio(out[f"tau{a}"], out[f"tau{b}"])
+    if "lsf3" in out:
+        out["lsf3"] = np.clip(out["lsf3"], 0.0, 1.0)
+    if "deepb" not in absent:
+        out["deepb"] = jets.b_score(jet)
+    return {name: out[name] for name in JET_COLUMNS if name in out}

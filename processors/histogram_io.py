@@ -1,5 +1,6 @@
 """Histograms in HDF5 as the Unified Histogram Interface lays them out, and their sum over samples."""
 
+import itertools
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import uhi.io.hdf5
 from data.errors import InputError
 from data.files import atomic_path
 from processors.histograms import Histograms
+from processors.recipe import NOMINAL
 
 
 def write_histograms(path: Path, histograms: Histograms) -> None:
@@ -37,13 +39,14 @@ def read_histograms(path: Path) -> Histograms:
 
 
 def merge_histograms(parts: Iterable[Histograms]) -> Histograms:
-    """Add histograms of samples; labels of ``process`` are united in alphabetical order.
+    """Add histograms of samples; labels of ``process`` are united in alphabetical order, variations as they come.
 
     Parameters
     ----------
     parts
-        Histograms of samples, all with the same names and the same selections. Samples of one process are
-        added in the order given: give them in a fixed one.
+        Histograms of samples, all with the same names, selections and regions. Samples of one process are
+        added in the order given: give them in a fixed one. Where a sample does not have a variation that another
+        one has, its nominal contents stand: it does not vary.
 
     Returns
     -------
@@ -60,28 +63,44 @@ def merge_histograms(parts: Iterable[Histograms]) -> Histograms:
     if len(names) != 1:
         msg = f"cannot merge histograms with different names: {sorted(names)}; fill all samples with one configuration"
         raise InputError(msg)
-    processes = sorted({label for part in parts for label in part["mjj"].axes["process"]})
-    return {name: _sum([part[name] for part in parts], processes, name) for name in sorted(parts[0])}
+    united = {
+        "process": sorted({label for part in parts for label in part["mjj"].axes["process"]}),
+        "variation": list(dict.fromkeys(label for part in parts for label in part["mjj"].axes["variation"])),
+    }
+    return {name: _sum([part[name] for part in parts], united, name) for name in sorted(parts[0])}
 
 
-def _sum(parts: list[Any], processes: list[str], name: str) -> Any:
-    first = parts[0]
+def _sum(parts: list[Any], united: dict[str, list[str]], name: str) -> Any:
     axes = [
-        hist.axis.StrCategory(processes, name="process") if axis.name == "process" else axis
-        for axis in first.axes
+        hist.axis.StrCategory(united[axis.name], name=axis.name) if axis.name in united else axis
+        for axis in parts[0].axes
     ]
+    fixed = [axis for axis in axes if axis.name not in united]
     total = hist.Hist(*axes, storage=hist.storage.Weight())
-    position = [axis.name for axis in axes].index("process")
     into: Any = total.view(flow=True)
     for part in parts:
-        others = [axis for axis in part.axes if axis.name != "process"]
-        if others != [axis for axis in axes if axis.name != "process"]:
+        if [axis for axis in part.axes if axis.name not in united] != fixed:
             msg = f"cannot merge histogram '{name}': axes differ; fill all samples with one configuration"
             raise InputError(msg)
         view = part.view(flow=True)
-        for number, process in enumerate(part.axes["process"]):
-            source = (slice(None),) * position + (number,)
-            target = (slice(None),) * position + (processes.index(process),)
+        growing = {axis.name: list(part.axes[axis.name]) for axis in axes if axis.name in united}
+        for process, variation in itertools.product(
+            growing["process"], united["variation"] if "variation" in growing else [None]
+        ):
+            known = variation in growing.get("variation", [])
+            labels = {"process": process, "variation": variation if known else NOMINAL}
+            source = _position(part, growing, labels)
+            target = _position(total, united, {"process": process, "variation": variation})
             into["value"][target] += view["value"][source]
             into["variance"][target] += view["variance"][source]
     return total
+
+
+def _position(histogram: Any, labels_of: dict[str, list[str]], labels: dict[str, Any]) -> tuple[Any, ...]:
+    """Index of a row of a histogram's array."""
+    return tuple(
+        labels_of[axis.name].index(labels[axis.name])
+        if axis.name in labels_of and axis.name in labels
+        else slice(None)
+        for axis in histogram.axes
+    )

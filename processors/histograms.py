@@ -1,6 +1,7 @@
 """Pass 2: the spectra and score distributions of every selection, filled chunk by chunk."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from data.errors import IncompleteError, InputError
 from data.types import FloatArray, Table
-from processors.loop import Recipe
+from processors.recipe import NOMINAL, Recipe, Selected
 from processors.scorers import (
     BANDS,
     FOLDS,
@@ -20,13 +21,12 @@ from processors.scorers import (
     judge,
     load,
 )
-from processors.selection import REGIONS
+from processors.selection import REGIONS, kept_regions
 from processors.weights import WeightScale, check_exact
 
 MJJ_BINS, MJJ_LOW, MJJ_HIGH = 3200, 1200.0, 14000.0
 """4 GeV bins."""
 SCORE_BINS = 100
-VARIATIONS = ("nominal",)
 
 Histogram = hist.Hist[Any]
 Histograms = dict[str, Histogram]
@@ -40,27 +40,54 @@ class Fill:
     process: str
     scorers: tuple[ScorerReference, ...]
     trained_on: bool
+    variations: tuple[str, ...]
+
+    def empty(self) -> Histograms:
+        """Histograms of this sample with nothing in them."""
+        selections = [scorer.label for scorer in self.scorers]
+        regions = kept_regions(self.recipe.options.selection)
+        return empty_histograms([self.process], selections, regions=regions, variations=self.variations)
 
     def __call__(self, events: Any) -> dict[str, Any]:
         """Process one chunk, given as coffea's array of virtual columns."""
-        table, tally = self.recipe.table(events)
-        histograms = empty_histograms([self.process], [scorer.label for scorer in self.scorers])
-        if len(table["mjj"]):
-            self._fill(histograms, table)
+        selected, tally = self.recipe.select(events, vary=len(self.variations) > 1)
+        histograms = self.empty()
+        for part in selected:
+            if len(part.table["mjj"]):
+                self._fill(histograms, part)
         return {**tally, "histograms": histograms}
 
-    def _fill(self, histograms: Histograms, table: Table) -> None:
+    def _fill(self, histograms: Histograms, part: Selected) -> None:
+        table = part.table
         every = np.full(len(table["mjj"]), FOLDS, dtype=np.int64)
-        fill_mjj(histograms["mjj"], table, self.process, INCLUSIVE, every)
+        self._fill_selection(histograms, part, INCLUSIVE, every)
         for reference in self.scorers:
             scorer = load(reference)
             score, votes = judge(scorer, reference.label, table, trained_on=self.trained_on)
-            fill_mjj(histograms["mjj"], table, self.process, reference.label, votes)
-            band = band_of(scorer, table["mjj"])
-            fill_score(histograms["score"], (score, band), self.process, reference.label, table["weight"])
+            self._fill_selection(histograms, part, reference.label, votes)
+            if NOMINAL in part.weights:
+                searched = table["region"] == REGIONS.index(self.recipe.options.selection.region)
+                band = band_of(scorer, table["mjj"])[searched]
+                values = (score[searched], band)
+                fill_score(
+                    histograms["score"], values, self.process, reference.label, table["weight"][searched]
+                )
+
+    def _fill_selection(
+        self, histograms: Histograms, part: Selected, selection: str, votes: npt.NDArray[np.int64]
+    ) -> None:
+        for variation, weight in part.weights.items():
+            table = {**part.table, "weight": weight}
+            fill_mjj(histograms["mjj"], table, self.process, selection, votes, variation=variation)
 
 
-def empty_histograms(processes: Sequence[str], selections: Sequence[str]) -> Histograms:
+def empty_histograms(
+    processes: Sequence[str],
+    selections: Sequence[str],
+    *,
+    regions: Sequence[str] = REGIONS[:1],
+    variations: Sequence[str] = (NOMINAL,),
+) -> Histograms:
     """Histograms with fixed labels and nothing in them.
 
     Parameters
@@ -69,6 +96,8 @@ def empty_histograms(processes: Sequence[str], selections: Sequence[str]) -> His
         Labels of the axis ``process``.
     selections
         Labels of the methods' selections; ``inclusive`` is always there in ``mjj``.
+    regions, variations
+        Labels of these axes.
 
     Returns
     -------
@@ -79,9 +108,9 @@ def empty_histograms(processes: Sequence[str], selections: Sequence[str]) -> His
     mjj = hist.Hist(
         hist.axis.Regular(MJJ_BINS, MJJ_LOW, MJJ_HIGH, name="mjj", label="dijet mass [GeV]"),
         process,
-        hist.axis.StrCategory(list(REGIONS), name="region"),
+        hist.axis.StrCategory(list(regions), name="region"),
         hist.axis.StrCategory([INCLUSIVE, *selections], name="selection"),
-        hist.axis.StrCategory(list(VARIATIONS), name="variation"),
+        hist.axis.StrCategory(list(variations), name="variation"),
         storage=hist.storage.Weight(),
     )
     if not selections:
@@ -97,7 +126,13 @@ def empty_histograms(processes: Sequence[str], selections: Sequence[str]) -> His
 
 
 def fill_mjj(
-    histogram: Histogram, table: Table, process: str, selection: str, votes: npt.NDArray[np.int64]
+    histogram: Histogram,
+    table: Table,
+    process: str,
+    selection: str,
+    votes: npt.NDArray[np.int64],
+    *,
+    variation: str = NOMINAL,
 ) -> None:
     """Fill the dijet masses (GeV) with weight × votes.
 
@@ -109,9 +144,14 @@ def fill_mjj(
         If the histogram does not hold what was put in.
     """
     weight = table["weight"] * votes
-    for code, region in enumerate(REGIONS):
+    for code in np.unique(table["region"]):
         here = (table["region"] == code) & (votes > 0)
-        labels = {"process": process, "region": region, "selection": selection, "variation": VARIATIONS[0]}
+        labels = {
+            "process": process,
+            "region": REGIONS[int(code)],
+            "selection": selection,
+            "variation": variation,
+        }
         _fill(histogram, {"mjj": table["mjj"][here]}, labels, weight[here])
 
 
@@ -147,10 +187,10 @@ def _fill(
         if label not in known:
             msg = f"label '{label}' is not on the axis '{axis}', which has {', '.join(known)}"
             raise InputError(msg)
-    before = _totals(histogram, labels["selection"])
+    before = _totals(histogram, labels)
     columns: dict[str, Any] = {**values, **labels}
     histogram.fill(**columns, weight=weight)
-    filled = _totals(histogram, labels["selection"]) - before
+    filled = _totals(histogram, labels) - before
     if not np.array_equal(filled, [weight.sum(), (weight**2).sum()]):
         msg = (
             f"{labels}: filled {filled[0]!r} of {weight.sum()!r} weighted events; sums are not exact or lost"
@@ -158,12 +198,14 @@ def _fill(
         raise IncompleteError(msg)
 
 
-def _totals(histogram: Histogram, selection: str) -> FloatArray:
-    """Sums of weights and squared weights of one selection, flow included.
+def _totals(histogram: Histogram, labels: Mapping[str, str]) -> FloatArray:
+    """Sums of weights and squared weights with these labels, flow included.
 
-    Selections hold the same events: their sum could leave the range of exact sums, each of them does not.
+    Selections and variations hold the same events: their sum could leave the range of exact sums, each of them
+    does not.
     """
-    part: Any = histogram[{"selection": selection}]
+    index: Any = dict(labels)
+    part: Any = histogram[index]
     view = part.view(flow=True)
     return np.array([view["value"].sum(), view["variance"].sum()])
 
@@ -191,9 +233,12 @@ def finalise(histograms: Histograms, scale: WeightScale, sample: str) -> Histogr
         If the sum of squares left the range in which it does not depend on the order of filling.
     """
     for name, histogram in histograms.items():
-        for selection in histogram.axes["selection"]:
-            what = f"sample '{sample}', histogram '{name}', selection '{selection}'"
-            check_exact(float(_totals(histogram, selection)[1]), scale, what)
+        axes = [axis for axis in ("selection", "variation") if axis in histogram.axes.name]
+        for chosen in itertools.product(*(list(histogram.axes[axis]) for axis in axes)):
+            labels = dict(zip(axes, chosen, strict=True))
+            words = ", ".join(f"{axis} '{label}'" for axis, label in labels.items())
+            what = f"sample '{sample}', histogram '{name}', {words}"
+            check_exact(float(_totals(histogram, labels)[1]), scale, what)
     view: Any = histograms["mjj"].view(flow=True)
     view["value"] /= FOLDS
     view["variance"] /= FOLDS**2

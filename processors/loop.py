@@ -9,75 +9,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import loky
-import numpy as np
 from coffea.nanoevents import BaseSchema
 from coffea.processor import FuturesExecutor, IterativeExecutor, Runner
 from coffea.processor.executor import WorkItem
 from coffea.util import coffea_console
 
 from data.errors import IncompleteError, InputError, OddjetError
-from data.samples import Year, year
-from data.types import FloatArray
-from processors.account import Account, Range, settle
-from processors.chunks import Chunk, Jets
-from processors.config import ProcessingConfig, SelectionConfig
-from processors.features import Columns, columns, feature_table
+from processors.account import Account, settle
+from processors.config import ProcessingConfig
 from processors.preflight import OPEN_TIMEOUT, SamplePlan, damaged
-from processors.schema import FileSchema
-from processors.selection import select_dijets
-from processors.weights import WeightScale, check_exact, event_weights
+from processors.weights import check_exact
 
 _MOST_PROBLEMS = 5
 _IDLE = 10  # seconds that workers wait for the next sample: starting one costs seconds of imports
 
 Step = dict[str, str | int | float]
 """One line of ``cutflow.json``."""
-Tally = dict[str, Any]
-"""Part of every accumulator: ``ranges`` (list of Range), ``cutflow``, ``sum_of_squares`` of all weights."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """All that a worker needs to turn a chunk into a feature table; small to send."""
-
-    sample: str
-    kind: str
-    year: Year
-    cuts: SelectionConfig
-    scale: WeightScale
-    schemas: dict[str, FileSchema]
-
-    def table(self, events: Any) -> tuple[Columns, Tally]:
-        """Features of the selected events of a chunk.
-
-        Parameters
-        ----------
-        events
-            coffea's virtual array of one chunk.
-
-        Returns
-        -------
-        tuple
-            The feature table and what is counted along the way.
-        """
-        about = events.metadata
-        file, start = str(about["filename"]), int(about["entrystart"])
-        chunk = Chunk(self.sample, file, start, len(events), self.schemas[file], events)
-        weight = self._weights(chunk)
-        jets = Jets(chunk)
-        dijets, cutflow = select_dijets(chunk, jets, weight, self.cuts, self.year)
-        table = feature_table(chunk, jets, dijets, weight)
-        # The range is what was read, not what was asked for: a short read shows in the account.
-        done = Range(file, start, start + chunk.size, len(dijets.entry))
-        squares = float(np.square(weight).sum())
-        return table, {"ranges": [done], "cutflow": cutflow, "sum_of_squares": squares}
-
-    def _weights(self, chunk: Chunk) -> FloatArray:
-        if self.kind == "data":
-            return np.ones(chunk.size)
-        generated = chunk.role("generator_weight")
-        chunk.check_finite("generator_weight", generated, np.arange(chunk.size))
-        return event_weights(generated, self.scale)
 
 
 @dataclass(frozen=True)
@@ -108,23 +55,6 @@ class LoopResult:
     cutflow: list[Step]
 
 
-def recipe_of(plan: SamplePlan, cuts: SelectionConfig) -> Recipe:
-    """What a worker needs to know about a sample."""
-    schemas = {file.path: file.schema for file in plan.files if file.schema is not None}
-    sample = plan.sample
-    return Recipe(sample.name, sample.kind, year(sample.year), cuts, plan.scale, schemas)
-
-
-def has_label(plan: SamplePlan) -> bool:
-    """Whether the tables of a sample have the column ``label``."""
-    return any(file.schema is not None and "label" in file.schema.roles for file in plan.files)
-
-
-def empty_table(plan: SamplePlan) -> Columns:
-    """A feature table of no event."""
-    return {name: np.empty(0, dtype=kind) for name, kind in columns(label=has_label(plan)).items()}
-
-
 def run_loop(
     plan: SamplePlan, work: Callable[[Any], dict[str, Any]], processing: ProcessingConfig
 ) -> LoopResult:
@@ -151,12 +81,12 @@ def run_loop(
     IncompleteError
         If an entry was not processed exactly once, or a worker died.
     """
-    items = work_items(plan, processing.chunk_size)
+    items = work_items(plan, processing)
     merged: dict[str, Any] = {"problems": []}
     if items:
         merged = _run(plan, items, Guarded(work), processing)
     _raise_problems(merged["problems"])
-    merged = {"ranges": [], "cutflow": {}, "sum_of_squares": 0.0, **merged}
+    merged = {"ranges": [], "cutflow": {}, "sum_of_squares": 0.0, "sections": [], **merged}
     account = settle(plan, merged["ranges"])
     # Weights are whole units, so no partial sum in any cutflow step exceeds this sum of squares.
     check_exact(merged["sum_of_squares"], plan.scale, f"sample '{plan.sample.name}', all events")
@@ -164,20 +94,16 @@ def run_loop(
     return LoopResult(merged, account, cutflow)
 
 
-def work_items(plan: SamplePlan, chunk_size: int) -> list[Any]:
-    """The chunks of a sample: at most ``chunk_size`` entries of one file each."""
-    return [
-        WorkItem(
-            plan.sample.name,
-            file.path,
-            plan.sample.tree,
-            start,
-            min(start + chunk_size, file.entries),
-            file.uuid,
-        )
-        for file in plan.files
-        for start in range(0, file.entries, chunk_size)
-    ]
+def work_items(plan: SamplePlan, processing: ProcessingConfig) -> list[Any]:
+    """The chunks of a sample, each of one file: fewer entries where particles are read."""
+    items = []
+    for file in plan.files:
+        wide = file.schema is not None and file.schema.reads_particles
+        size = processing.particle_chunk_size if wide else processing.chunk_size
+        for start in range(0, file.entries, size):
+            stop = min(start + size, file.entries)
+            items.append(WorkItem(plan.sample.name, file.path, plan.sample.tree, start, stop, file.uuid))
+    return items
 
 
 def _run(plan: SamplePlan, items: list[Any], work: Guarded, processing: ProcessingConfig) -> dict[str, Any]:

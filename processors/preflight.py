@@ -1,5 +1,6 @@
 """Look at every file before the loop starts: whole, complete, and with all branches."""
 
+import logging
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -7,24 +8,43 @@ import numpy as np
 import uproot
 
 from data.errors import IncompleteError, InputError
+from data.luminosity import unique_sections
 from data.samples import Sample, year
-from processors.schema import FileSchema, resolve
+from data.types import IntArray
+from processors.resolve import Demand, FileSchema, resolve
 from processors.weights import DATA_SCALE, GeneratedSums, WeightScale, total_sums, weight_scale
 
 OPEN_TIMEOUT = 60
 """Seconds to wait for a remote file."""
+_LOG = logging.getLogger("oddjet")
 _REMEDY = "replace the file by a whole copy, or take it out of the sample definition"
 
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What the headers of one file say; ``schema`` is None where it has no entry."""
+    """What the headers of one file say.
+
+    Attributes
+    ----------
+    path, entries, uuid
+        The file and the entries of its tree.
+    schema
+        Branches to read; None where it has no entry.
+    sums
+        Generated sums of simulation.
+    sections
+        Keys of the luminosity sections in the tree ``LuminosityBlocks`` of data; None where there is none.
+    storage
+        ``TTree`` or ``RNTuple``.
+    """
 
     path: str
     entries: int
     uuid: bytes
     schema: FileSchema | None
     sums: GeneratedSums
+    sections: IntArray | None
+    storage: str
 
 
 @dataclass(frozen=True)
@@ -36,13 +56,17 @@ class SamplePlan:
     scale: WeightScale
 
 
-def plan_sample(sample: Sample) -> SamplePlan:
+def plan_sample(sample: Sample, demand: Demand, headroom: float = 1.0) -> SamplePlan:
     """Inspect all files of a sample.
 
     Parameters
     ----------
     sample
         The sample.
+    demand
+        What the configuration wants of every file.
+    headroom
+        Factor by which corrections may raise weights.
 
     Returns
     -------
@@ -52,26 +76,30 @@ def plan_sample(sample: Sample) -> SamplePlan:
     Raises
     ------
     InputError
-        If a file is missing, damaged, lacks a branch, or is a copy of another one.
+        If a file is missing, damaged, lacks a branch, is a copy of another one, or means something else than the
+        others by its branches.
     IncompleteError
         If a file does not hold the entries that the sample definition says.
     """
     files: list[FileFacts] = []
     shared: dict[FileSchema, FileSchema] = {}
     for path in sorted(sample.files):
-        facts = inspect_file(path, sample)
+        facts = inspect_file(path, sample, demand)
         if facts.schema is not None:
             facts = replace(facts, schema=shared.setdefault(facts.schema, facts.schema))
         files.append(facts)
     _check_copies(sample, files)
     _check_entries(sample, files)
     _check_labels(sample, files)
+    _check_meaning(sample, files)
+    _log_decisions(sample, files)
     if sample.kind == "data":
         return SamplePlan(sample, tuple(files), DATA_SCALE)
-    return SamplePlan(sample, tuple(files), weight_scale(sample, total_sums(file.sums for file in files)))
+    scale = weight_scale(sample, _sample_sums(sample, files), headroom)
+    return SamplePlan(sample, tuple(files), scale)
 
 
-def inspect_file(path: str, sample: Sample) -> FileFacts:
+def inspect_file(path: str, sample: Sample, demand: Demand) -> FileFacts:
     """Read the headers of one file.
 
     Raises
@@ -82,7 +110,7 @@ def inspect_file(path: str, sample: Sample) -> FileFacts:
     where = f"file '{path}' of sample '{sample.name}'"
     try:
         with uproot.open({path: None}, timeout=OPEN_TIMEOUT) as file:
-            return _facts(file, path, sample, where)
+            return _facts(file, path, sample, demand)
     except InputError:
         raise
     except FileNotFoundError:
@@ -93,7 +121,8 @@ def inspect_file(path: str, sample: Sample) -> FileFacts:
         raise InputError(msg) from error
 
 
-def _facts(file: Any, path: str, sample: Sample, where: str) -> FileFacts:
+def _facts(file: Any, path: str, sample: Sample, demand: Demand) -> FileFacts:
+    where = f"file '{path}' of sample '{sample.name}'"
     _check_length(file, where)
     names = set(file.keys(cycle=False))
     if sample.tree not in names:
@@ -104,9 +133,31 @@ def _facts(file: Any, path: str, sample: Sample, where: str) -> FileFacts:
         raise InputError(msg)
     tree = file[sample.tree]
     entries = int(tree.num_entries)
-    schema = resolve(tree.keys(), sample, year(sample.year), path) if entries else None
-    sums = _generated(file, names, where) if sample.kind == "simulation" else GeneratedSums(0, 0, 0)
-    return FileFacts(path, entries, file.file.uuid.bytes, schema, sums)
+    schema = resolve(tree.keys(), sample, year(sample.year), path, demand) if entries else None
+    simulation = sample.kind == "simulation"
+    from_runs = simulation and sample.generated is None
+    sums = _generated(file, names, where) if from_runs else GeneratedSums(0, 0, 0)
+    sections = None if simulation or "LuminosityBlocks" not in names else _sections(file, where)
+    storage = "TTree" if file.classname_of(sample.tree) == "TTree" else "RNTuple"
+    return FileFacts(path, entries, file.file.uuid.bytes, schema, sums, sections, storage)
+
+
+def _sample_sums(sample: Sample, files: list[FileFacts]) -> GeneratedSums:
+    given = sample.generated
+    if given is None:
+        return total_sums(file.sums for file in files)
+    return GeneratedSums(given.count, given.sumw, given.sumw2)
+
+
+def _sections(file: Any, where: str) -> IntArray:
+    """Luminosity sections that a file covers, those without a single event left included."""
+    tree = file["LuminosityBlocks"]
+    missing = [name for name in ("run", "luminosityBlock") if name not in set(tree.keys())]
+    if missing:
+        msg = f"{where}: tree 'LuminosityBlocks' has no branch {missing[0]}; keep it when skimming, or drop the tree"
+        raise InputError(msg)
+    run, section = (tree[name].array(library="np") for name in ("run", "luminosityBlock"))
+    return unique_sections(run, section)
 
 
 def damaged(path: str, sample: str, what: str, error: BaseException) -> InputError:
@@ -131,7 +182,10 @@ def _check_length(file: Any, where: str) -> None:
 def _generated(file: Any, names: set[str], where: str) -> GeneratedSums:
     """Sums of the Runs tree; older NanoAOD versions end the names with an underscore."""
     if "Runs" not in names:
-        msg = f"{where} is simulation but has no tree 'Runs' with the generated sums; keep it when skimming"
+        msg = (
+            f"{where} is simulation but has no tree 'Runs' with the generated sums; keep it when skimming, or give "
+            "count, sumw and sumw2 of all generated events as 'generated' in the sample definition"
+        )
         raise InputError(msg)
     runs = file["Runs"]
     present = set(runs.keys())
@@ -185,3 +239,46 @@ def _check_labels(sample: Sample, files: list[FileFacts]) -> None:
             "put them into two samples"
         )
         raise InputError(msg)
+
+
+def _check_meaning(sample: Sample, files: list[FileFacts]) -> None:
+    """Fall-backs must not change from file to file: one feature has one meaning."""
+    first: FileFacts | None = None
+    for file in files:
+        if file.schema is None:
+            continue
+        first = first or file
+        check_same_meaning(first, file, sample.name)
+
+
+def check_same_meaning(one: FileFacts, other: FileFacts, what: str) -> None:
+    """Refuse two files whose branches give a quantity in different ways.
+
+    Raises
+    ------
+    InputError
+        Naming the quantity and where each file has it from.
+    """
+    if one.schema is None or other.schema is None:
+        return
+    here, there = one.schema.meaning(), other.schema.meaning()
+    for role in sorted({*here, *there}):
+        if here.get(role) != there.get(role):
+            msg = (
+                f"{what}: file '{one.path}' has {role} from {here.get(role, 'a stored branch')}, file "
+                f"'{other.path}' from {there.get(role, 'a stored branch')}; use files of one version, or choose "
+                "one way in the sections jets and features of the configuration"
+            )
+            raise InputError(msg)
+
+
+def _log_decisions(sample: Sample, files: list[FileFacts]) -> None:
+    """Say what was recognised and which fall-backs are used."""
+    shown: set[str] = set()
+    for file in files:
+        if file.schema is None:
+            continue
+        words = "; ".join([f"{file.schema.version}, {file.storage}", *file.schema.decisions()])
+        if words not in shown:
+            _LOG.info("sample %s: %s", sample.name, words)
+            shown.add(words)

@@ -1,7 +1,8 @@
 """The two passes over a sample, start to end."""
 
+import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,38 +10,61 @@ import uproot
 
 from data.errors import InputError
 from data.files import hash_json, sha256_file
+from data.luminosity import (
+    ProcessedLuminosity,
+    merge_sections,
+    processed_luminosity,
+    read_golden_json,
+    read_luminosity_table,
+)
 from data.samples import Sample
 from processors.account import Account
-from processors.config import ProcessingConfig, SelectionConfig
+from processors.config import ProcessingConfig
+from processors.event_options import EventOptions
 from processors.histogram_io import write_histograms
-from processors.histograms import Fill, Histograms, empty_histograms, finalise
-from processors.loop import Step, empty_table, recipe_of, run_loop
-from processors.preflight import OPEN_TIMEOUT, plan_sample
+from processors.histograms import Fill, Histograms, finalise
+from processors.loop import LoopResult, Step, run_loop
+from processors.preflight import (
+    OPEN_TIMEOUT,
+    FileFacts,
+    SamplePlan,
+    check_same_meaning,
+    inspect_file,
+    plan_sample,
+)
+from processors.recipe import Recipe, empty_table, recipe_of
 from processors.scorers import refer
 from processors.skim import Skim, merge_parts
+
+CORRECTIONS_HEADROOM = 4.0
+"""Sums of weights stay exact while corrections raise the root mean square weight by no more."""
+MOST_DIFFERENT = 0.01
+_LOG = logging.getLogger("oddjet")
 
 
 @dataclass(frozen=True)
 class SkimResult:
-    """Account and cutflow of pass 1 and the files that it wrote."""
+    """Account and cutflow of pass 1, the files that it wrote and the certified luminosity of data."""
 
     account: Account
     cutflow: list[Step]
     outputs: list[Path]
+    luminosity: ProcessedLuminosity | None
 
 
 @dataclass(frozen=True)
 class HistogramResult:
-    """Account and cutflow of pass 2, the file that it wrote and its histograms."""
+    """Account and cutflow of pass 2, the file that it wrote, certified luminosity of data and the histograms."""
 
     account: Account
     cutflow: list[Step]
     outputs: list[Path]
+    luminosity: ProcessedLuminosity | None
     histograms: Histograms
 
 
 def run_skim(
-    sample: Sample, processing: ProcessingConfig, selection: SelectionConfig, out_root: Path
+    sample: Sample, processing: ProcessingConfig, options: EventOptions, out_root: Path
 ) -> SkimResult:
     """Pass 1: write the feature table of a sample.
 
@@ -50,8 +74,8 @@ def run_skim(
         The sample.
     processing
         Chunk size and executor.
-    selection
-        The cuts.
+    options
+        Cuts, jets, columns and corrections.
     out_root
         The run folder; the table goes to ``features/SAMPLE/*.parquet``.
 
@@ -67,22 +91,22 @@ def run_skim(
     IncompleteError
         If an entry was not processed exactly once.
     """
-    plan = plan_sample(sample)
+    plan, recipe = _prepare(sample, options)
     folder = out_root / "features" / sample.name
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{sample.name}.", dir=folder.parent) as scratch:
-        work = Skim(recipe_of(plan, selection), Path(scratch))
+        work = Skim(recipe, Path(scratch))
         result = run_loop(plan, work, processing)
         parts = [Path(scratch) / name for name in result.merged.get("parts", [])]
         unique = sample.kind == "data"
-        outputs = merge_parts(parts, folder, empty_table(plan), sample.name, unique=unique)
-    return SkimResult(result.account, result.cutflow, outputs)
+        outputs = merge_parts(parts, folder, empty_table(plan, options), sample.name, unique=unique)
+    return SkimResult(result.account, result.cutflow, outputs, _luminosity(plan, recipe, result))
 
 
 def run_histograms(
     sample: Sample,
     processing: ProcessingConfig,
-    selection: SelectionConfig,
+    options: EventOptions,
     scorers: Mapping[str, Path],
     *,
     trained_on: bool,
@@ -96,8 +120,8 @@ def run_histograms(
         The sample.
     processing
         Chunk size and executor.
-    selection
-        The cuts, those of pass 1.
+    options
+        Those of pass 1.
     scorers
         Label of each selection (e.g. ``cwola_B3``) to the folder of its trained method.
     trained_on
@@ -117,15 +141,63 @@ def run_histograms(
     IncompleteError
         If an entry was not processed exactly once.
     """
-    plan = plan_sample(sample)
-    references = refer(scorers)
-    work = Fill(recipe_of(plan, selection), sample.process, references, trained_on)
+    plan, recipe = _prepare(sample, options)
+    work = Fill(recipe, sample.process, refer(scorers), trained_on, options.variations(sample))
     result = run_loop(plan, work, processing)
-    nothing = empty_histograms([sample.process], [reference.label for reference in references])
-    histograms = finalise(result.merged.get("histograms", nothing), plan.scale, sample.name)
+    histograms = finalise(result.merged.get("histograms", work.empty()), plan.scale, sample.name)
     path = out_root / "histograms" / f"{sample.name}.h5"
     write_histograms(path, histograms)
-    return HistogramResult(result.account, result.cutflow, [path], histograms)
+    return HistogramResult(
+        result.account, result.cutflow, [path], _luminosity(plan, recipe, result), histograms
+    )
+
+
+def _prepare(sample: Sample, options: EventOptions) -> tuple[SamplePlan, Recipe]:
+    """Look at all files of a sample, and say what a worker needs to know."""
+    corrected = sample.kind == "simulation" and options.corrections_of(sample) is not None
+    plan = plan_sample(sample, options.demand(sample), CORRECTIONS_HEADROOM if corrected else 1.0)
+    golden = None if sample.golden_json is None else read_golden_json(sample.golden_json)
+    return plan, recipe_of(plan, options, golden)
+
+
+def _luminosity(plan: SamplePlan, recipe: Recipe, result: LoopResult) -> ProcessedLuminosity | None:
+    """The certified luminosity that was processed; None without a golden JSON."""
+    if recipe.golden is None:
+        return None
+    listed = [file.sections for file in plan.files if file.sections is not None]
+    sections = merge_sections([*listed, *result.merged["sections"]])
+    table = plan.sample.luminosity_table
+    processed = processed_luminosity(
+        sections, recipe.golden, None if table is None else read_luminosity_table(table)
+    )
+    given = plan.sample.luminosity()
+    if processed.luminosity_ifb is not None and abs(processed.luminosity_ifb / given - 1) > MOST_DIFFERENT:
+        _LOG.warning(
+            "sample %s: %.4g fb⁻¹ were processed, but its luminosity is given as %.4g fb⁻¹; limits and "
+            "simulation use the latter: set luminosity_ifb, or process all files",
+            plan.sample.name,
+            processed.luminosity_ifb,
+            given,
+        )
+    return processed
+
+
+def check_same_sources(samples: Iterable[Sample], options: EventOptions) -> None:
+    """Check that a feature means the same in all samples of a search, by the first file with events of each.
+
+    Raises
+    ------
+    InputError
+        Naming the quantity and two files that have it from different branches, or a file that cannot be read.
+    """
+    first: FileFacts | None = None
+    for sample in samples:
+        facts = (inspect_file(path, sample, options.demand(sample)) for path in sorted(sample.files))
+        found = next((file for file in facts if file.schema is not None), None)
+        if found is None:
+            continue
+        first = first or found
+        check_same_meaning(first, found, f"sample '{sample.name}' beside the others of this search")
 
 
 def file_identity(path: str) -> str:

@@ -8,20 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from data.samples import Year
 from data.types import BoolArray, FloatArray, IntArray
-from processors.chunks import Chunk, Jets
 from processors.config import SelectionConfig
 
-REGIONS = ("signal",)
-"""Names of the regions in |Δη|; the column ``region`` holds the position in this list."""
-TIGHT = 2
-"""Bit of ``jetId``: tight identification."""
+REGIONS = ("signal", "validation", "wide")
+"""Names of the regions in |Δη|; the column ``region`` holds the position in this list. ``wide`` is what lies above
+1.4 and is not ``validation``: autoencoders are trained on both."""
+VALIDATION_DELTA_ETA = (2.0, 2.5)
+VALIDATION_THIRD_PT = 300.0
+VALIDATION_ASYMMETRY = 0.1
+VALIDATION_RATIO = (0.95, 1.0)
 HEM_ETA = (-3.2, -1.3)
 HEM_PHI = (-1.57, -0.87)
-
-Cutflow = dict[str, dict[str, float]]
-"""Step to ``{"events": number, "weighted": sum of weights}``, in the order of the steps."""
 
 
 @dataclass(frozen=True)
@@ -49,21 +47,14 @@ class Dijets:
     delta_eta: FloatArray
     region: npt.NDArray[np.int8]
 
-
-def tight_jets(jet_id: npt.NDArray[np.integer]) -> BoolArray:
-    """Whether each jet passes the tight identification."""
-    tight: BoolArray = (jet_id.astype(np.int64) & TIGHT) != 0
-    return tight
-
-
-def central_hard_jets(pt: FloatArray, eta: FloatArray, cuts: SelectionConfig) -> BoolArray:
-    """Whether each jet passes the cuts on pT (GeV) and |η|."""
-    return (pt > cuts.jet_pt_min) & (np.abs(eta) < cuts.jet_eta_max)
+    def take(self, rows: IntArray) -> "Dijets":
+        """Some of the events, by position."""
+        return Dijets(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
 
 def leading_pair(
     pt: FloatArray, entry: IntArray, good: BoolArray, n_entries: int
-) -> tuple[IntArray, IntArray, IntArray]:
+) -> tuple[IntArray, IntArray, IntArray, FloatArray]:
     """The two hardest good jets of every entry that has two.
 
     Parameters
@@ -76,8 +67,8 @@ def leading_pair(
     Returns
     -------
     tuple of numpy.ndarray
-        The entries, ascending, and the positions of their hardest and second hardest jet; of equal pT the
-        earlier one comes first.
+        The entries, ascending, the positions of their hardest and second hardest jet (of equal pT the earlier one
+        comes first), and the pT of the third, 0 where there is none.
     """
     ordered = np.flatnonzero(good)
     same_entry = entry[ordered][1:] == entry[ordered][:-1]
@@ -86,13 +77,18 @@ def leading_pair(
     counts = np.bincount(entry[ordered], minlength=n_entries)
     entries = np.flatnonzero(counts >= 2)
     first = (np.cumsum(counts) - counts)[entries]
-    return entries, ordered[first], ordered[first + 1]
+    third_pt = np.zeros(len(entries))
+    three = counts[entries] >= 3
+    third_pt[three] = pt[ordered[first[three] + 2]]
+    return entries, ordered[first], ordered[first + 1], third_pt
 
 
-def heavier_first(first: IntArray, second: IntArray, mass: FloatArray) -> tuple[IntArray, IntArray]:
-    """Order pairs of jets by mass; of equal masses the first stays first."""
-    swap = mass[second] > mass[first]
-    return np.where(swap, second, first), np.where(swap, first, second)
+def heavier_first(
+    pair: tuple[IntArray, IntArray], mass: tuple[FloatArray, FloatArray]
+) -> tuple[IntArray, IntArray]:
+    """Order pairs of jets, given by positions, by their masses; of equal masses the first stays first."""
+    swap = mass[1] > mass[0]
+    return np.where(swap, pair[1], pair[0]), np.where(swap, pair[0], pair[1])
 
 
 def in_hem(eta: FloatArray, phi: FloatArray) -> BoolArray:
@@ -131,107 +127,41 @@ def dijet_mass(
     return mass_of_pair
 
 
-def region_of(delta_eta: FloatArray, cuts: SelectionConfig) -> npt.NDArray[np.int8]:
-    """Region of each event: position in ``REGIONS``, −1 outside all of them."""
-    return np.where(delta_eta < cuts.delta_eta_max, 0, -1).astype(np.int8)
+def is_validation(
+    pt: tuple[FloatArray, FloatArray], mjj: FloatArray, delta_eta: FloatArray, third_pt: FloatArray
+) -> BoolArray:
+    r"""Whether each event lies in the side band in which a search is validated before the signal region is opened.
 
-
-def select_dijets(
-    chunk: Chunk, jets: Jets, weight: FloatArray, cuts: SelectionConfig, year: Year
-) -> tuple[Dijets, Cutflow]:
-    """Select the events of a chunk.
+    2.0 < |Δη| < 2.5, no third jet above 300 GeV, and not two balanced jets: either the asymmetry
+    \|pT1 − pT2\| / (pT1 + pT2) exceeds 0.1, or r = 2 pT1 pT2 (cosh Δη + 1) / mjj², which is 1 for two massless jets
+    back to back, lies outside 0.95 … 1 (side band of CMS EXO-22-026, arXiv:2412.03747).
 
     Parameters
     ----------
-    chunk, jets
-        The chunk and its jets.
-    weight
-        float64, one an entry.
-    cuts
-        The cuts.
-    year
-        Whether jets in the dead sector veto the event.
-
-    Returns
-    -------
-    tuple
-        The selected events and the cutflow.
-
-    Raises
-    ------
-    InputError
-        If a branch that decides holds NaN or inf.
+    pt
+        Of the first and the second jet, GeV.
+    mjj, delta_eta, third_pt
+        Dijet mass (GeV), |Δη|, pT of the third jet (GeV, 0 for none).
     """
-    cutflow: Cutflow = {}
-    passing = np.arange(chunk.size)
-    _count(cutflow, "all", weight)
-    passing = passing[_any(chunk, chunk.schema.triggers)[passing]]
-    _count(cutflow, "trigger", weight[passing])
-    for flag in chunk.schema.filters:
-        passing = passing[chunk.column(flag).astype(np.bool_)[passing]]
-    _count(cutflow, "noise_filters", weight[passing])
-
-    pt, eta = _all_finite(chunk, jets, "pt"), _all_finite(chunk, jets, "eta")
-    alive = np.zeros(chunk.size, dtype=np.bool_)
-    alive[passing] = True
-    good = tight_jets(jets["jet_id"]) & alive[jets.entry]
-    tight_in_entry = np.bincount(jets.entry[good], minlength=chunk.size)
-    _count(cutflow, "two_tight_jets", weight[tight_in_entry >= 2])
-    good &= central_hard_jets(pt, eta, cuts)
-    passing, first, second = leading_pair(pt, jets.entry, good, chunk.size)
-    _count(cutflow, "jet_pt_eta", weight[passing])
-    return _pair_cuts(jets, (passing, first, second), weight, cuts, year, cutflow)
-
-
-def _pair_cuts(
-    jets: Jets,
-    pairs: tuple[IntArray, IntArray, IntArray],
-    weight: FloatArray,
-    cuts: SelectionConfig,
-    year: Year,
-    cutflow: Cutflow,
-) -> tuple[Dijets, Cutflow]:
-    entry, *pair = pairs
-    mass_of_all = soft_drop_mass(jets["m"])
-    for jet in pair:
-        jets.of("m", jet)  # refuses NaN, which would decide the order at random
-    heavy, light = heavier_first(pair[0], pair[1], mass_of_all)
-    pt, eta, phi = (
-        tuple(jets.of(role, jet).astype(np.float64) for jet in (heavy, light))
-        for role in ("pt", "eta", "phi")
+    low, high = VALIDATION_DELTA_ETA
+    asymmetry = np.abs(pt[0] - pt[1]) / (pt[0] + pt[1])
+    square = np.maximum(mjj**2, np.finfo(np.float64).tiny)
+    ratio = 2 * pt[0] * pt[1] * (np.cosh(delta_eta) + 1) / square
+    unbalanced = (
+        (asymmetry > VALIDATION_ASYMMETRY) | (ratio > VALIDATION_RATIO[1]) | (ratio < VALIDATION_RATIO[0])
     )
-    mjj = dijet_mass(
-        (pt[0], pt[1]), (eta[0], eta[1]), (phi[0], phi[1]), (mass_of_all[heavy], mass_of_all[light])
-    )
-    delta_eta = np.abs(eta[0] - eta[1])
-    region = region_of(delta_eta, cuts)
-    keep = np.ones(len(entry), dtype=np.bool_)
-    if year.hem_veto:
-        keep &= ~(in_hem(eta[0], phi[0]) | in_hem(eta[1], phi[1]))
-        _count(cutflow, "hem_veto", weight[entry[keep]])
-    keep &= mjj > cuts.mjj_min
-    _count(cutflow, "mjj", weight[entry[keep]])
-    keep &= region >= 0
-    _count(cutflow, "delta_eta", weight[entry[keep]])
-    kept = np.flatnonzero(keep)
-    return (
-        Dijets(entry[kept], heavy[kept], light[kept], mjj[kept], delta_eta[kept], region[kept]),
-        cutflow,
-    )
+    inside: BoolArray = (delta_eta > low) & (delta_eta < high) & (third_pt < VALIDATION_THIRD_PT) & unbalanced
+    return inside
 
 
-def _count(cutflow: Cutflow, step: str, weight: FloatArray) -> None:
-    cutflow[step] = {"events": len(weight), "weighted": float(weight.sum())}
+def region_of(delta_eta: FloatArray, validation: BoolArray, cuts: SelectionConfig) -> npt.NDArray[np.int8]:
+    """Region of each event: position in ``REGIONS``, −1 outside all of them."""
+    codes = np.where(delta_eta > cuts.wide_delta_eta_min, REGIONS.index("wide"), -1)
+    codes = np.where(validation, REGIONS.index("validation"), codes)
+    return np.where(delta_eta < cuts.delta_eta_max, REGIONS.index("signal"), codes).astype(np.int8)
 
 
-def _any(chunk: Chunk, flags: tuple[str, ...]) -> BoolArray:
-    fired = np.zeros(chunk.size, dtype=np.bool_)
-    for flag in flags:
-        fired |= chunk.column(flag).astype(np.bool_)
-    return fired
-
-
-def _all_finite(chunk: Chunk, jets: Jets, role: str) -> FloatArray:
-    values = jets[role]
-    chunk.check_finite(role, values, jets.entry)
-    return values.astype(np.float64)
+def kept_regions(cuts: SelectionConfig) -> tuple[str, ...]:
+    """The regions whose events are kept: the one that is searched and those that methods are trained in."""
+    wide = ("validation", "wide") if cuts.train_wide else ()
+    return tuple(name for name in REGIONS if name == cuts.region or name in wide)

@@ -3,6 +3,7 @@
 The bytes written depend on the events alone: not on the chunk size, the workers or the order of the files.
 """
 
+import logging
 import shutil
 import uuid
 from dataclasses import dataclass
@@ -17,12 +18,14 @@ import pyarrow.parquet as pq
 from data.errors import InputError
 from data.eventid import duplicate_ids
 from processors.features import Columns
-from processors.loop import Recipe
+from processors.recipe import Recipe
+from processors.tables import from_arrow, sorted_table, to_arrow
 
 ROWS_PER_FILE = 1_000_000
 ROWS_PER_GROUP = 100_000
 _COMPRESSION = {"compression": "zstd", "compression_level": 3}
 _MOST_IDS = 5
+_LOG = logging.getLogger("oddjet")
 
 
 @dataclass(frozen=True)
@@ -34,37 +37,13 @@ class Skim:
 
     def __call__(self, events: Any) -> dict[str, Any]:
         """Process one chunk, given as coffea's array of virtual columns."""
-        table, tally = self.recipe.table(events)
+        table, tally = self.recipe.nominal(events)
         parts: list[str] = []
         if len(table["mjj"]):
             # A random name: a chunk that runs twice shows in the account instead of hiding in one file.
             parts = [f"{uuid.uuid4().hex}.parquet"]
-            pq.write_table(pa.table(table), self.folder / parts[0], **_COMPRESSION)
+            pq.write_table(to_arrow(table), self.folder / parts[0], **_COMPRESSION)
         return {**tally, "parts": parts}
-
-
-def sorted_table(tables: list[Columns], empty: Columns) -> Columns:
-    """Put tables together, sorted by event id; events of one id by their contents.
-
-    Parameters
-    ----------
-    tables
-        Tables with equal columns, in any order.
-    empty
-        A table with these columns and no row.
-
-    Returns
-    -------
-    dict
-        Column name to array; independent of the order of the tables and of their rows.
-    """
-    together = {name: np.concatenate([empty[name], *(table[name] for table in tables)]) for name in empty}
-    ids = ("event", "luminosity_block", "run")
-    rest = [name for name in reversed(list(empty)) if name not in ids]
-    order = np.lexsort([together[name] for name in ids])
-    if len(duplicate_ids(together)):
-        order = np.lexsort([together[name] for name in (*rest, *ids)])
-    return {name: column[order] for name, column in together.items()}
 
 
 def merge_parts(parts: list[Path], folder: Path, empty: Columns, sample: str, *, unique: bool) -> list[Path]:
@@ -81,7 +60,7 @@ def merge_parts(parts: list[Path], folder: Path, empty: Columns, sample: str, *,
     sample
         Name of the sample, for messages.
     unique
-        Refuse two events of one id (data).
+        Refuse two events of one id (data); else only say that there are some.
 
     Returns
     -------
@@ -94,15 +73,14 @@ def merge_parts(parts: list[Path], folder: Path, empty: Columns, sample: str, *,
         If ``unique`` and an event id occurs twice.
     """
     table = sorted_table([_read(part) for part in parts], empty)
-    if unique:
-        _check_unique(table, sample)
+    _check_duplicates(table, sample, unique=unique)
     fresh = folder.with_name(f".{uuid.uuid4().hex[:8]}.{folder.name}")
     fresh.mkdir(parents=True)
     try:
         rows = len(table["event"])
         names = []
         for number, start in enumerate(range(0, max(rows, 1), ROWS_PER_FILE)):
-            piece = pa.table({name: column[start : start + ROWS_PER_FILE] for name, column in table.items()})
+            piece = to_arrow({name: column[start : start + ROWS_PER_FILE] for name, column in table.items()})
             names.append(f"part_{number:05d}.parquet")
             pq.write_table(piece, fresh / names[-1], row_group_size=ROWS_PER_GROUP, **_COMPRESSION)
         if folder.exists():
@@ -145,10 +123,10 @@ def _read(path: Path) -> Columns:
     except (OSError, pa.ArrowInvalid) as error:
         msg = f"{path}: not a readable Parquet file ({str(error).splitlines()[0]}); run `oddjet skim` again"
         raise InputError(msg) from None
-    return {name: table.column(name).to_numpy() for name in table.column_names}
+    return from_arrow(table)
 
 
-def _check_unique(table: Columns, sample: str) -> None:
+def _check_duplicates(table: Columns, sample: str, *, unique: bool) -> None:
     again = duplicate_ids(table)
     if not len(again):
         return
@@ -157,8 +135,11 @@ def _check_unique(table: Columns, sample: str) -> None:
         for row in again[:_MOST_IDS]
     ]
     more = f" and {len(again) - _MOST_IDS} more" if len(again) > _MOST_IDS else ""
-    msg = (
+    what = (
         f"sample '{sample}': {len(again)} selected events have the run:luminosityBlock:event of another one: "
-        f"{', '.join(shown)}{more}; primary datasets overlap or a file is there twice: remove one of them"
+        f"{', '.join(shown)}{more}"
     )
-    raise InputError(msg)
+    if unique:
+        msg = f"{what}; primary datasets overlap or a file is there twice: remove one of them"
+        raise InputError(msg)
+    _LOG.warning("%s; some generators number events anew in each file, but check that no file is there twice", what)

@@ -55,7 +55,7 @@ def total_sums(parts: Iterable[GeneratedSums]) -> GeneratedSums:
     )
 
 
-def weight_scale(sample: Sample, sums: GeneratedSums) -> WeightScale:
+def weight_scale(sample: Sample, sums: GeneratedSums, headroom: float = 1.0) -> WeightScale:
     """Scale and rounding unit of a simulated sample's weights: σ·L·genWeight / Σ genEventSumw.
 
     Parameters
@@ -64,6 +64,8 @@ def weight_scale(sample: Sample, sums: GeneratedSums) -> WeightScale:
         Cross section in pb, luminosity in fb⁻¹.
     sums
         Sums over all files of the sample.
+    headroom
+        Factor by which corrections may raise the root mean square weight.
 
     Returns
     -------
@@ -91,7 +93,7 @@ def weight_scale(sample: Sample, sums: GeneratedSums) -> WeightScale:
     typical = factor * math.sqrt(sums.sumw2 / sums.count)
     for growth in (FOLDS_SQUARED, 1.0):
         # Rounding can push a weight up by half a unit: factor 2 of headroom.
-        root = factor * math.sqrt(2 * growth * sums.sumw2 / EXACT)
+        root = factor * headroom * math.sqrt(2 * growth * sums.sumw2 / EXACT)
         unit = 2.0 ** math.ceil(math.log2(root))
         if typical / unit >= _TYPICAL:
             return WeightScale(factor, unit)
@@ -105,7 +107,7 @@ def event_weights(generator_weight: npt.NDArray[np.floating], scale: WeightScale
     Parameters
     ----------
     generator_weight
-        ``genWeight``, one an event, finite.
+        ``genWeight``, times the factors of corrections, one an event, finite.
     scale
         The sample's scale.
 

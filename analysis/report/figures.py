@@ -84,7 +84,7 @@ def _selection(record: RunRecord, label: PlotLabel) -> Iterator[Drawn]:
         return
     low, high = record.fits[INCLUSIVE].range
     spectra = {
-        name: mass_spectrum(record.searched["mjj"], name, low, high, _OVERVIEW_WIDTH)
+        name: mass_spectrum(record.searched["mjj"], record.scan.region, name, low, high, _OVERVIEW_WIDTH)
         for name in (INCLUSIVE, *selected)
     }
     edges, before = spectra.pop(INCLUSIVE)

@@ -10,9 +10,9 @@ import numpy as np
 from analysis.plots.score import ScoreShape
 from data.errors import InputError
 from data.types import FloatArray
-from processors.histograms import VARIATIONS, Histogram
+from processors.histograms import Histogram
+from processors.recipe import NOMINAL
 from processors.scorers import BANDS
-from processors.selection import REGIONS
 
 _SIGNAL_REGION = "signal"
 _SIDE_BANDS = ("low", "high")
@@ -40,7 +40,7 @@ class ScoreShapes:
 
 
 def mass_spectrum(
-    histogram: Histogram, selection: str, low: float, high: float, width: float
+    histogram: Histogram, region: str, selection: str, low: float, high: float, width: float
 ) -> tuple[FloatArray, FloatArray]:
     """Spectrum of the searched sample after one selection, in bins of about the width asked for.
 
@@ -48,6 +48,8 @@ def mass_spectrum(
     ----------
     histogram
         Axes ``mjj process region selection variation``, of the searched sample alone.
+    region
+        The region that is searched.
     selection
         Label of the selection.
     low, high
@@ -65,7 +67,7 @@ def mass_spectrum(
     InputError
         If the selection is not in the histogram.
     """
-    labels = {"region": REGIONS[0], "selection": selection, "variation": VARIATIONS[0]}
+    labels = {"region": region, "selection": selection, "variation": NOMINAL}
     cut = _cut(histogram, "mjj", labels)
     fine = np.asarray(histogram.axes["mjj"].edges, dtype=np.float64)
     first = int(np.searchsorted(fine, low))

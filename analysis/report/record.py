@@ -48,6 +48,7 @@ class Scan(_Entry):
     sqrt_s: float
     luminosity_ifb: float | None = None
     sample: str
+    region: str
 
 
 class FTestStep(_Entry):
@@ -90,6 +91,8 @@ class CutflowStep(_Entry):
     step: str
     events: int
     weighted: float
+    n_minus_1_events: int | None = None
+    n_minus_1_weighted: float | None = None
 
 
 class AccountFile(_Entry):
@@ -102,6 +105,17 @@ class AccountFile(_Entry):
     selected: int
 
 
+class ProcessedSections(_Entry):
+    """Certified luminosity sections of a data sample, and their luminosity in fb⁻¹ where a table gives it."""
+
+    sections_certified: int
+    sections_processed: int
+    fraction: float
+    certified_ifb: float | None = None
+    luminosity_ifb: float | None = None
+    sections_without_luminosity: int | None = None
+
+
 class Account(_Entry):
     """``account.json``: entries expected and processed."""
 
@@ -109,6 +123,7 @@ class Account(_Entry):
     expected: int
     processed: int
     complete: bool
+    luminosity: dict[str, ProcessedSections] = pydantic.Field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -149,9 +149,24 @@ def _cutflow_table(sample: str, steps: Sequence[CutflowStep]) -> Table:
         first = steps[0].weighted
         total_fraction = percent(step.weighted / first) if first > 0 else MISSING
         name = step.step.replace("_", " ")
-        rows.append((name, count(step.events), significant(step.weighted, 4), step_fraction, total_fraction))
-    head = ("Step", "Events", "Weighted", "Of step before", "Of first")
-    return Table(f"{sample}: events left after each step; percentages of weighted events.", head, tuple(rows))
+        alone = _kept_alone(steps, step)
+        rows.append(
+            (name, count(step.events), significant(step.weighted, 4), step_fraction, total_fraction, alone)
+        )
+    head = ("Step", "Events", "Weighted", "Of step before", "Of first", "Kept by it alone")
+    caption = (
+        f"{sample}: events left after each step; percentages of weighted events. Last column: of the events that pass "
+        "all other steps (N − 1), the share that passes this one."
+    )
+    return Table(caption, head, tuple(rows))
+
+
+def _kept_alone(steps: Sequence[CutflowStep], step: CutflowStep) -> str:
+    """Share that a step keeps of what passes all others."""
+    if not step.n_minus_1_weighted or step.n_minus_1_weighted < 0:
+        return MISSING
+    last = [other for other in steps if other.n_minus_1_weighted is not None][-1]
+    return percent(last.weighted / step.n_minus_1_weighted)
 
 
 def window_table(scan: Scan) -> Table | None:

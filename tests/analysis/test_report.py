@@ -128,6 +128,7 @@ def make_run_folder(folder, *, invalid=(3200, 3500), with_fb=True):
         "sqrt_s": 13000,
         "luminosity_ifb": 12.3,
         "sample": "mock",
+        "region": "signal",
     }
     if not with_fb:
         for point in (point for points in scan["selections"].values() for point in points):

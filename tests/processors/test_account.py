@@ -14,7 +14,7 @@ SAMPLE = Sample(name="mock", kind="data", process="data", year="2017", files={"a
 PLAN = SamplePlan(
     SAMPLE,
     tuple(
-        FileFacts(path, entries, path.encode(), None, GeneratedSums(0, 0, 0))
+        FileFacts(path, entries, path.encode(), None, GeneratedSums(0, 0, 0), None, "TTree")
         for path, entries in (("a", 100), ("b", 0))
     ),
     DATA_SCALE,

@@ -9,14 +9,17 @@ import uproot
 
 from data.errors import IncompleteError, InputError
 from processors import loop
-from processors.config import ProcessingConfig, SelectionConfig
+from processors.config import ProcessingConfig
+from processors.event_options import EventOptions
 from processors.preflight import plan_sample
+from processors.recipe import recipe_of
+from processors.resolve import Demand
 from processors.run import file_identity, run_histograms, run_skim
 from processors.skim import read_features
 
 
 def skim(sample, out, **processing):
-    return run_skim(sample, ProcessingConfig(**{"chunk_size": 300, **processing}), SelectionConfig(), out)
+    return run_skim(sample, ProcessingConfig(**{"chunk_size": 300, **processing}), EventOptions(), out)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.001, 0.3, 0.9, 0.9999])
@@ -42,7 +45,7 @@ def overwrite_basket(path, branch):
 def test_damage_that_shows_only_in_the_loop(tmp_path, make_nano_file, make_sample, branch):
     path = make_nano_file(tmp_path / "a.root", 2500)
     overwrite_basket(path, branch)
-    plan_sample(make_sample([path]))  # the headers are fine
+    plan_sample(make_sample([path]), Demand())  # the headers are fine
     message = rf"file '.*a\.root' of sample 'mock': branch {branch} in entries \d+ to \d+ cannot be read"
     with pytest.raises(InputError, match=message):
         skim(make_sample([path]), tmp_path)
@@ -63,10 +66,10 @@ def test_missing_file(tmp_path, make_sample):
 
 def test_file_that_vanishes_during_the_loop(tmp_path, make_nano_file, make_sample):
     path = make_nano_file(tmp_path / "a.root", 500)
-    plan = plan_sample(make_sample([path]))
+    plan = plan_sample(make_sample([path]), Demand())
     path.unlink()
     with pytest.raises(InputError, match=r"file '.*a\.root' of sample 'mock': it cannot be read"):
-        loop.run_loop(plan, loop.recipe_of(plan, SelectionConfig()).table, ProcessingConfig())
+        loop.run_loop(plan, recipe_of(plan, EventOptions()).nominal, ProcessingConfig())
 
 
 @pytest.mark.parametrize(
@@ -116,7 +119,7 @@ def test_empty_file_is_counted(tmp_path, make_nano_file, make_sample):
     result = skim(make_sample({full: 700, empty: 0}), tmp_path)
     assert [(file.expected, file.processed) for file in result.account.files] == [(700, 700), (0, 0)]
     assert result.account.to_json()["complete"] is True
-    alone = run_skim(make_sample([empty], name="none"), ProcessingConfig(), SelectionConfig(), tmp_path)
+    alone = run_skim(make_sample([empty], name="none"), ProcessingConfig(), EventOptions(), tmp_path)
     assert alone.account.expected == 0
     table = read_features(tmp_path / "features" / "none")
     assert len(table["mjj"]) == 0
@@ -124,7 +127,7 @@ def test_empty_file_is_counted(tmp_path, make_nano_file, make_sample):
     spectra = run_histograms(
         make_sample([empty], name="none"),
         ProcessingConfig(),
-        SelectionConfig(),
+        EventOptions(),
         {},
         trained_on=True,
         out_root=tmp_path,
@@ -240,7 +243,7 @@ def test_repeated_chunk(tmp_path, make_nano_file, make_sample, monkeypatch):
         run_histograms(
             make_sample([path]),
             ProcessingConfig(chunk_size=300),
-            SelectionConfig(),
+            EventOptions(),
             {},
             trained_on=True,
             out_root=tmp_path,
@@ -260,7 +263,7 @@ def test_dead_worker(tmp_path, make_nano_file, make_sample, monkeypatch):
 
 
 def test_errors_of_the_code_are_not_hidden(tmp_path, make_nano_file, make_sample):
-    plan = plan_sample(make_sample([make_nano_file(tmp_path / "a.root", 50)]))
+    plan = plan_sample(make_sample([make_nano_file(tmp_path / "a.root", 50)]), Demand())
 
     def broken(events):
         msg = "bug"

@@ -5,7 +5,8 @@ import models
 from data.errors import IncompleteError, InputError
 from processors import histograms as module
 from processors import scorers
-from processors.config import ProcessingConfig, SelectionConfig
+from processors.config import ProcessingConfig
+from processors.event_options import EventOptions
 from processors.histogram_io import merge_histograms, read_histograms, write_histograms
 from processors.histograms import empty_histograms, fill_mjj, fill_score, finalise
 from processors.run import run_histograms, run_skim
@@ -54,7 +55,7 @@ def fill(sample, out, method_folders, *, trained_on=False):
     return run_histograms(
         sample,
         ProcessingConfig(chunk_size=700),
-        SelectionConfig(),
+        EventOptions(),
         method_folders,
         trained_on=trained_on,
         out_root=out,
@@ -63,7 +64,7 @@ def fill(sample, out, method_folders, *, trained_on=False):
 
 def test_spectra_hold_the_selected_weights(tmp_path, simulated, use_method):
     result = fill(simulated, tmp_path, use_method(Method()))
-    run_skim(simulated, ProcessingConfig(), SelectionConfig(), tmp_path)
+    run_skim(simulated, ProcessingConfig(), EventOptions(), tmp_path)
     table = read_features(tmp_path / "features" / "mock")
     weight, heavy = table["weight"], table["m_j1"] > 50
     mjj, score = result.histograms["mjj"], result.histograms["score"]
@@ -165,7 +166,7 @@ def test_lost_weight_is_noticed():
 def test_sum_of_squares_beyond_the_exact_range():
     empty = empty_histograms(["data"], ["x"])
     fill_mjj(empty["mjj"], one_event(weight=2.0**26), "data", "x", np.array([5]))
-    with pytest.raises(InputError, match="histogram 'mjj', selection 'x': the sum of squared weights"):
+    with pytest.raises(InputError, match="selection 'x', variation 'nominal': the sum of squared weights"):
         finalise(empty, DATA_SCALE, "mock")
     finalise(empty, WeightScale(1.0, 8.0), "mock")
 

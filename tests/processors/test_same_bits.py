@@ -10,7 +10,8 @@ import pytest
 import models
 from data.eventid import batch_number, fold_of
 from processors import scorers
-from processors.config import ProcessingConfig, SelectionConfig
+from processors.config import ProcessingConfig
+from processors.event_options import EventOptions
 from processors.run import run_histograms, run_skim
 from processors.skim import read_features
 
@@ -68,9 +69,9 @@ def scorer_folder(tmp_path, monkeypatch):
 
 def both_passes(out, files, kind, make_sample, processing, scorer_folder):
     sample = make_sample(files, kind=kind)
-    skim = run_skim(sample, processing, SelectionConfig(), out)
+    skim = run_skim(sample, processing, EventOptions(), out)
     spectra = run_histograms(
-        sample, processing, SelectionConfig(), scorer_folder, trained_on=kind == "data", out_root=out
+        sample, processing, EventOptions(), scorer_folder, trained_on=kind == "data", out_root=out
     )
     assert skim.cutflow == spectra.cutflow
     assert skim.account == spectra.account
@@ -108,7 +109,7 @@ def test_workers(tmp_path, files, make_sample):
 def test_weights_are_spread_and_signed(tmp_path, files, make_sample):
     """The tests above would prove nothing about weights that are all equal."""
     mine = [path for (of, _), path in files.items() if of == "simulation"]
-    run_skim(make_sample(mine, kind="simulation"), ProcessingConfig(), SelectionConfig(), tmp_path)
+    run_skim(make_sample(mine, kind="simulation"), ProcessingConfig(), EventOptions(), tmp_path)
     weight = read_features(tmp_path / "features" / "mock")["weight"]
     assert (weight < 0).mean() > 0.05
     assert len(np.unique(weight)) > 500

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from data.samples import year
 from processors.config import ProcessingConfig, SelectionConfig
+from processors.event_options import EventOptions
 from processors.run import run_skim
 from processors.selection import (
     dijet_mass,
@@ -18,7 +19,6 @@ from processors.selection import (
     leading_pair,
     region_of,
     soft_drop_mass,
-    tight_jets,
 )
 from processors.skim import read_features
 
@@ -61,13 +61,16 @@ def test_leading_pair_is_the_two_hardest_good_jets(events):
     for number in range(len(events)):
         mine = [jet for jet in range(len(pt)) if entry[jet] == number and good[jet]]
         if len(mine) >= 2:
-            expected.append((number, *sorted(mine, key=lambda jet: (-pt[jet], jet))[:2]))
-    assert [tuple(map(int, row)) for row in zip(*found, strict=True)] == expected
+            ordered = sorted(mine, key=lambda jet: (-pt[jet], jet))
+            third = pt[ordered[2]] if len(ordered) > 2 else 0.0
+            expected.append((number, *ordered[:2], third))
+    assert [(*map(int, row[:3]), row[3]) for row in zip(*found, strict=True)] == expected
 
 
 def test_heavier_jet_comes_first_and_ties_keep_the_order():
     mass = np.array([10.0, 20.0, 30.0, 30.0])
-    heavy, light = heavier_first(np.array([0, 2]), np.array([1, 3]), mass)
+    pair = (np.array([0, 2]), np.array([1, 3]))
+    heavy, light = heavier_first(pair, tuple(mass[jet] for jet in pair))
     assert heavy.tolist() == [1, 2]
     assert light.tolist() == [0, 3]
 
@@ -78,18 +81,14 @@ def test_hem_sector():
     assert in_hem(eta, phi).tolist() == [True, False, False, False, False]
 
 
-def test_tight_is_bit_two():
-    assert tight_jets(np.array([0, 1, 2, 3, 4, 6, 7], dtype=np.uint8)).tolist() == [
-        *(False, False, True, True, False, True, True)
-    ]
-
-
 def test_soft_drop_mass_of_a_jet_without_subjets():
     assert soft_drop_mass(np.array([-1.0, 3.5], dtype=np.float32)).tolist() == [0.0, 3.5]
 
 
 def test_region_edge_is_outside():
-    assert region_of(np.array([0.0, 1.2999, 1.3]), SelectionConfig()).tolist() == [0, 0, -1]
+    delta_eta = np.array([0.0, 1.2999, 1.3, 1.4, 1.41, 2.2, 2.2])
+    validation = np.array([False, False, False, False, False, True, False])
+    assert region_of(delta_eta, validation, SelectionConfig()).tolist() == [0, 0, -1, -1, 2, 1, 2]
 
 
 def _by_hand(path, spec):
@@ -145,7 +144,7 @@ def _by_hand(path, spec):
 def test_selection_and_features_agree_with_a_plain_loop(tmp_path, make_nano_file, make_sample, year_name):
     path = make_nano_file(tmp_path / "a.root", 1500, 5, year_name=year_name)
     sample = make_sample([path], year=year_name)
-    result = run_skim(sample, ProcessingConfig(chunk_size=400), SelectionConfig(), tmp_path)
+    result = run_skim(sample, ProcessingConfig(chunk_size=400), EventOptions(), tmp_path)
     table = read_features(tmp_path / "features" / "mock")
     expected = _by_hand(path, year(year_name))
     assert len(expected) > 200

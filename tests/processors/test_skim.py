@@ -7,17 +7,19 @@ import pytest
 
 from data.errors import InputError
 from processors import skim
-from processors.config import ProcessingConfig, SelectionConfig
+from processors.config import FeaturesConfig, ProcessingConfig
+from processors.event_options import EventOptions
 from processors.features import columns
 from processors.run import run_skim
-from processors.skim import merge_parts, read_features, sorted_table
+from processors.skim import merge_parts, read_features
+from processors.tables import sorted_table
 
 
 def test_table_is_what_the_design_says(tmp_path, make_nano_file, make_sample):
     path = make_nano_file(tmp_path / "a.root", 600, simulation=True, label=True)
-    run_skim(make_sample([path], kind="simulation"), ProcessingConfig(), SelectionConfig(), tmp_path)
+    run_skim(make_sample([path], kind="simulation"), ProcessingConfig(), EventOptions(), tmp_path)
     table = read_features(tmp_path / "features" / "mock")
-    assert {name: str(values.dtype) for name, values in table.items()} == columns(label=True)
+    assert {name: values.dtype for name, values in table.items()} == columns(FeaturesConfig(), label=True)
     assert all(np.isfinite(values).all() for values in table.values())
     assert (table["delta_m"] >= 0).all()
     assert (table["m_j1"] >= table["m_j2"]).all()
@@ -33,7 +35,7 @@ def test_sorted_by_event_id(tmp_path, make_nano_file, make_sample):
         make_nano_file(tmp_path / f"{name}.root", 500, 1, first_event=first)
         for name, first in (("a", 900), ("b", 1))
     ]
-    run_skim(make_sample(files), ProcessingConfig(chunk_size=100), SelectionConfig(), tmp_path)
+    run_skim(make_sample(files), ProcessingConfig(chunk_size=100), EventOptions(), tmp_path)
     table = read_features(tmp_path / "features" / "mock")
     ids = list(zip(*(table[name].tolist() for name in ("run", "luminosity_block", "event")), strict=True))
     assert ids == sorted(ids)
@@ -41,7 +43,7 @@ def test_sorted_by_event_id(tmp_path, make_nano_file, make_sample):
 
 
 def test_equal_ids_are_ordered_by_contents():
-    base = {name: np.zeros(4, dtype=kind) for name, kind in columns(label=False).items()}
+    base = {name: np.zeros(4, dtype=kind) for name, kind in columns(FeaturesConfig(), label=False).items()}
     base["mjj"] = np.array([3.0, 1.0, 2.0, 1.0])
     base["event"] = np.array([7, 7, 7, 5], dtype=np.uint64)
     empty = {name: values[:0] for name, values in base.items()}
@@ -55,21 +57,21 @@ def test_equal_ids_are_ordered_by_contents():
 def test_long_tables_are_split_and_old_files_go(tmp_path, make_nano_file, make_sample, monkeypatch):
     path = make_nano_file(tmp_path / "a.root", 800)
     sample = make_sample([path])
-    whole = run_skim(sample, ProcessingConfig(), SelectionConfig(), tmp_path)
+    whole = run_skim(sample, ProcessingConfig(), EventOptions(), tmp_path)
     before = read_features(tmp_path / "features" / "mock")
     monkeypatch.setattr(skim, "ROWS_PER_FILE", 50)
-    split = run_skim(sample, ProcessingConfig(), SelectionConfig(), tmp_path)
+    split = run_skim(sample, ProcessingConfig(), EventOptions(), tmp_path)
     assert len(split.outputs) > len(whole.outputs) == 1
     after = read_features(tmp_path / "features" / "mock")
     assert all(np.array_equal(before[name], after[name]) for name in before)
     monkeypatch.undo()
-    run_skim(sample, ProcessingConfig(), SelectionConfig(), tmp_path)
+    run_skim(sample, ProcessingConfig(), EventOptions(), tmp_path)
     assert sorted((tmp_path / "features" / "mock").iterdir()) == whole.outputs
     assert [path.name for path in (tmp_path / "features").iterdir()] == ["mock"]  # no scratch is left
 
 
 def test_duplicates_are_named(tmp_path):
-    table = {name: np.ones(9, dtype=kind) for name, kind in columns(label=False).items()}
+    table = {name: np.ones(9, dtype=kind) for name, kind in columns(FeaturesConfig(), label=False).items()}
     part = tmp_path / "part.parquet"
     pq.write_table(skim.pa.table(table), part)
     empty = {name: values[:0] for name, values in table.items()}
@@ -93,10 +95,10 @@ def test_real_pfnano_file(tmp_path, make_sample):
         pytest.skip("ODDJET_DATA is not set: no CMS test files")
     path = Path(os.environ["ODDJET_DATA"]) / "cms" / "pfnano.root"
     sample = make_sample({path: 10}, kind="simulation")
-    result = run_skim(sample, ProcessingConfig(), SelectionConfig(), tmp_path)
+    result = run_skim(sample, ProcessingConfig(), EventOptions(), tmp_path)
     steps = {step["step"]: step["events"] for step in result.cutflow}
     assert steps["all"] == steps["trigger"] == 10
-    assert steps["noise_filters"] == steps["jet_pt_eta"] == steps["mjj"] == 9  # one event fails a filter
+    assert steps["noise_filters"] == steps["jet_pt"] == steps["mjj"] == 9  # one event fails a filter
     table = read_features(tmp_path / "features" / "mock")
     assert len(table["mjj"]) == steps["delta_eta"] >= 5
     assert table["mjj"].min() > 2500

@@ -1,0 +1,66 @@
+"""All options that decide which events pass and what is computed of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from data.errors import ConfigError
+from data.samples import Sample
+from processors.config import FeaturesConfig, JetsConfig, SelectionConfig
+from processors.corrections.config import CorrectionsConfig, required_roles, variation_names
+from processors.resolve import Demand
+
+STORED_JET_ROLES = frozenset({"raw_factor", "area", "gen_jet"})
+
+
+@dataclass(frozen=True)
+class EventOptions:
+    """The options of both passes.
+
+    Attributes
+    ----------
+    selection, jets, features
+        Cuts, jets and columns.
+    corrections
+        Year to the corrections of its samples.
+    seed
+        Of the random smearing of jets, together with each jet's event id.
+    """
+
+    selection: SelectionConfig = field(default_factory=SelectionConfig)
+    jets: JetsConfig = field(default_factory=JetsConfig)
+    features: FeaturesConfig = field(default_factory=FeaturesConfig)
+    corrections: Mapping[str, CorrectionsConfig] = field(default_factory=dict)
+    seed: int = 0
+
+    def corrections_of(self, sample: Sample) -> CorrectionsConfig | None:
+        """The corrections of a sample's year but for those that the sample does without; None if there are none."""
+        section = self.corrections.get(sample.year)
+        if section is None:
+            return None
+        blank = CorrectionsConfig()
+        known = CorrectionsConfig.model_fields
+        unknown = [name for name in sample.without_corrections if name not in known]
+        if unknown:
+            msg = (
+                f"sample '{sample.name}': without_corrections names '{unknown[0]}', which is none; choose among "
+                f"{', '.join(known)}"
+            )
+            raise ConfigError(msg)
+        return section.model_copy(update={name: getattr(blank, name) for name in sample.without_corrections})
+
+    def demand(self, sample: Sample) -> Demand:
+        """What is read of a sample's files."""
+        roles = required_roles(self.corrections_of(sample), sample.kind)
+        of_stored_jets = [role for role in roles if role in STORED_JET_ROLES]
+        if self.jets.source == "particles" and of_stored_jets:
+            msg = (
+                f"corrections.{sample.year}: clustered jets have no {', '.join(of_stored_jets)}, which belong to stored "
+                "jets; set jes.undo_stored: false and jer.method: stochastic, or jets.source: stored"
+            )
+            raise ConfigError(msg)
+        return Demand(self.jets, self.features, roles)
+
+    def variations(self, sample: Sample) -> tuple[str, ...]:
+        """Names of all variations of a sample, ``nominal`` first."""
+        kinematic, weights = variation_names(self.corrections_of(sample), sample.kind)
+        return (*kinematic, *weights)

@@ -1,0 +1,191 @@
+"""One chunk from branches to tables of selected events: the steps that both passes share."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from data.luminosity import GoldenJson, unique_sections
+from data.samples import Kind, Sample, Year, year
+from data.types import FloatArray
+from processors.account import Range
+from processors.chunks import Chunk
+from processors.corrected import variations, weight_inputs
+from processors.corrections.config import CorrectionsConfig
+from processors.corrections.weights import weight_factors
+from processors.dijets import Cutflow, DijetCuts, Flags, cutflow_of, event_flags, find_candidates
+from processors.event_options import EventOptions
+from processors.features import Columns, columns, feature_table
+from processors.jets import Jets
+from processors.preflight import SamplePlan
+from processors.resolve import FileSchema
+from processors.rmm_columns import rapidity_mass_columns
+from processors.selection import Dijets
+from processors.weights import WeightScale, event_weights
+
+NOMINAL = "nominal"
+Tally = dict[str, Any]
+"""Part of every accumulator: ``ranges`` (list of Range), ``cutflow``, ``sum_of_squares`` of all weights, and
+``sections`` (list of arrays of keys) of certified luminosity sections."""
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The selected events of one kinematic variation.
+
+    Attributes
+    ----------
+    table
+        Feature table; its column ``weight`` is that of the first entry of ``weights``.
+    weights
+        Name of each variation with these kinematics to the weights of the events.
+    """
+
+    table: Columns
+    weights: dict[str, FloatArray]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that a worker needs to turn a chunk into feature tables; small to send."""
+
+    sample: str
+    kind: Kind
+    year: Year
+    options: EventOptions
+    corrections: CorrectionsConfig | None
+    golden: GoldenJson | None
+    scale: WeightScale
+    schemas: dict[str, FileSchema]
+
+    def nominal(self, events: Any) -> tuple[Columns, Tally]:
+        """Features of the selected events of a chunk, without variations.
+
+        Parameters
+        ----------
+        events
+            coffea's virtual array of one chunk.
+
+        Returns
+        -------
+        tuple
+            The feature table and what is counted along the way.
+        """
+        selected, tally = self.select(events, vary=False)
+        return selected[0].table, tally
+
+    def select(self, events: Any, *, vary: bool) -> tuple[list[Selected], Tally]:
+        """Feature tables of the selected events of a chunk, the nominal one first.
+
+        Parameters
+        ----------
+        events
+            coffea's virtual array of one chunk.
+        vary
+            Whether the variations are wanted too.
+        """
+        chunk = self._chunk(events)
+        generated = self._generated(chunk)
+        flags = event_flags(chunk, self.golden)
+        stored = Jets(chunk, self.options.jets, flags.failures() <= 1)
+        varied = variations(chunk, stored, self.corrections, self.kind, self.options.seed, vary=vary)
+        plain = self._rounded(generated)
+        dijets, cutflow = self._nominal_dijets(chunk, varied[NOMINAL], flags, plain)
+        selected = [self._selected(chunk, varied.pop(NOMINAL), dijets, generated, NOMINAL, vary=vary)]
+        clean = flags.failures() == 0
+        for name, jets in varied.items():
+            dijets = find_candidates(chunk, jets, self._cuts(), clean).selected()
+            selected.append(self._selected(chunk, jets, dijets, generated, name, vary=False))
+        return selected, self._tally(chunk, flags, cutflow, plain, selected[0])
+
+    def _chunk(self, events: Any) -> Chunk:
+        about = events.metadata
+        file, start = str(about["filename"]), int(about["entrystart"])
+        return Chunk(self.sample, file, start, len(events), self.schemas[file], events)
+
+    def _cuts(self) -> DijetCuts:
+        return DijetCuts.of(self.options.selection, self.year, self.kind)
+
+    def _generated(self, chunk: Chunk) -> FloatArray:
+        """GenWeight of simulation, 1 of data."""
+        if self.kind == "data":
+            return np.ones(chunk.size)
+        generated = chunk.role("generator_weight")
+        chunk.check_finite("generator_weight", generated, np.arange(chunk.size))
+        return generated.astype(np.float64)
+
+    def _rounded(self, generated: FloatArray) -> FloatArray:
+        return generated if self.kind == "data" else event_weights(generated, self.scale)
+
+    def _nominal_dijets(
+        self, chunk: Chunk, jets: Jets, flags: Flags, weight: FloatArray
+    ) -> tuple[Dijets, Cutflow]:
+        """The selected events, and the cutflow with N − 1 of the weights before corrections."""
+        failures = flags.failures()
+        found = find_candidates(chunk, jets, self._cuts(), failures <= 1)
+        unidentified = find_candidates(chunk, jets, self._cuts(), failures == 0, identified=False)
+        cutflow = cutflow_of(flags, found, unidentified, weight)
+        kept = found.passing() & (failures[found.pairs.entry] == 0)
+        return found.pairs.take(np.flatnonzero(kept)), cutflow
+
+    def _selected(
+        self, chunk: Chunk, jets: Jets, dijets: Dijets, generated: FloatArray, name: str, *, vary: bool
+    ) -> Selected:
+        """Features and corrected weights of the selected events of one kinematic variation."""
+        features = self.options.features
+        plain = generated[dijets.entry]
+        table = feature_table(chunk, jets, dijets, self._rounded(plain), features)
+        if features.rapidity_mass_matrix is not None:
+            table["rmm"] = rapidity_mass_columns(
+                chunk, dijets.entry, features.rapidity_mass_matrix, self.year.sqrt_s
+            )
+        if self.kind == "data" or self.corrections is None:
+            return Selected(table, {name: table["weight"]})
+        inputs = weight_inputs(chunk, jets, dijets, table)
+        nominal, varied = weight_factors(inputs, self.corrections)
+        factors = {name: nominal, **(varied if vary else {})}
+        weights = {variation: self._rounded(plain * factor) for variation, factor in factors.items()}
+        table["weight"] = weights[name]
+        return Selected(table, weights)
+
+    def _tally(
+        self, chunk: Chunk, flags: Flags, cutflow: Cutflow, weight: FloatArray, nominal: Selected
+    ) -> Tally:
+        # The range is what was read, not what was asked for: a short read shows in the account.
+        done = Range(chunk.file, chunk.start, chunk.start + chunk.size, len(nominal.table["mjj"]))
+        corrected = nominal.table["weight"]
+        if self.corrections is not None and self.kind != "data":
+            cutflow["corrections"] = {"events": len(corrected), "weighted": float(corrected.sum())}
+        sections = []
+        if self.golden is not None:
+            good = flags.masks["golden_json"]
+            sections = [unique_sections(chunk.role("run")[good], chunk.role("luminosity_block")[good])]
+        squares = float(np.square(weight).sum())
+        return {"ranges": [done], "cutflow": cutflow, "sum_of_squares": squares, "sections": sections}
+
+
+def recipe_of(plan: SamplePlan, options: EventOptions, golden: GoldenJson | None = None) -> Recipe:
+    """What a worker needs to know about a sample."""
+    schemas = {file.path: file.schema for file in plan.files if file.schema is not None}
+    sample: Sample = plan.sample
+    return Recipe(
+        sample.name,
+        sample.kind,
+        year(sample.year),
+        options,
+        options.corrections_of(sample),
+        golden,
+        plan.scale,
+        schemas,
+    )
+
+
+def has_label(plan: SamplePlan) -> bool:
+    """Whether the tables of a sample have the column ``label``."""
+    return any(file.schema is not None and "label" in file.schema.roles for file in plan.files)
+
+
+def empty_table(plan: SamplePlan, options: EventOptions) -> Columns:
+    """A feature table of no event."""
+    types = columns(options.features, label=has_label(plan))
+    return {name: np.empty(0, dtype=kind) for name, kind in types.items()}

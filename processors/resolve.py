@@ -1,0 +1,344 @@
+"""Which branches of a file are read, and what is computed of its particles instead."""
+
+import logging
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+
+import models
+from data.errors import InputError
+from data.samples import Kind, Sample, Year
+from processors.config import FeaturesConfig, JetsConfig
+from processors.schema import (
+    B_TAG_ROLES,
+    CLUSTERED_B_TAG_ROLES,
+    CORRECTION_ROLES,
+    EVENT_ROLES,
+    FEATURE_ROLES,
+    FRACTION_ROLES,
+    JET_ID_ROLES,
+    JET_ROLES,
+    LABEL,
+    LEPTON_LINK_ROLES,
+    LINK_ROLES,
+    OBJECT_ROLES,
+    PARTICLE_EXTRAS,
+    PARTICLE_ROLES,
+    Role,
+    format_name,
+)
+
+_LOG = logging.getLogger(__name__)
+_DECIDING = ("b_score", "jet_id", "puppi_weight")
+"""Roles whose branch changes the meaning of a feature: one search reads the same for all of its files."""
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What the configuration wants of every file."""
+
+    jets: JetsConfig = field(default_factory=JetsConfig)
+    features: FeaturesConfig = field(default_factory=FeaturesConfig)
+    corrections: tuple[str, ...] = ()
+    """Roles that the configured corrections need."""
+
+
+@dataclass(frozen=True)
+class FileSchema:
+    """The branches of one file.
+
+    Attributes
+    ----------
+    roles
+        Role to branch.
+    computed
+        Jet quantities that are computed from the particles.
+    triggers, filters
+        Branches of the trigger decisions and the noise filters.
+    version
+        Version of the branch names, in words.
+    """
+
+    roles: dict[str, str] = field(hash=False)
+    computed: frozenset[str]
+    triggers: tuple[str, ...]
+    filters: tuple[str, ...]
+    version: str
+
+    @property
+    def reads_particles(self) -> bool:
+        """Whether the particles are read."""
+        return "particle_pt" in self.roles
+
+    def branches(self) -> frozenset[str]:
+        """Every branch that will be read."""
+        return frozenset((*self.roles.values(), *self.triggers, *self.filters))
+
+    def meaning(self) -> dict[str, str]:
+        """What must be the same in all files of a search: where the quantities come from that have fall-backs."""
+        chosen = {role: self.roles.get(role, "nothing") for role in _DECIDING}
+        features = (*FEATURE_ROLES, *B_TAG_ROLES)
+        chosen |= {role: "particles" for role in features if role in self.computed}
+        chosen["particles"] = "read" if self.reads_particles else "not read"
+        return chosen
+
+    def decisions(self) -> list[str]:
+        """The choices in words, for the log."""
+        lines = [
+            f"{role} from {branch}" for role, branch in self.meaning().items() if branch in self.branches()
+        ]
+        if self.computed:
+            lines.append(f"from the particles: {', '.join(sorted(self.computed))}")
+        if self.reads_particles and "link_jet" not in self.roles:
+            lines.append("particles linked to jets by clustering")
+        if "charged_multiplicity" in self.roles:
+            lines.append("jet identification from multiplicities and energy fractions")
+        return lines
+
+
+def resolve(keys: Collection[str], sample: Sample, year: Year, file: str, demand: Demand) -> FileSchema:
+    """Choose the branches of a file.
+
+    Parameters
+    ----------
+    keys
+        Names of the branches that the file has.
+    sample
+        The sample that the file belongs to.
+    year
+        Its year: triggers, filters and b-tag branch.
+    file
+        The file's name, for messages.
+    demand
+        What the configuration wants.
+
+    Returns
+    -------
+    FileSchema
+        Triggers are those of the year's list that the file has; filters are all of the year's list.
+
+    Raises
+    ------
+    InputError
+        If a branch is missing (all of them are named, each with what needs it and the methods that are not
+        available without), if no trigger is there, or if data hold the generator's weight.
+    """
+    search = _Search(frozenset(keys), sample.kind, year.b_score, demand)
+    _check_kind(search.present, sample, file)
+    search.take_all(EVENT_ROLES)
+    search.take_optional({"label": LABEL})
+    search.take_jets()
+    search.take_features()
+    search.take_particles()
+    search.warn_of_weights(file)
+    search.take_all({role: CORRECTION_ROLES[role] for role in demand.corrections})
+    if demand.features.rapidity_mass_matrix is not None:
+        search.take_all(OBJECT_ROLES)
+    triggers = _flags(search, sample, year)
+    if search.missing:
+        msg = (
+            f"file '{file}' of sample '{sample.name}' has no branch {'; no branch '.join(search.missing)}. "
+            f"Use a file that holds it, or correct the sample's year ('{sample.year}') and kind ('{sample.kind}')"
+            f"{_do_without(search.columns_missing)}"
+        )
+        raise InputError(msg)
+    return FileSchema(
+        search.roles, frozenset(search.computed), triggers, year.filters, format_name(search.present)
+    )
+
+
+def resolve_jets(keys: Collection[str], file: str, jets: JetsConfig) -> FileSchema:
+    """Choose the branches of a file's jets alone, without sample, triggers and filters.
+
+    Parameters
+    ----------
+    keys
+        Names of the branches that the file has.
+    file
+        The file's name, for messages.
+    jets
+        Where the jets and their substructure come from.
+
+    Returns
+    -------
+    FileSchema
+        Features that the file cannot give are in neither ``roles`` nor ``computed``. Where the file has particles,
+        they are read even if nothing is computed of them.
+
+    Raises
+    ------
+    InputError
+        If the file has no event ids or no jets; all branches missing are named.
+    """
+    absent: tuple[str, ...] = ()
+    search = _search_jets(frozenset(keys), jets, absent)
+    if search.missing:
+        absent = tuple(
+            name for name in FEATURE_ROLES if name not in search.roles and name not in search.computed
+        )
+        b_tag = B_TAG_ROLES if jets.source == "stored" else CLUSTERED_B_TAG_ROLES
+        if not b_tag.keys() <= search.roles.keys():
+            absent = (*absent, "deepb")
+        search = _search_jets(frozenset(keys), jets, absent)
+    if search.missing:
+        msg = (
+            f"file '{file}' has no branch {'; no branch '.join(search.missing)}. Use a NanoAOD or PFNano file with "
+            "AK8 jets, or cluster the jets of a file with particles"
+        )
+        raise InputError(msg)
+    search.warn_of_weights(file)
+    return FileSchema(search.roles, frozenset(search.computed), (), (), format_name(search.present))
+
+
+def _search_jets(present: frozenset[str], jets: JetsConfig, without: tuple[str, ...]) -> "_Search":
+    search = _Search(present, "data", "", Demand(jets, FeaturesConfig(without=without)))
+    search.take_all(EVENT_ROLES)
+    search.take_jets()
+    search.take_features()
+    if search.has_particles():
+        search.take_particles(even_if_unused=True)
+        search.take_optional({"particle_charge": PARTICLE_EXTRAS["particle_charge"]})
+        if jets.source == "stored":
+            search.take_optional(LEPTON_LINK_ROLES)
+    return search
+
+
+def _check_kind(present: frozenset[str], sample: Sample, file: str) -> None:
+    """A file of simulation in a data sample would be counted as data without a word."""
+    mark = EVENT_ROLES["generator_weight"].branches[0]
+    if sample.kind == "data" and mark in present:
+        msg = (
+            f"file '{file}' of sample '{sample.name}' has the branch {mark}, so it is simulation, but the "
+            "sample is data; put simulation into a sample of kind 'simulation'"
+        )
+        raise InputError(msg)
+
+
+def _flags(search: "_Search", sample: Sample, year: Year) -> tuple[str, ...]:
+    """The triggers that the file has; noise filters and triggers that it lacks are noted as missing."""
+    search.missing += [
+        f"{flag} (noise filter of {sample.year})" for flag in year.filters if flag not in search.present
+    ]
+    triggers = tuple(trigger for trigger in year.triggers if trigger in search.present)
+    if not triggers:
+        wanted = " or ".join(year.triggers)
+        search.missing.append(f"{wanted} (trigger of {sample.year}, one is enough)")
+    return triggers
+
+
+def _do_without(columns: Iterable[str]) -> str:
+    """What a search loses without some columns of jets."""
+    names = sorted(set(columns))
+    if not names:
+        return ""
+    methods = models.needing([f"{name}_{jet}" for name in names for jet in ("j1", "j2")])
+    lost = f"; then the methods {', '.join(methods)} are not available" if methods else ""
+    return f", or list {', '.join(names)} in features.without{lost}"
+
+
+def absent_columns(without: Collection[str]) -> frozenset[str]:
+    """The columns of a jet that a search does without: those named and all that are made of them."""
+    roles: dict[str, Role] = {**FEATURE_ROLES, **B_TAG_ROLES}
+    return frozenset(
+        column
+        for role in roles.values()
+        if role.columns and role.columns[0] in without
+        for column in role.columns
+    )
+
+
+class _Search:
+    """The search for branches in one file: what was found and what is missing so far."""
+
+    def __init__(self, present: frozenset[str], kind: Kind, b_score: str, demand: Demand) -> None:
+        self.present = present
+        self.kind = kind
+        self.b_score = b_score
+        self.demand = demand
+        self.roles: dict[str, str] = {}
+        self.computed: set[str] = set()
+        self.missing: list[str] = []
+        self.columns_missing: list[str] = []
+
+    def branch(self, role: Role) -> str | None:
+        """The first branch of a role that the file has."""
+        return next((name for name in role.names(self.b_score) if name in self.present), None)
+
+    def has(self, roles: dict[str, Role]) -> bool:
+        """Whether every role has a branch."""
+        return all(self.branch(role) is not None for role in roles.values())
+
+    def take_all(self, roles: dict[str, Role]) -> None:
+        """Take every role; note those without a branch as missing."""
+        for name, role in roles.items():
+            if role.simulation_only and self.kind != "simulation":
+                continue
+            branch = self.branch(role)
+            if branch is not None:
+                self.roles[name] = branch
+            else:
+                tried = " or ".join(role.names(self.b_score))
+                self.missing.append(f"{tried} (needed for {role.purpose})")
+                # The dijet mass needs soft-drop masses: no search does without them.
+                self.columns_missing += [name for name in role.columns[:1] if name != "m"]
+
+    def take_optional(self, roles: dict[str, Role]) -> None:
+        """Take the roles that have a branch."""
+        for name, role in roles.items():
+            branch = self.branch(role)
+            if branch is not None and not (role.simulation_only and self.kind != "simulation"):
+                self.roles[name] = branch
+
+    def take_jets(self) -> None:
+        """Momenta and identification of the jets."""
+        if self.demand.jets.source == "particles":
+            self.computed |= {*JET_ROLES, *JET_ID_ROLES}
+            return
+        self.take_all(JET_ROLES)
+        stored = self.has(JET_ID_ROLES) or not self.has(FRACTION_ROLES)
+        self.take_all(JET_ID_ROLES if stored else FRACTION_ROLES)
+
+    def take_features(self) -> None:
+        """Substructure: stored, or computed from the particles."""
+        jets, without = self.demand.jets, self.demand.features.without
+        stored = jets.source == "stored" and jets.substructure != "particles"
+        computable = jets.substructure != "stored" and self.has_particles()
+        for name, role in FEATURE_ROLES.items():
+            if name in without:
+                continue
+            if computable and not (stored and self.branch(role) is not None):
+                self.computed.add(name)
+            else:
+                self.take_all({name: role})
+        if "deepb" not in without:
+            self.take_all(B_TAG_ROLES if jets.source == "stored" else CLUSTERED_B_TAG_ROLES)
+
+    def has_particles(self) -> bool:
+        """Whether something can be computed of the file's particles."""
+        linked = self.demand.jets.links != "file" or self.has(LINK_ROLES)
+        return self.has(PARTICLE_ROLES) and (linked or self.demand.jets.source == "particles")
+
+    def take_particles(self, *, even_if_unused: bool = False) -> None:
+        """Particles and their links to jets, where something is computed of them."""
+        if not (self.computed or self.demand.features.constituents or even_if_unused):
+            return
+        jets = self.demand.jets
+        self.take_all(PARTICLE_ROLES)
+        if jets.pt_weights == "puppi":
+            self.take_all({"puppi_weight": PARTICLE_EXTRAS["puppi_weight"]})
+        elif jets.pt_weights == "auto":
+            self.take_optional({"puppi_weight": PARTICLE_EXTRAS["puppi_weight"]})
+        if jets.source == "stored":
+            if jets.links == "file" or (jets.links == "auto" and self.has(LINK_ROLES)):
+                self.take_all(LINK_ROLES)
+            if "lsf3" in self.computed:
+                self.take_optional(LEPTON_LINK_ROLES)
+
+    def warn_of_weights(self, file: str) -> None:
+        """Momenta without the weights that CMS applies are said once a file."""
+        wanted = self.demand.jets.pt_weights == "auto" and "particle_pt" in self.roles
+        if wanted and "puppi_weight" not in self.roles:
+            _LOG.warning(
+                "file '%s' has no PUPPI weights: momenta of particles are taken as they are; unless they are stored "
+                "weighted, as in NanoAOD v15, N-subjettiness and groomed masses made of them differ from CMS's",
+                file,
+            )
