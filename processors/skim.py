@@ -23,6 +23,7 @@ from processors.tables import from_arrow, sorted_table, to_arrow
 
 ROWS_PER_FILE = 1_000_000
 ROWS_PER_GROUP = 100_000
+_SCRATCH = {"compression": "none", "use_dictionary": False, "write_statistics": False}  # read once, soon
 _COMPRESSION = {"compression": "zstd", "compression_level": 3}
 _MOST_IDS = 5
 _LOG = logging.getLogger("oddjet")
@@ -42,7 +43,7 @@ class Skim:
         if len(table["mjj"]):
             # A random name: a chunk that runs twice shows in the account instead of hiding in one file.
             parts = [f"{uuid.uuid4().hex}.parquet"]
-            pq.write_table(to_arrow(table), self.folder / parts[0], **_COMPRESSION)
+            pq.write_table(to_arrow(table), self.folder / parts[0], **_SCRATCH)
         return {**tally, "parts": parts}
 
 

@@ -110,7 +110,7 @@ def _render(
         account=record.account,
         counts=tables.account_counts(record.account),
         tables={
-            "data": tables.account_tables(record.account),
+            "data": [*tables.account_tables(record.account), *tables.luminosity_tables(record.account)],
             "cutflow": tables.cutflow_tables(record.cutflow),
             "windows": [] if windows is None else [windows],
             "spectra": tables.fit_tables(record.fits),

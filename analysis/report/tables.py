@@ -136,6 +136,25 @@ def account_tables(account: Account) -> list[Table]:
     ]
 
 
+def luminosity_tables(account: Account) -> list[Table]:
+    """Certified luminosity sections of each data sample, where there is a golden JSON."""
+    if not account.luminosity:
+        return []
+    rows = tuple(
+        (
+            sample,
+            count(sections.sections_certified),
+            count(sections.sections_processed),
+            percent(sections.fraction),
+            significant(sections.certified_ifb, 4),
+            significant(sections.luminosity_ifb, 4),
+        )
+        for sample, sections in account.luminosity.items()
+    )
+    head = ("Sample", "Certified sections", "Processed", "Share", "Certified [fb⁻¹]", "Processed [fb⁻¹]")
+    return [Table("Certified luminosity sections (golden JSON), and their recorded luminosity.", head, rows)]
+
+
 def cutflow_tables(cutflow: Mapping[str, Sequence[CutflowStep]]) -> list[Table]:
     """One table a sample: events and weighted events left after each step."""
     return [_cutflow_table(sample, steps) for sample, steps in cutflow.items()]
@@ -338,7 +357,8 @@ def conditions(scan: Scan) -> str:
     """Sample, luminosity and energy of a scan in one line."""
     luminosity = "" if scan.luminosity_ifb is None else f", {significant(scan.luminosity_ifb)} fb⁻¹"
     tested = f"{len(scan.masses)} masses from {min(scan.masses):g} to {max(scan.masses):g} GeV"
-    return f"Sample {scan.sample}{luminosity}, √s = {scan.sqrt_s / 1000:g} TeV; {tested}"
+    region = "" if scan.region == "signal" else f", region {scan.region} (signal region not opened)"
+    return f"Sample {scan.sample}{luminosity}, √s = {scan.sqrt_s / 1000:g} TeV{region}; {tested}"
 
 
 def account_counts(account: Account) -> dict[str, str]:
