@@ -9,12 +9,12 @@ from data.eventid import splitmix64
 from data.files import hash_json
 from data.samples import year
 from data.simulation.columns import Collection, Events, save_block
-from data.simulation.config import Qcd, SimulationConfig
+from data.simulation.config import SimulationConfig
 from data.simulation.detector import respond
 from data.simulation.generator import generate
 from data.simulation.jets import cluster
 from data.simulation.nanoaod import reconstruct
-from data.simulation.particles import missing_momentum, particle_collections, record_collection
+from data.simulation.particles import has_lepton, missing_momentum, particle_collections, record_collection
 
 _MAX_PYTHIA_SEED = 900_000_000
 
@@ -42,7 +42,7 @@ class Block:
             "generator": config.generator.model_dump(),
             "jets": config.jets.model_dump(),
             "skim": config.skim.model_dump(),
-            "process": config.processes[self.process].model_dump(),
+            "process": config.process(self.process).model_dump(),
             "options": [self.n_events, self.particles, self.generator_record],
         }
         stem = f"{self.process}-{self.slice_index}-{self.number:05d}-{hash_json(settings)[:12]}"
@@ -81,8 +81,8 @@ def produce(block: Block, config: SimulationConfig, work: Path) -> Path:
     path = block.file(config, work)
     if path.is_file():
         return path
-    process, settings = config.processes[block.process], year(config.year)
-    mhat = process.slices()[block.slice_index] if isinstance(process, Qcd) else (0.0, -1.0)
+    process, settings = config.process(block.process), year(config.year)
+    mhat = process.slices()[block.slice_index]
     seed = block.pythia_seed(config.seed_of(block.sample))
     made = generate(process, mhat, block.n_events, seed, settings.sqrt_s, config.generator)
     rng = np.random.Generator(np.random.PCG64(block.seed(config.seed_of(block.sample), "detector")))
@@ -97,8 +97,10 @@ def produce(block: Block, config: SimulationConfig, work: Path) -> Path:
         columns |= missing_momentum(candidates, found.passed)
     if block.generator_record:
         extra["GenPart"] = record_collection(made, found.passed)
-    label = np.full(len(found.passed), not isinstance(process, Qcd), dtype=np.int8)
+    label = np.full(len(found.passed), process.number, dtype=np.int8)
     columns |= {"Generator_label": label, "generated_number": found.passed}
+    if process.leptonic:
+        columns["Generator_lepton"] = has_lepton(made)[found.passed]
     meta = {"generated": made.n_events, "tried": made.n_tried, "cross_section_pb": made.cross_section_pb}
     save_block(path, Events(columns, found.events.collections | extra), meta)
     return path

@@ -1,101 +1,17 @@
 """The recipe of a simulation: processes, generator settings, output skim and samples, as a YAML document."""
 
-import itertools
-from typing import Annotated, Literal, Self
+from typing import Self
 
 import pydantic
 
+from data.errors import ConfigError
 from data.samples import Kind
 from data.sections import Section
+from data.simulation.points import resolve
+from data.simulation.processes import Background, Point, Process, ProcessEntry
 
+FB_PER_PB = 1000.0
 _NAME = r"^[A-Za-z0-9_]+$"
-
-
-class EarlyVeto(Section):
-    """A veto inside the parton shower, see :mod:`data.simulation.veto`. Leave a margin to the skim."""
-
-    pt_scale: float = pydantic.Field(default=100.0, gt=10)
-    """Transverse momentum (GeV) down to which the shower runs before it is looked at."""
-    mjj_min: float = pydantic.Field(gt=0)
-    """Mass (GeV) that two of the three leading jets of partons need."""
-    delta_eta_max: float = pydantic.Field(gt=0)
-    """Rapidity difference below which these two must lie."""
-
-
-class Qcd(Section):
-    """QCD dijets, 2 → 2 at leading order, in slices of the partons' invariant mass.
-
-    Events of the slices are mixed in proportion to the slices' cross sections, so the sum is unweighted.
-    """
-
-    type: Literal["qcd"]
-    mhat_edges: tuple[float, ...] = pydantic.Field(min_length=1)
-    """Edges (GeV) of the slices, ascending; the last slice has no upper end."""
-    delta_eta_max: float = pydantic.Field(default=1.8, gt=0)
-    """Partons with a larger |Δη| are vetoed before the shower, at nearly no cost."""
-    early_veto: EarlyVeto | None = None
-
-    @pydantic.field_validator("mhat_edges")
-    @classmethod
-    def _ascending(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
-        if edges[0] < 50 or any(low >= high for low, high in itertools.pairwise(edges)):
-            msg = f"edges must ascend and begin at 50 GeV or more, found {list(edges)}"
-            raise ValueError(msg)
-        return edges
-
-    def label(self) -> str:
-        """Name of the process in sample definitions."""
-        return "qcd"
-
-    def slices(self) -> tuple[tuple[float, float], ...]:
-        """Lower and upper parton mass (GeV) of each slice; an upper end of −1 means none."""
-        return tuple(zip(self.mhat_edges, (*self.mhat_edges[1:], -1.0), strict=True))
-
-
-class Xyy(Section):
-    """A narrow resonance X made by quark–antiquark fusion, X → Y Y′, each to two light quarks."""
-
-    type: Literal["xyy"]
-    mass: float = pydantic.Field(gt=200)
-    mass_y: float = pydantic.Field(gt=5)
-    mass_y_prime: float = pydantic.Field(gt=5)
-    width: float = pydantic.Field(default=0.001, gt=0, lt=0.2)
-    """Width of X over its mass."""
-
-    @pydantic.model_validator(mode="after")
-    def _open(self) -> Self:
-        if self.mass_y + self.mass_y_prime >= self.mass:
-            msg = f"mass_y + mass_y_prime must lie below mass = {self.mass:g} GeV"
-            raise ValueError(msg)
-        return self
-
-    def label(self) -> str:
-        """Name of the process in sample definitions, the same for every resonance mass."""
-        return f"xyy_{self.mass_y:.0f}_{self.mass_y_prime:.0f}"
-
-
-class WprimeToBprimeTop(Section):
-    """W′ → B′ t with B′ → b Z and t → b W; W and Z decay as they do in nature."""
-
-    type: Literal["wprime_bprime_top"]
-    mass: float = pydantic.Field(gt=500)
-    mass_b_prime: float = pydantic.Field(ge=100)
-    width: float = pydantic.Field(default=0.001, gt=0, lt=0.2)
-    """Width of W′ over its mass."""
-
-    @pydantic.model_validator(mode="after")
-    def _open(self) -> Self:
-        if self.mass_b_prime + 173 >= self.mass:
-            msg = f"mass_b_prime + 173 GeV must lie below mass = {self.mass:g} GeV"
-            raise ValueError(msg)
-        return self
-
-    def label(self) -> str:
-        """Name of the process in sample definitions, the same for every resonance mass."""
-        return f"wprime_bprime_top_{self.mass_b_prime:.0f}"
-
-
-Process = Annotated[Qcd | Xyy | WprimeToBprimeTop, pydantic.Field(discriminator="type")]
 
 
 class Generator(Section):
@@ -127,6 +43,10 @@ class Skim(Section):
     mjj_min: float = pydantic.Field(default=0.0, ge=0)
     """Dijet mass (GeV) from pT, η, φ and soft-drop mass of the two leading jets."""
     delta_eta_max: float = pydantic.Field(default=10.0, gt=0)
+    leading_pt_min: float = pydantic.Field(default=0.0, ge=0)
+    """pT (GeV) of the leading jet."""
+    leading_eta_max: float = pydantic.Field(default=10.0, gt=0)
+    """|η| of the leading jet."""
 
 
 class Plant(Section):
@@ -137,20 +57,40 @@ class Plant(Section):
     """Number of signal events generated: σ·L of the planted signal. Those that pass the skim are written."""
 
 
-class SampleRecipe(Section):
-    """One sample to make."""
+class Inject(Section):
+    """Signal events put among mock data of a given luminosity, by their cross section."""
 
     process: str = pydantic.Field(pattern=_NAME)
+    cross_section_pb: float = pydantic.Field(gt=0)
+    """Times the luminosity it gives the number of signal events generated. Those that pass the skim are written."""
+
+    def events(self, luminosity_ifb: float) -> int:
+        """Number of events that the luminosity (fb⁻¹) gives, rounded."""
+        return round(self.cross_section_pb * luminosity_ifb * FB_PER_PB)
+
+
+class SampleRecipe(Section):
+    """One sample to make: a number of events of one process, or mock data of a luminosity.
+
+    Mock data are a ``mixture`` of backgrounds, of each the rounded number of events that its cross section times
+    ``luminosity_ifb`` gives.
+    """
+
+    process: str | None = pydantic.Field(default=None, pattern=_NAME)
     kind: Kind
-    generate: int = pydantic.Field(ge=1)
-    """Events to generate, before the skim."""
+    generate: int | None = pydantic.Field(default=None, ge=1)
+    """Events of ``process`` to generate, before the skim."""
+    mixture: tuple[str, ...] = ()
+    """Backgrounds of the mock data."""
+    luminosity_ifb: float | None = pydantic.Field(default=None, gt=0)
+    """Integrated luminosity (fb⁻¹) of the mixture."""
     files: int = pydantic.Field(default=1, ge=1)
     run: int = pydantic.Field(ge=1, lt=2**31)
     """Run number of every event; two samples must not share it."""
     seed: int | None = pydantic.Field(default=None, ge=0, lt=2**63)
     """Seed of this sample's events; the recipe's where there is none."""
     cross_section_pb: float | None = pydantic.Field(default=None, gt=0)
-    """Cross section to quote for a signal, whose coupling is arbitrary; QCD's is what Pythia computes."""
+    """Cross section to quote for a signal, whose coupling is arbitrary; that of a background is what Pythia computes."""
     particles: bool = False
     """Also write particles, AK4 jets, leptons, photons and missing transverse momentum."""
     generator_record: bool = False
@@ -158,7 +98,38 @@ class SampleRecipe(Section):
     compact_subjets: bool = False
     """Keep 7 bits (0.4 %) of the subjets' momenta, a tenth of a jets-only file; b-tag scores stay as they are."""
     plant: Plant | None = None
+    """Signal events by their number."""
+    inject: Inject | None = None
+    """Signal events of a mixture by their cross section."""
     description: str = ""
+
+    @pydantic.model_validator(mode="after")
+    def _one_way(self) -> Self:
+        single, mixed = {"process", "generate"}, {"mixture", "luminosity_ifb"}
+        given = {name for name in single | mixed if getattr(self, name) not in {None, ()}}
+        if given not in (single, mixed):
+            msg = "give either 'process' and 'generate', or 'mixture' and 'luminosity_ifb'"
+            raise ValueError(msg)
+        if given == mixed and (self.kind != "data" or self.cross_section_pb is not None):
+            msg = "a mixture is mock data: set 'kind: data' and remove 'cross_section_pb'"
+            raise ValueError(msg)
+        if self.inject and (self.plant or not self.mixture):
+            msg = "'inject' needs a mixture and no 'plant'; to add a number of signal events, use 'plant'"
+            raise ValueError(msg)
+        if self.inject and self.luminosity_ifb and self.inject.events(self.luminosity_ifb) < 1:
+            msg = "'inject' gives less than one event in this luminosity; raise its 'cross_section_pb' or remove it"
+            raise ValueError(msg)
+        return self
+
+    def main_processes(self) -> tuple[str, ...]:
+        """Processes that the sample consists of, without the planted signal."""
+        return self.mixture if self.process is None else (self.process,)
+
+    def planted(self) -> Plant | None:
+        """Signal events put among the others, in either way of saying how many."""
+        if self.inject is None or self.luminosity_ifb is None:
+            return self.plant
+        return Plant(process=self.inject.process, generated=self.inject.events(self.luminosity_ifb))
 
 
 class SimulationConfig(Section):
@@ -169,13 +140,30 @@ class SimulationConfig(Section):
     generator: Generator = Generator()
     jets: Jets = Jets()
     skim: Skim = Skim()
-    processes: dict[str, Process]
+    processes: dict[str, ProcessEntry]
     samples: dict[str, SampleRecipe] = pydantic.Field(min_length=1)
 
     def seed_of(self, sample: str) -> int:
         """Seed from which the events of a sample follow, together with its name."""
         own = self.samples[sample].seed
         return self.seed if own is None else own
+
+    def process(self, name: str) -> Process:
+        """The process of a name in ``processes``, model points resolved."""
+        entry = self.processes[name]
+        return resolve(entry) if isinstance(entry, Point) else entry
+
+    @pydantic.field_validator("processes")
+    @classmethod
+    def _known_points(cls, processes: dict[str, ProcessEntry]) -> dict[str, ProcessEntry]:
+        for name, entry in processes.items():
+            if isinstance(entry, Point):
+                try:
+                    resolve(entry)
+                except ConfigError as error:
+                    msg = f"process '{name}': {error}"
+                    raise ValueError(msg) from None
+        return processes
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -190,18 +178,21 @@ class SimulationConfig(Section):
 
     def _check_sample(self, name: str, sample: SampleRecipe) -> None:
         known = ", ".join(self.processes)
-        wanted = [sample.process, *([sample.plant.process] if sample.plant else [])]
-        for process in wanted:
+        signal = sample.plant or sample.inject
+        for process in (*sample.main_processes(), *([signal.process] if signal else [])):
             if process not in self.processes:
                 msg = f"sample '{name}' needs process '{process}', which is not in 'processes' ({known})"
                 raise ValueError(msg)
-        is_qcd = isinstance(self.processes[sample.process], Qcd)
-        if is_qcd and sample.cross_section_pb is not None:
-            msg = f"sample '{name}': remove 'cross_section_pb', the cross section of QCD is computed"
+        others = [p for p in sample.main_processes() if not isinstance(self.process(p), Background)]
+        if sample.mixture and (others or len(set(sample.mixture)) < len(sample.mixture)):
+            msg = f"sample '{name}': 'mixture' takes different backgrounds; put a signal into 'inject'"
             raise ValueError(msg)
-        if not is_qcd and sample.cross_section_pb is None:
+        if not others and sample.cross_section_pb is not None:
+            msg = f"sample '{name}': remove 'cross_section_pb', the cross section of a background is computed"
+            raise ValueError(msg)
+        if others and sample.cross_section_pb is None:
             msg = f"sample '{name}': add 'cross_section_pb', a signal's cross section is a choice"
             raise ValueError(msg)
-        if sample.plant and (sample.kind != "data" or not is_qcd):
-            msg = f"sample '{name}': 'plant' needs a QCD sample of kind 'data'"
+        if sample.plant and (sample.kind != "data" or others):
+            msg = f"sample '{name}': 'plant' needs a background of kind 'data'"
             raise ValueError(msg)

@@ -1,6 +1,5 @@
 """Pythia 8: settings of each process, veto before the shower, and events as flat arrays."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,18 +8,17 @@ import numpy as np
 import numpy.typing as npt
 
 from data.errors import ConfigError, OddjetError
-from data.simulation.config import Generator, Qcd, WprimeToBprimeTop, Xyy
+from data.simulation.config import Generator
+from data.simulation.processes import Background, BackgroundProcess, Process
+from data.simulation.pythia_settings import process_settings
 from data.simulation.veto import make_veto
 from data.types import FloatArray, IntArray
 
 PB_PER_MB = 1e9
 _CHUNK = 250  # events a Pythia batch: bounds the memory that full event records take
 _SURVEY_EVENTS = 20_000
+_SURVEY_PASSED, _SURVEY_SHOWERS = 2000, 200_000
 _HEAVY_PT_MIN = 5.0  # GeV; softer b and c hadrons do not tag a jet
-_W_PRIME = 34
-_Y = 9000001
-_Y_PRIME = 9000002
-_B_PRIME = 7
 
 
 @dataclass(frozen=True)
@@ -57,53 +55,6 @@ class Generated:
     hard_mother: IntArray
 
 
-def _settings(process: Qcd | Xyy | WprimeToBprimeTop, mhat: tuple[float, float]) -> list[str]:
-    if isinstance(process, Qcd):
-        low, high = mhat
-        # Massless partons with |Δη| below the veto have at least this pT: no event is lost.
-        pt_min = low / (2 * math.cosh(process.delta_eta_max / 2))
-        return [
-            "HardQCD:all = on",
-            f"PhaseSpace:mHatMin = {low!r}",
-            f"PhaseSpace:mHatMax = {high!r}",
-            f"PhaseSpace:pTHatMin = {0.98 * pt_min!r}",
-        ]
-    common = [
-        "NewGaugeBoson:ffbar2Wprime = on",
-        f"{_W_PRIME}:m0 = {process.mass!r}",
-        f"{_W_PRIME}:doForceWidth = on",
-        f"{_W_PRIME}:mWidth = {process.width * process.mass!r}",
-        f"{_W_PRIME}:mMin = {(1 - min(0.5, 25 * process.width)) * process.mass!r}",
-        f"{_W_PRIME}:mMax = {(1 + min(0.5, 25 * process.width)) * process.mass!r}",
-    ]
-    if isinstance(process, WprimeToBprimeTop):
-        return [
-            *common,
-            f"{_B_PRIME}:m0 = {process.mass_b_prime!r}",
-            f"{_B_PRIME}:mWidth = 0.1",
-            f"{_B_PRIME}:mMin = {process.mass_b_prime - 1!r}",
-            f"{_B_PRIME}:mMax = {process.mass_b_prime + 1!r}",
-            f"{_B_PRIME}:doForceWidth = on",
-            f"{_B_PRIME}:oneChannel = 1 1.0 100 5 23",
-            f"{_W_PRIME}:oneChannel = 1 1.0 100 6 -{_B_PRIME}",
-        ]
-    # Made-up scalars: the W' matrix element does not depend on what it decays to, that of a Z' would.
-    daughters = [
-        *_scalar(_Y, "Y Ybar 1 3 0", process.mass_y, "2 -1"),
-        *_scalar(_Y_PRIME, "Yprime void 1 0 0", process.mass_y_prime, "1 -1"),
-    ]
-    return [*common, *daughters, f"{_W_PRIME}:oneChannel = 1 1.0 100 {_Y} {_Y_PRIME}"]
-
-
-def _scalar(identity: int, quantum_numbers: str, mass: float, quarks: str) -> list[str]:
-    width, span = 1e-3 * mass, 1e-2 * mass
-    return [
-        f"{identity}:new = {quantum_numbers} {mass!r} {width!r} {mass - span!r} {mass + span!r} 0.",
-        f"{identity}:isResonance = true",
-        f"{identity}:oneChannel = 1 1.0 101 {quarks}",
-    ]
-
-
 def _pythia() -> Any:
     try:
         import pythia8mc  # noqa: PLC0415 - an extra: the base install does without
@@ -114,12 +65,14 @@ def _pythia() -> Any:
 
 
 def _start(
-    process: Qcd | Xyy | WprimeToBprimeTop,
+    process: Process,
     mhat: tuple[float, float],
     seed: int,
     sqrt_s: float,
     options: Generator,
     extra: tuple[str, ...] = (),
+    *,
+    count_only: bool = False,
 ) -> tuple[Any, Any]:
     """An initialised Pythia, and its veto, which lives only as long as Python holds it."""
     pythia = _pythia().Pythia("", False)  # noqa: FBT003 - no banner
@@ -132,14 +85,14 @@ def _start(
         "ParticleDecays:tau0Max = 10.",
         "Random:setSeed = on",
         f"Random:seed = {seed}",
-        *_settings(process, mhat),
+        *process_settings(process, mhat),
         *extra,
     ]
     for line in switches:
         if not pythia.readString(line):
             msg = f"pythia8 refuses the setting '{line}'; correct the recipe"
             raise ConfigError(msg)
-    hook = make_veto(_pythia(), process) if isinstance(process, Qcd) else None
+    hook = make_veto(_pythia(), process, count_only=count_only) if isinstance(process, Background) else None
     if hook is not None:
         pythia.setUserHooksPtr(hook)
     if not pythia.init():
@@ -149,23 +102,46 @@ def _start(
 
 
 def survey_cross_section(
-    process: Qcd, mhat: tuple[float, float], seed: int, sqrt_s: float, options: Generator
+    process: BackgroundProcess, mhat: tuple[float, float], seed: int, sqrt_s: float, options: Generator
 ) -> float:
-    """Cross section (pb) of a slice after the parton veto, to some 0.5 %, from partons alone.
+    """Cross section (pb) of a slice after its vetoes.
+
+    To some 0.5 %, from partons alone; the efficiency of an early veto to some 2 %, from showers down to its scale.
 
     Parameters
     ----------
     process, mhat, seed, sqrt_s, options
         As for :func:`generate`.
+
+    Raises
+    ------
+    OddjetError
+        If no event passes the vetoes.
     """
     pythia, _hook = _start(process, mhat, seed, sqrt_s, options, ("PartonLevel:all = off",))
     for _ in range(_SURVEY_EVENTS):
         pythia.next()
-    return float(pythia.infoPython().sigmaGen()) * PB_PER_MB
+    cross_section = float(pythia.infoPython().sigmaGen()) * PB_PER_MB
+    if process.early_veto is not None and cross_section > 0:
+        cross_section *= _early_efficiency(process, mhat, seed, sqrt_s, options)
+    if cross_section == 0:
+        msg = f"no {process.label()} event above a parton mass of {mhat[0]:g} GeV passes the vetoes; loosen them"
+        raise OddjetError(msg)
+    return cross_section
+
+
+def _early_efficiency(
+    process: BackgroundProcess, mhat: tuple[float, float], seed: int, sqrt_s: float, options: Generator
+) -> float:
+    extra = ("Check:abortIfVeto = on", "PartonLevel:MPI = off")
+    pythia, hook = _start(process, mhat, seed, sqrt_s, options, extra, count_only=True)
+    while hook.passed < _SURVEY_PASSED and hook.reached < _SURVEY_SHOWERS:
+        pythia.next()
+    return float(hook.passed / hook.reached)
 
 
 def generate(
-    process: Qcd | Xyy | WprimeToBprimeTop,
+    process: Process,
     mhat: tuple[float, float],
     n_events: int,
     seed: int,
@@ -179,7 +155,7 @@ def generate(
     process
         What to make.
     mhat
-        Lower and upper invariant mass (GeV) of the partons for QCD, −1 for no upper end; ignored for signals.
+        Lower and upper invariant mass (GeV) of the partons of a background, −1 for no upper end; ignored for signals.
     n_events
         Events to make.
     seed

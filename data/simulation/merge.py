@@ -9,17 +9,17 @@ import numpy as np
 
 from data.simulation.blocks import Block
 from data.simulation.columns import Collection, Events, concatenate, load_block, reduce_precision
-from data.simulation.config import Qcd, SampleRecipe, SimulationConfig, Skim
+from data.simulation.config import FB_PER_PB, SampleRecipe, SimulationConfig, Skim
+from data.simulation.processes import Signal
 from data.simulation.rootfile import RunSummary, write_root
 
 _EVENTS_PER_LUMI_BLOCK = 1000
 _COMPACT_BITS = 7
-_FB_PER_PB = 1000.0
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Events of all blocks of one role, in the order of their slices and numbers."""
+    """Events of all blocks of one process and role, in the order of their slices and numbers."""
 
     events: Events
     generated: int
@@ -27,7 +27,7 @@ class Pool:
 
 
 def read_pool(blocks: Sequence[Block], config: SimulationConfig, work: Path) -> Pool:
-    """Join blocks of one sample and role.
+    """Join blocks of one sample, process and role.
 
     The cross section is the sum over slices of the mean over the slice's blocks, weighted by phase-space points
     tried, which is what one long run would have given.
@@ -45,12 +45,16 @@ def read_pool(blocks: Sequence[Block], config: SimulationConfig, work: Path) -> 
     return Pool(concatenate(parts), generated, sum(weighted / tried for weighted, tried in sums.values()))
 
 
+def _as_data(events: Events) -> Events:
+    """Without what data know nothing of; the label stays, for evaluation."""
+    hidden = {"genWeight", "Generator_lepton"}
+    return Events({k: v for k, v in events.columns.items() if k not in hidden}, events.collections)
+
+
 def _final_columns(events: Events, recipe: SampleRecipe) -> Events:
-    """Branches as NanoAOD has them: data know nothing of the generator's weight."""
+    """Branches as NanoAOD has them."""
     columns = dict(events.columns)
     del columns["generated_number"]
-    if recipe.kind == "data":
-        del columns["genWeight"]
     collections = dict(events.collections)
     if recipe.compact_subjets:
         collections["SubJet"] = _compact(collections["SubJet"])
@@ -99,16 +103,24 @@ def merge_sample(
         The sample's entry in the sample definition.
     """
     recipe = config.samples[name]
-    pool = read_pool([block for block in blocks if block.role == "main"], config, work)
-    parts = [pool.events]
-    if recipe.plant is not None:
-        signal = read_pool([block for block in blocks if block.role == "plant"], config, work).events
-        parts.append(signal.take(np.flatnonzero(signal.columns["generated_number"] < recipe.plant.generated)))
+    made: dict[tuple[str, str], list[Block]] = {}
+    for block in blocks:
+        made.setdefault((block.role, block.process), []).append(block)
+    pools = {key: read_pool(found, config, work) for key, found in made.items()}
+    main = [pool for (role, _), pool in pools.items() if role == "main"]
+    parts = [pool.events for pool in main]
+    planted = recipe.planted()
+    if planted is not None:
+        signal = pools["plant", planted.process].events
+        parts.append(signal.take(np.flatnonzero(signal.columns["generated_number"] < planted.generated)))
+    if recipe.kind == "data":
+        parts = [_as_data(part) for part in parts]
     events = concatenate(parts)
+    total = sum(pool.generated for pool in main)
     rng = np.random.Generator(np.random.PCG64(blocks[0].seed(config.seed_of(name), "order")))
     events = _final_columns(events.take(rng.permutation(len(events))), recipe)
     bounds = [len(events) * i // recipe.files for i in range(recipe.files + 1)]
-    shares = [pool.generated * i // recipe.files for i in range(recipe.files + 1)]
+    shares = [total * i // recipe.files for i in range(recipe.files + 1)]
     files: dict[str, int] = {}
     for i in range(recipe.files):
         file = f"{name}_{i}.root"
@@ -117,33 +129,41 @@ def merge_sample(
             out / file, events.take(np.arange(bounds[i], bounds[i + 1])), RunSummary(recipe.run, generated)
         )
         files[file] = bounds[i + 1] - bounds[i]
-    return _definition(recipe, pool, config, files)
+    return _definition(recipe, main[0], config, files)
 
 
 def _definition(
     recipe: SampleRecipe, pool: Pool, config: SimulationConfig, files: dict[str, int]
 ) -> dict[str, Any]:
-    process = config.processes[recipe.process]
+    """The sample's entry; ``pool`` holds its only process where it is no mixture."""
+    process = config.process(recipe.main_processes()[0])
     entry: dict[str, Any] = {
         "kind": recipe.kind,
         "process": "data" if recipe.kind == "data" else process.label(),
         "year": config.year,
         "description": " ".join([recipe.description, _skim_text(config.skim)]).strip(),
     }
-    if recipe.kind == "data":
-        luminosity = pool.generated / (pool.cross_section_pb * _FB_PER_PB)
+    if recipe.luminosity_ifb is not None:
+        entry["luminosity_ifb"] = recipe.luminosity_ifb
+    elif recipe.kind == "data":
+        luminosity = pool.generated / (pool.cross_section_pb * FB_PER_PB)
         entry["luminosity_ifb"] = float(f"{luminosity:.6g}")
-    elif isinstance(process, Qcd):
-        entry["cross_section_pb"] = float(f"{pool.cross_section_pb:.6g}")
-    else:
+    elif isinstance(process, Signal):
         entry["cross_section_pb"] = recipe.cross_section_pb
         entry["mass"] = process.mass
+    else:
+        entry["cross_section_pb"] = float(f"{pool.cross_section_pb:.6g}")
     entry["files"] = files
     return entry
 
 
 def _skim_text(skim: Skim) -> str:
+    leading = ""
+    if skim.leading_pt_min > 0:
+        leading = (
+            f", the leading one above {skim.leading_pt_min:g} GeV and within |η| < {skim.leading_eta_max:g}"
+        )
     return (
         f"Skimmed: two leading jets above {skim.pt_min:g} GeV, mjj > {skim.mjj_min:g} GeV, "
-        f"|Δη| < {skim.delta_eta_max:g}; Runs counts all generated events."
+        f"|Δη| < {skim.delta_eta_max:g}{leading}; Runs counts all generated events."
     )

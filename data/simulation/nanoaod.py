@@ -121,6 +121,7 @@ def _pass_skim(
     passed = pt[pairs].min(axis=1) > skim.pt_min
     passed &= np.abs(eta[pairs[:, 0]] - eta[pairs[:, 1]]) < skim.delta_eta_max + slack
     passed &= dijet_mass(pt[pairs], eta[pairs], phi[pairs], mass[pairs]) > skim.mjj_min
+    passed &= (pt[first] > skim.leading_pt_min) & (np.abs(eta[first]) < skim.leading_eta_max + slack)
     events: IntArray = event[first[passed]]
     return events
 

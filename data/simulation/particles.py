@@ -5,13 +5,14 @@ import numpy as np
 from data.simulation.columns import ANGLE_BITS, PT_BITS, SHAPE_BITS, Collection, reduce_precision
 from data.simulation.detector import Candidates
 from data.simulation.generator import Generated
-from data.simulation.jets import JetSet, cluster, pt_eta_phi_m, rank_in_event, tight_id
+from data.simulation.jets import JetSet, cluster, mass_of, pt_eta_phi_m, rank_in_event, tight_id
 from data.simulation.nanoaod import kinematic_fields
-from data.types import FloatArray, IntArray, Table
+from data.types import BoolArray, FloatArray, IntArray, Table
 
 AK4_RADIUS = 0.4
 AK4_PT_MIN = 15.0
 ISOLATION_CONE = 0.3
+LEPTON_MOTHER_MASS_MIN = 20.0  # GeV
 _LEPTONS = {"Electron": (11, 5.0), "Muon": (13, 3.0), "Photon": (22, 10.0)}  # PDG number, smallest pT in GeV
 
 
@@ -30,7 +31,7 @@ def particle_collections(jets: JetSet, candidates: Candidates, passed: IntArray)
     Parameters
     ----------
     jets
-        The written R = 0.8 jets of these events.
+        The written jets of these events.
     candidates
         Candidates of all generated events.
     passed
@@ -119,6 +120,30 @@ def _isolation(row: int, bounds: IntArray, pt: FloatArray, eta: FloatArray, phi:
     d_phi = np.abs(phi[near] - phi[row])
     distance = np.hypot(eta[near] - eta[row], np.minimum(d_phi, 2 * np.pi - d_phi))
     return float((pt[near][distance < ISOLATION_CONE].sum() - pt[row]) / pt[row])
+
+
+def has_lepton(made: Generated) -> BoolArray:
+    """Whether an event's hard process holds a charged lepton from a decay of more than 20 GeV.
+
+    Returns
+    -------
+    numpy.ndarray (n_events,)
+        For every generated event.
+
+    References
+    ----------
+    The flag that CMS sets for its signals, arXiv:2412.03747.
+    """
+    hard, mother = made.hard, made.hard_mother
+    first = np.searchsorted(
+        hard.event, hard.event
+    )  # positions of mothers count from the event's first particle
+    row = np.where(mother >= 0, first + mother, 0)
+    mass = mass_of(hard.px, hard.py, hard.pz, hard.e)[row]
+    found = np.isin(np.abs(hard.pdg_id), (11, 13, 15)) & (mother >= 0) & (mass > LEPTON_MOTHER_MASS_MIN)
+    flag = np.zeros(made.n_events, dtype=np.bool_)
+    flag[hard.event[found]] = True
+    return flag
 
 
 def record_collection(made: Generated, passed: IntArray) -> Collection:

@@ -1,5 +1,6 @@
 """``oddjet simulate``: plan the blocks of a recipe, make those that are missing, merge them into samples."""
 
+import functools
 import logging
 import multiprocessing
 import shutil
@@ -13,9 +14,10 @@ from data.errors import ConfigError
 from data.files import atomic_path
 from data.samples import year
 from data.simulation.blocks import Block, produce
-from data.simulation.config import Process, Qcd, SimulationConfig
+from data.simulation.config import FB_PER_PB, Generator, SampleRecipe, SimulationConfig
 from data.simulation.generator import survey_cross_section
 from data.simulation.merge import merge_sample
+from data.simulation.processes import Background, BackgroundProcess, Process
 
 Progress = Callable[[int, int], None]
 _log = logging.getLogger(__name__)
@@ -38,10 +40,13 @@ def plan(config: SimulationConfig) -> dict[str, list[Block]]:
     Raises
     ------
     ConfigError
-        If two blocks of one process would get the same Pythia seed.
+        If two blocks would get the same Pythia seed, or a mixture comes out empty.
     """
-    shares = {name: _shares(process, config) for name, process in config.processes.items()}
-    blocks = {name: list(_sample_blocks(name, config, shares)) for name in config.samples}
+    blocks = {name: list(_sample_blocks(name, config)) for name in config.samples}
+    for name, found in blocks.items():
+        if not any(block.role == "main" for block in found):
+            msg = f"sample '{name}': no event in {config.samples[name].luminosity_ifb:g} fb⁻¹; raise 'luminosity_ifb'"
+            raise ConfigError(msg)
     seen: dict[int, Block] = {}
     for block in (block for found in blocks.values() for block in found):
         other = seen.setdefault(block.pythia_seed(config.seed_of(block.sample)), block)
@@ -54,28 +59,39 @@ def plan(config: SimulationConfig) -> dict[str, list[Block]]:
     return blocks
 
 
-def _shares(process: Process, config: SimulationConfig) -> list[float]:
-    """Cross section of each slice; one slice needs none."""
-    if not isinstance(process, Qcd) or len(process.slices()) == 1:
-        return [1.0]
+@functools.cache
+def _surveyed(process: BackgroundProcess, sqrt_s: float, options: Generator) -> tuple[float, ...]:
+    """Cross section (pb) of each slice, after its vetoes."""
+    return tuple(
+        survey_cross_section(process, mhat, _SURVEY_SEED, sqrt_s, options) for mhat in process.slices()
+    )
+
+
+def _slice_events(process: Process, sample: SampleRecipe, config: SimulationConfig) -> list[int]:
+    """Events to generate of each slice of one process of a sample."""
     sqrt_s = year(config.year).sqrt_s
-    return [
-        survey_cross_section(process, mhat, _SURVEY_SEED, sqrt_s, config.generator)
-        for mhat in process.slices()
-    ]
+    if sample.luminosity_ifb is not None and isinstance(process, Background):
+        shares = list(_surveyed(process, sqrt_s, config.generator))
+        return allocate(round(sum(shares) * sample.luminosity_ifb * FB_PER_PB), shares)
+    total = sample.generate or 0
+    if len(process.slices()) == 1 or not isinstance(process, Background):
+        return [total]
+    return allocate(total, list(_surveyed(process, sqrt_s, config.generator)))
 
 
-def _sample_blocks(name: str, config: SimulationConfig, shares: dict[str, list[float]]) -> Iterator[Block]:
+def _sample_blocks(name: str, config: SimulationConfig) -> Iterator[Block]:
     sample, size = config.samples[name], config.generator.block
     options = (sample.particles, sample.generator_record)
-    for index, total in enumerate(allocate(sample.generate, shares[sample.process])):
-        for number, start in enumerate(range(0, total, size)):
-            events = min(size, total - start)
-            yield Block(name, sample.process, "main", index, number, events, *options)
-    if sample.plant is not None:
+    for process in sample.main_processes():
+        for index, total in enumerate(_slice_events(config.process(process), sample, config)):
+            for number, start in enumerate(range(0, total, size)):
+                events = min(size, total - start)
+                yield Block(name, process, "main", index, number, events, *options)
+    planted = sample.planted()
+    if planted is not None:
         # Whole blocks: another strength of the signal then needs no new events, or only the next block.
-        for number in range(-(-sample.plant.generated // size)):
-            yield Block(name, sample.plant.process, "plant", 0, number, size, *options)
+        for number in range(-(-planted.generated // size)):
+            yield Block(name, planted.process, "plant", 0, number, size, *options)
 
 
 def allocate(total: int, shares: list[float]) -> list[int]:

@@ -9,7 +9,7 @@ import itertools
 import math
 from typing import Any
 
-from data.simulation.config import EarlyVeto, Qcd
+from data.simulation.processes import Background, EarlyVeto
 
 _JET_RADIUS = 0.8  # of the jets of partons; the margin between veto and skim covers other radii
 Vector = tuple[float, float, float, float]
@@ -84,8 +84,8 @@ def may_pass(partons: list[Vector], veto: EarlyVeto) -> bool:
     return False
 
 
-def make_veto(pythia8: Any, process: Qcd) -> Any:
-    """Pythia user hooks with the vetoes of a QCD process.
+def make_veto(pythia8: Any, process: Background, *, count_only: bool = False) -> Any:
+    """Pythia user hooks with the vetoes of a background.
 
     Parameters
     ----------
@@ -93,15 +93,21 @@ def make_veto(pythia8: Any, process: Qcd) -> Any:
         The module.
     process
         Parton |Δη| and, where given, the early veto.
+    count_only
+        Whether to give up every event at the early veto, once it is counted: for its efficiency.
 
     Returns
     -------
     UserHooks
-        Must be held as long as the Pythia that uses it.
+        With the numbers of events that ``reached`` and that ``passed`` the early veto. Must be held as long as the
+        Pythia that uses it.
     """
     early = process.early_veto
 
     class Veto(pythia8.UserHooks):  # type: ignore[misc]
+        reached = 0
+        passed = 0
+
         def canVetoProcessLevel(self) -> bool:  # noqa: N802 - Pythia's names
             return True
 
@@ -116,6 +122,9 @@ def make_veto(pythia8: Any, process: Qcd) -> Any:
 
         def doVetoPT(self, _position: int, event: Any) -> bool:  # noqa: N802
             partons = [(p.px(), p.py(), p.pz(), p.e()) for p in event if p.isFinal()]
-            return early is not None and not may_pass(partons, early)
+            passes = early is None or may_pass(partons, early)
+            self.reached += 1
+            self.passed += passes
+            return count_only or not passes
 
     return Veto()

@@ -70,12 +70,12 @@ def test_a_closed_decay_is_refused(process, message):
         ({"a": sample(), "b": sample()}, "samples 'a' and 'b' share run 1; event ids must be unique"),
         (
             {"a": sample(cross_section_pb=1)},
-            "remove 'cross_section_pb', the cross section of QCD is computed",
+            "remove 'cross_section_pb', the cross section of a background is computed",
         ),
         ({"a": sample(process="xyy")}, "add 'cross_section_pb', a signal's cross section is a choice"),
         (
             {"a": sample(kind="simulation", plant={"process": "xyy", "generated": 3})},
-            "'plant' needs a QCD sample of kind 'data'",
+            "'plant' needs a background of kind 'data'",
         ),
         ({"a": sample(plant={"process": "none", "generated": 3})}, "needs process 'none'"),
     ],

@@ -7,12 +7,13 @@ from hypothesis import strategies as st
 
 from data.errors import ConfigError
 from data.samples import year
-from data.simulation.config import EarlyVeto, Jets, Skim
+from data.simulation.config import Jets, Skim
 from data.simulation.detector import Candidates
 from data.simulation.flavour import b_score, hadron_flavour, subjet_flavour
 from data.simulation.generator import Particles
 from data.simulation.jets import cluster, dijet_mass, rank_in_event, tight_id
 from data.simulation.nanoaod import _threshold, reconstruct
+from data.simulation.processes import EarlyVeto
 from data.simulation.veto import may_pass, pair_mass, parton_jets
 
 NOTHING = np.zeros(0)

@@ -82,3 +82,22 @@ def test_mock_data_are_large_and_whole_above_the_skim(samples, recipe, name):
 def test_the_two_mock_data_sets_share_no_event(samples):
     first, second = (leading_pairs(samples[name])[0] for name in ("mock", "pseudo_1"))
     assert len(np.intersect1d(first, second)) < 5  # by chance, at reduced precision
+
+
+def test_jets_of_the_three_prong_sample_have_three_prongs(samples):
+    def jets(name):
+        (path,) = samples[name].files
+        with uproot.open(path) as file:
+            found = file["Events"].arrays(["FatJet_msoftdrop", "FatJet_tau2", "FatJet_tau3"])
+        return [found[field][:, :2].to_numpy().ravel() for field in found.fields]
+
+    def tau32(name):
+        mass, tau2, tau3 = jets(name)
+        heavy = mass > 100
+        return np.median(tau3[heavy] / tau2[heavy])
+
+    mass = jets("three_prong_particles")[0]
+    assert np.mean((mass > 150) & (mass < 190)) > 0.15  # t → b q q̄
+    assert np.mean((mass > 350) & (mass < 420)) > 0.15  # B′ → b Z
+    # Three prongs, two prongs, one prong.
+    assert tau32("three_prong_particles") < 0.6 < tau32("signal_particles") < tau32("qcd_particles") + 0.05

@@ -5,8 +5,9 @@ import uproot
 from data.errors import ConfigError
 from data.samples import read_samples
 from data.simulation import generator, run
-from data.simulation.config import Generator, Qcd, SimulationConfig
+from data.simulation.config import Generator, SimulationConfig
 from data.simulation.generator import generate, survey_cross_section
+from data.simulation.processes import Qcd
 from data.simulation.run import allocate, plan, simulate
 
 pytest.importorskip("pythia8mc", reason="the extra [simulation] is not installed")

@@ -1,0 +1,270 @@
+"""What can be simulated: backgrounds with the cross section that Pythia computes, signals with one that is a choice."""
+
+import itertools
+from typing import Annotated, ClassVar, Literal, Self
+
+import pydantic
+
+from data.sections import Section
+
+TOP_MASS, W_MASS, Z_MASS = 173.0, 80.4, 91.2  # GeV, to tell open decays from closed ones
+
+
+class EarlyVeto(Section):
+    """A veto inside the parton shower, see :mod:`data.simulation.veto`. Leave a margin to the skim."""
+
+    pt_scale: float = pydantic.Field(default=100.0, gt=10)
+    """Transverse momentum (GeV) down to which the shower runs before it is looked at."""
+    mjj_min: float = pydantic.Field(gt=0)
+    """Mass (GeV) that two of the three leading jets of partons need."""
+    delta_eta_max: float = pydantic.Field(gt=0)
+    """Rapidity difference below which these two must lie."""
+
+
+class Background(Section):
+    """A 2 → 2 process at leading order, in slices of the invariant mass of what comes out.
+
+    Events of the slices are mixed in proportion to the slices' cross sections, so the sum is unweighted.
+    """
+
+    number: ClassVar[int]
+    """``Generator_label`` of its events."""
+    leptonic: ClassVar[bool] = False
+    """Whether its hard process can hold leptons."""
+
+    mhat_edges: tuple[float, ...] = pydantic.Field(min_length=1)
+    """Edges (GeV) of the slices, ascending; the last slice has no upper end."""
+    delta_eta_max: float = pydantic.Field(default=1.8, gt=0)
+    """Partons with a larger |Δη| are vetoed before the shower, at nearly no cost."""
+    pt_hat_min: float | None = pydantic.Field(default=None, gt=0)
+    """Smallest transverse momentum (GeV) of the partons, where it is more than edges and ``delta_eta_max`` imply."""
+    early_veto: EarlyVeto | None = None
+
+    @pydantic.field_validator("mhat_edges")
+    @classmethod
+    def _ascending(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
+        if edges[0] < 50 or any(low >= high for low, high in itertools.pairwise(edges)):
+            msg = f"edges must ascend and begin at 50 GeV or more, found {list(edges)}"
+            raise ValueError(msg)
+        return edges
+
+    def slices(self) -> tuple[tuple[float, float], ...]:
+        """Lower and upper parton mass (GeV) of each slice; an upper end of −1 means none."""
+        return tuple(zip(self.mhat_edges, (*self.mhat_edges[1:], -1.0), strict=True))
+
+
+class Qcd(Background):
+    """QCD dijets."""
+
+    number: ClassVar[int] = 0
+
+    type: Literal["qcd"]
+
+    def label(self) -> str:
+        """Name of the process in sample definitions."""
+        return "qcd"
+
+
+class TopPair(Background):
+    """tt̄ from gluons and quarks."""
+
+    number: ClassVar[int] = -2
+    leptonic: ClassVar[bool] = True
+
+    type: Literal["ttbar"]
+    hadronic_only: bool = False
+    """W bosons decay to quarks only, and the cross section is that of these decays."""
+
+    def label(self) -> str:
+        """Name of the process in sample definitions."""
+        return "ttbar"
+
+
+class VectorBoson(Background):
+    """A W or Z boson and a parton.
+
+    Bosons lie within 15 widths of their mass; photons, and their interference with the Z, are left out.
+    """
+
+    number: ClassVar[int] = -3
+    leptonic: ClassVar[bool] = True
+
+    type: Literal["vjets"]
+    hadronic_only: bool = True
+    """The boson decays to quarks only, and the cross section is that of these decays."""
+
+    def label(self) -> str:
+        """Name of the process in sample definitions."""
+        return "vjets"
+
+
+class SingleTop(Background):
+    """A single top quark by a W in the t or s channel; Pythia has no Wt production, which is left out."""
+
+    number: ClassVar[int] = -1
+    leptonic: ClassVar[bool] = True
+
+    type: Literal["single_top"]
+    hadronic_only: bool = False
+    """The W of the top decays to quarks only, and the cross section is that of this decay."""
+
+    def label(self) -> str:
+        """Name of the process in sample definitions."""
+        return "single_top"
+
+
+class Signal(Section):
+    """A narrow resonance; its decay products have no spin correlations."""
+
+    number: ClassVar[int] = 1
+    """``Generator_label`` of its events."""
+    leptonic: ClassVar[bool] = True
+    """Whether its hard process can hold leptons."""
+
+    mass: float = pydantic.Field(gt=200)
+    width: float = pydantic.Field(default=0.001, gt=0, lt=0.2)
+    """Width of the resonance over its mass."""
+
+    def slices(self) -> tuple[tuple[float, float], ...]:
+        """One slice without ends: the resonance itself sets the mass."""
+        return ((0.0, -1.0),)
+
+    def _need(self, what: str, threshold: float) -> None:
+        if threshold >= self.mass:
+            msg = f"{what} must lie below mass = {self.mass:g} GeV"
+            raise ValueError(msg)
+
+
+class Xyy(Signal):
+    """X made by quark–antiquark fusion, X → Y Y′, each a scalar that decays to two light quarks or to three."""
+
+    leptonic: ClassVar[bool] = False
+
+    type: Literal["xyy"]
+    mass_y: float = pydantic.Field(gt=5)
+    mass_y_prime: float = pydantic.Field(gt=5)
+    prongs: Literal[2, 3] = 2
+    """Quarks that Y and Y′ decay to. Three: uud and uds, evenly in phase space; baryon number changes."""
+
+    @pydantic.model_validator(mode="after")
+    def _open(self) -> Self:
+        self._need("mass_y + mass_y_prime", self.mass_y + self.mass_y_prime)
+        return self
+
+    def label(self) -> str:
+        """Name of the process in sample definitions, the same for every resonance mass."""
+        suffix = "" if self.prongs == 2 else "_3prong"
+        return f"xyy_{self.mass_y:.0f}_{self.mass_y_prime:.0f}{suffix}"
+
+
+class QstarToQW(Signal):
+    """An excited quark of quark–gluon fusion, Q* → q W′ with W′ → q q̄′ of light quarks."""
+
+    leptonic: ClassVar[bool] = False
+
+    type: Literal["qstar"]
+    mass_w_prime: float = pydantic.Field(gt=5)
+
+    @pydantic.model_validator(mode="after")
+    def _open(self) -> Self:
+        self._need("mass_w_prime", self.mass_w_prime)
+        return self
+
+    def label(self) -> str:
+        """Name of the process in sample definitions, the same for every resonance mass."""
+        return f"qstar_{self.mass_w_prime:.0f}"
+
+
+class WprimeToBprimeTop(Signal):
+    """W′ → B′ t with B′ → b Z and t → b W; W and Z decay as they do in nature.
+
+    Below threshold the Z is off its mass shell: its mass follows the Breit–Wigner curve, times two-body phase space.
+    """
+
+    type: Literal["wprime_bprime_top"]
+    mass: float = pydantic.Field(gt=500)
+    mass_b_prime: float = pydantic.Field(ge=20)
+    hadronic_only: bool = False
+    """W and Z decay to quarks only."""
+
+    @pydantic.model_validator(mode="after")
+    def _open(self) -> Self:
+        self._need("mass_b_prime + 173 GeV", self.mass_b_prime + TOP_MASS)
+        return self
+
+    def label(self) -> str:
+        """Name of the process in sample definitions, the same for every resonance mass."""
+        return f"wprime_bprime_top_{self.mass_b_prime:.0f}"
+
+
+class WkkToRW(Signal):
+    """W_KK made by quark–antiquark fusion, W_KK → R W with a scalar R → W W; the W decay as they do in nature."""
+
+    type: Literal["wkk"]
+    mass_r: float = pydantic.Field(ge=150)
+    """Slightly below two W masses one W is off its mass shell."""
+    hadronic_only: bool = False
+    """The W decay to quarks only."""
+
+    @pydantic.model_validator(mode="after")
+    def _open(self) -> Self:
+        self._need("mass_r + 80.4 GeV", self.mass_r + W_MASS)
+        return self
+
+    def label(self) -> str:
+        """Name of the process in sample definitions, the same for every resonance mass."""
+        return f"wkk_{self.mass_r:.0f}"
+
+
+class ZprimeToTprimeTprime(Signal):
+    """Z′ made by quark–antiquark fusion, Z′ → T′ T̄′ with T′ → t Z; W and Z decay as they do in nature."""
+
+    type: Literal["zprime_tt"]
+    mass_t_prime: float = pydantic.Field(ge=TOP_MASS + Z_MASS)
+    hadronic_only: bool = False
+    """W and Z decay to quarks only."""
+
+    @pydantic.model_validator(mode="after")
+    def _open(self) -> Self:
+        self._need("twice mass_t_prime", 2 * self.mass_t_prime)
+        return self
+
+    def label(self) -> str:
+        """Name of the process in sample definitions, the same for every resonance mass."""
+        return f"zprime_tt_{self.mass_t_prime:.0f}"
+
+
+class YToHH(Signal):
+    """A scalar Y of gluon fusion, Y → H H with scalars H → t t̄; the W decay as they do in nature."""
+
+    type: Literal["yhh"]
+    mass_h: float = pydantic.Field(ge=2 * TOP_MASS)
+    hadronic_only: bool = False
+    """The W decay to quarks only."""
+
+    @pydantic.model_validator(mode="after")
+    def _open(self) -> Self:
+        self._need("twice mass_h", 2 * self.mass_h)
+        return self
+
+    def label(self) -> str:
+        """Name of the process in sample definitions, the same for every resonance mass."""
+        return f"yhh_{self.mass_h:.0f}"
+
+
+BackgroundProcess = Qcd | TopPair | VectorBoson | SingleTop
+SignalProcess = Xyy | QstarToQW | WprimeToBprimeTop | WkkToRW | ZprimeToTprimeTprime | YToHH
+Process = BackgroundProcess | SignalProcess
+
+
+class Point(Section):
+    """A signal by the name of a model point, see :mod:`data.simulation.points`."""
+
+    type: Literal["point"]
+    name: str
+    """For instance ``xyy_3000_80_170``: family, resonance mass, masses of the daughters (GeV)."""
+    hadronic_only: bool = False
+    """W and Z decay to quarks only."""
+
+
+ProcessEntry = Annotated[Process | Point, pydantic.Field(discriminator="type")]
