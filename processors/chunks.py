@@ -9,18 +9,19 @@ import numpy.typing as npt
 
 from data.errors import InputError
 from data.types import IntArray
-from processors.preflight import damaged
-from processors.schema import COUNTED, FileSchema
+from processors.resolve import FileSchema
+from processors.root_files import damaged, named
 
 
 @dataclass(frozen=True)
 class Chunk:
     """Entries ``start`` … ``start + size − 1`` of a file, read branch by branch on demand.
 
-    ``events`` is coffea's array of virtual columns, one an entry.
+    ``events`` gives the array of a branch, one element an entry: coffea's array of virtual columns, for one. ``sample``
+    is None for a file that belongs to none.
     """
 
-    sample: str
+    sample: str | None
     file: str
     start: int
     size: int
@@ -44,6 +45,21 @@ class Chunk:
         except Exception as error:  # whatever a decoder meets in damaged bytes
             raise self._damaged(branch, error) from error
         return values, counts
+
+    def jagged_as(self, role: str, pattern: str, counts: IntArray) -> npt.NDArray[Any]:
+        """The values of a role in one row; each entry must have as many as the role ``pattern``.
+
+        Raises
+        ------
+        InputError
+            If an entry has not; the message names file, branch and entry.
+        """
+        values, own = self.jagged(self.schema.roles[role])
+        if not np.array_equal(own, counts):
+            entry = int(np.flatnonzero(own != counts)[0])
+            other = self.schema.roles[pattern]
+            self.refuse(role, f"has {own[entry]} values where {other} has {counts[entry]}", entry)
+        return values
 
     def role(self, role: str) -> npt.NDArray[Any]:
         """The column of a role with one value an entry."""
@@ -70,6 +86,43 @@ class Chunk:
         if len(bad):
             self.refuse(role, f"holds {values[bad[0]]}", int(entries[bad[0]]))
 
+    def refuse_outside(
+        self,
+        role: str,
+        kind: str,
+        indices: npt.NDArray[np.integer],
+        entries: IntArray,
+        counts: IntArray,
+        *,
+        lowest: int | None = None,
+    ) -> None:
+        """Refuse indices that point to nothing.
+
+        Parameters
+        ----------
+        role
+            What the indices are.
+        kind
+            What they point to, in one word.
+        indices, entries
+            The indices within their entries, and these.
+        counts
+            How many there are to point to in each entry.
+        lowest
+            The smallest index allowed; None where negative ones stand for nothing.
+
+        Raises
+        ------
+        InputError
+            Naming file, branch and the first such entry.
+        """
+        bad = indices >= counts[entries]
+        if lowest is not None:
+            bad |= indices < lowest
+        if bad.any():
+            first = int(np.argmax(bad))
+            self.refuse(role, f"points to {kind} {indices[first]}, which is not there", int(entries[first]))
+
     def refuse(self, role: str, what: str, entry: int) -> None:
         """Raise the error for a value that cannot be right.
 
@@ -78,9 +131,10 @@ class Chunk:
         InputError
             Always.
         """
+        out = " or take it out of the sample definition" if self.sample else ""
         msg = (
-            f"file '{self.file}' of sample '{self.sample}': branch {self.schema.roles[role]} {what} in entry "
-            f"{self.start + entry}; repair the file or take it out of the sample definition"
+            f"{named(self.file, self.sample)}: branch {self.schema.roles[role]} {what} in entry "
+            f"{self.start + entry}; repair the file{out}"
         )
         raise InputError(msg)
 
@@ -89,59 +143,3 @@ class Chunk:
         return damaged(
             self.file, self.sample, f"branch {branch} in entries {self.start} to {stop - 1}", error
         )
-
-
-class Jets:
-    """The AK8 jets of a chunk in one row.
-
-    Attributes
-    ----------
-    counts
-        int64, jets of each entry.
-    entry
-        int64, for each jet its entry in the chunk.
-    """
-
-    def __init__(self, chunk: Chunk) -> None:
-        self._chunk = chunk
-        self._read: dict[str, npt.NDArray[Any]] = {}
-        self._read["pt"], self.counts = chunk.jagged(chunk.schema.roles["pt"])
-        self.entry: IntArray = np.repeat(np.arange(len(self.counts)), self.counts)
-
-    def __getitem__(self, role: str) -> npt.NDArray[Any]:
-        """All jets' values of a role."""
-        if role not in self._read:
-            branch = self._chunk.schema.roles[role]
-            if branch in COUNTED:
-                self._read[role] = self._count(role)
-            else:
-                self._read[role] = self._same_length(role, *self._chunk.jagged(branch))
-        return self._read[role]
-
-    def of(self, role: str, jets: IntArray) -> npt.NDArray[Any]:
-        """Finite values of a role for some jets, given by their positions in the row."""
-        values = self[role][jets]
-        if values.dtype.kind == "f":
-            self._chunk.check_finite(role, values, self.entry[jets])
-        return values
-
-    def _same_length(self, role: str, values: npt.NDArray[Any], counts: IntArray) -> npt.NDArray[Any]:
-        if not np.array_equal(counts, self.counts):
-            entry = int(np.flatnonzero(counts != self.counts)[0])
-            self._chunk.refuse(
-                role, f"has {counts[entry]} jets where FatJet_pt has {self.counts[entry]}", entry
-            )
-        return values
-
-    def _count(self, role: str) -> npt.NDArray[Any]:
-        """Number of stored constituents of each jet."""
-        jet, counts = self._chunk.jagged(self._chunk.schema.roles[role])
-        entry = np.repeat(np.arange(len(counts)), counts)
-        wrong = np.flatnonzero(jet >= self.counts[entry])
-        if len(wrong):
-            self._chunk.refuse(
-                role, f"points to jet {jet[wrong[0]]}, which is not there", int(entry[wrong[0]])
-            )
-        first = np.cumsum(self.counts) - self.counts
-        owned = jet >= 0
-        return np.bincount(first[entry[owned]] + jet[owned], minlength=len(self.entry))

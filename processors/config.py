@@ -6,6 +6,7 @@ import pydantic
 
 from data.sections import Section
 from processors.event_objects import RmmConfig
+from processors.schema import DISPENSABLE
 
 
 class ProcessingConfig(Section):
@@ -112,3 +113,12 @@ class FeaturesConfig(Section):
     """Also ``constituents_j1`` and ``_j2``: px, py, pz (GeV) of the 100 hardest particles of each jet, 100 × 3."""
     rapidity_mass_matrix: MatrixConfig | None = None
     """Also ``rmm``: the rapidity–mass matrix of the event."""
+
+    @pydantic.field_validator("without")
+    @classmethod
+    def _known(cls, without: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in without if name not in DISPENSABLE]
+        if unknown:
+            msg = f"'{unknown[0]}' cannot be left out; choose among {', '.join(DISPENSABLE)}"
+            raise ValueError(msg)
+        return without

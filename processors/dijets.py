@@ -197,10 +197,12 @@ def cutflow_of(flags: Flags, found: Candidates, unidentified: Candidates, weight
         others = failures[in_pair] == (~mask[in_pair]).astype(np.int64)
         cutflow[step] = _counts(weight[passed]) | _n_minus_1(weight[in_pair[kept & others]])
     clean = failures[in_pair] == 0
+    open_entry = failures == 0
+    if BLIND in found.masks:
+        # Other jets may be hardest without identification: that does not take the event out of the signal region.
+        open_entry[in_pair[~found.masks[BLIND]]] = False
     any_jets = unidentified.pairs.entry[unidentified.passing()]
-    cutflow[TWO_JETS] = _counts(weight[in_pair[clean]]) | _n_minus_1(
-        weight[any_jets[failures[any_jets] == 0]]
-    )
+    cutflow[TWO_JETS] = _counts(weight[in_pair[clean]]) | _n_minus_1(weight[any_jets[open_entry[any_jets]]])
     here = clean.copy()
     for step, mask in found.masks.items():
         here &= mask

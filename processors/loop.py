@@ -17,7 +17,9 @@ from coffea.util import coffea_console
 from data.errors import IncompleteError, InputError, OddjetError
 from processors.account import Account, settle
 from processors.config import ProcessingConfig
-from processors.preflight import OPEN_TIMEOUT, SamplePlan, damaged
+from processors.preflight import SamplePlan
+from processors.rntuple import known_classes
+from processors.root_files import OPEN_TIMEOUT, damaged
 from processors.weights import check_exact
 
 _MOST_PROBLEMS = 5
@@ -117,7 +119,12 @@ def _run(plan: SamplePlan, items: list[Any], work: Guarded, processing: Processi
     runner = Runner(executor, schema=BaseSchema, chunksize=processing.chunk_size, xrootdtimeout=OPEN_TIMEOUT)
     try:
         with _progress_on_terminal_only():
-            result = runner.run(items, work, iteritems_options={"filter_name": sorted(branches)})
+            result = runner.run(
+                items,
+                work,
+                uproot_options={"custom_classes": known_classes()},
+                iteritems_options={"filter_name": sorted(branches)},
+            )
     except concurrent.futures.process.BrokenProcessPool as error:
         msg = (
             f"sample '{plan.sample.name}': a worker process died ({error}); most often memory ran out: lower "

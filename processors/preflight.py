@@ -5,19 +5,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import uproot
 
 from data.errors import IncompleteError, InputError
 from data.luminosity import unique_sections
 from data.samples import Sample, year
 from data.types import IntArray
 from processors.resolve import Demand, FileSchema, resolve
+from processors.root_files import named, open_root, reading, remedy
 from processors.weights import DATA_SCALE, GeneratedSums, WeightScale, total_sums, weight_scale
 
-OPEN_TIMEOUT = 60
-"""Seconds to wait for a remote file."""
 _LOG = logging.getLogger("oddjet")
-_REMEDY = "replace the file by a whole copy, or take it out of the sample definition"
 
 
 @dataclass(frozen=True)
@@ -107,23 +104,12 @@ def inspect_file(path: str, sample: Sample, demand: Demand) -> FileFacts:
     InputError
         If it is missing, is not a ROOT file, is truncated, or lacks the tree or a branch.
     """
-    where = f"file '{path}' of sample '{sample.name}'"
-    try:
-        with uproot.open({path: None}, timeout=OPEN_TIMEOUT) as file:
-            return _facts(file, path, sample, demand)
-    except InputError:
-        raise
-    except FileNotFoundError:
-        msg = f"{where} does not exist; correct the path or remove it from the sample definition"
-        raise InputError(msg) from None
-    except Exception as error:  # whatever a decoder meets in damaged bytes
-        msg = f"{where} cannot be read, it is truncated or not a ROOT file ({_line(error)}); {_REMEDY}"
-        raise InputError(msg) from error
+    with reading(path, sample.name), open_root(path, sample.name) as file:
+        return _facts(file, path, sample, demand)
 
 
 def _facts(file: Any, path: str, sample: Sample, demand: Demand) -> FileFacts:
-    where = f"file '{path}' of sample '{sample.name}'"
-    _check_length(file, where)
+    where = named(path, sample.name)
     names = set(file.keys(cycle=False))
     if sample.tree not in names:
         msg = (
@@ -136,7 +122,7 @@ def _facts(file: Any, path: str, sample: Sample, demand: Demand) -> FileFacts:
     schema = resolve(tree.keys(), sample, year(sample.year), path, demand) if entries else None
     simulation = sample.kind == "simulation"
     from_runs = simulation and sample.generated is None
-    sums = _generated(file, names, where) if from_runs else GeneratedSums(0, 0, 0)
+    sums = _generated(file, names, where, sample) if from_runs else GeneratedSums(0, 0, 0)
     sections = None if simulation or "LuminosityBlocks" not in names else _sections(file, where)
     storage = "TTree" if file.classname_of(sample.tree) == "TTree" else "RNTuple"
     return FileFacts(path, entries, file.file.uuid.bytes, schema, sums, sections, storage)
@@ -160,26 +146,7 @@ def _sections(file: Any, where: str) -> IntArray:
     return unique_sections(run, section)
 
 
-def damaged(path: str, sample: str, what: str, error: BaseException) -> InputError:
-    """The error for bytes that turn out unreadable inside the loop."""
-    msg = f"file '{path}' of sample '{sample}': {what} cannot be read, the file is damaged ({_line(error)}); {_REMEDY}"
-    return InputError(msg)
-
-
-def _line(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
-
-
-def _check_length(file: Any, where: str) -> None:
-    """Uproot opens a file that lost its last bytes without a word; the header says where it should end."""
-    end, length = int(file.file.fEND), int(file.file.source.num_bytes)
-    if length < end:
-        msg = f"{where} is truncated: it holds {length} of {end} bytes; {_REMEDY}"
-        raise InputError(msg)
-
-
-def _generated(file: Any, names: set[str], where: str) -> GeneratedSums:
+def _generated(file: Any, names: set[str], where: str, sample: Sample) -> GeneratedSums:
     """Sums of the Runs tree; older NanoAOD versions end the names with an underscore."""
     if "Runs" not in names:
         msg = (
@@ -199,7 +166,7 @@ def _generated(file: Any, names: set[str], where: str) -> GeneratedSums:
             raise InputError(msg)
         values[name] = [float(value) for value in runs[branch].array(library="np")]
         if not np.all(np.isfinite(values[name])):
-            msg = f"{where}: branch {name} of tree 'Runs' holds NaN or inf; {_REMEDY}"
+            msg = f"{where}: branch {name} of tree 'Runs' holds NaN or inf; {remedy(sample.name)}"
             raise InputError(msg)
     parts = zip(*values.values(), strict=True)
     return total_sums(GeneratedSums(int(count), sumw, sumw2) for count, sumw, sumw2 in parts)

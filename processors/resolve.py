@@ -181,8 +181,8 @@ def resolve_jets(keys: Collection[str], file: str, jets: JetsConfig) -> FileSche
         search = _search_jets(frozenset(keys), jets, absent)
     if search.missing:
         msg = (
-            f"file '{file}' has no branch {'; no branch '.join(search.missing)}. Use a NanoAOD or PFNano file with "
-            "AK8 jets, or cluster the jets of a file with particles"
+            f"file '{file}' has no branch {'; no branch '.join(search.missing)}. Use a NanoAOD or PFNano file that "
+            "has the jets, or with particles to cluster them from"
         )
         raise InputError(msg)
     search.warn_of_weights(file)
@@ -190,11 +190,13 @@ def resolve_jets(keys: Collection[str], file: str, jets: JetsConfig) -> FileSche
 
 
 def _search_jets(present: frozenset[str], jets: JetsConfig, without: tuple[str, ...]) -> "_Search":
-    search = _Search(present, "data", "", Demand(jets, FeaturesConfig(without=without)))
+    # Without a dijet mass the soft-drop mass may be missing too, which no configuration may ask for.
+    features = FeaturesConfig.model_construct(without=without)
+    search = _Search(present, "data", "", Demand(jets, features))
     search.take_all(EVENT_ROLES)
     search.take_jets()
     search.take_features()
-    if search.has_particles():
+    if search.has_particles() or jets.source == "particles":
         search.take_particles(even_if_unused=True)
         search.take_optional({"particle_charge": PARTICLE_EXTRAS["particle_charge"]})
         if jets.source == "stored":

@@ -6,9 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import uproot
-
-from data.errors import InputError
 from data.files import hash_json, sha256_file
 from data.luminosity import (
     ProcessedLuminosity,
@@ -25,7 +22,6 @@ from processors.histogram_io import write_histograms
 from processors.histograms import Fill, Histograms, finalise
 from processors.loop import LoopResult, Step, run_loop
 from processors.preflight import (
-    OPEN_TIMEOUT,
     FileFacts,
     SamplePlan,
     check_same_meaning,
@@ -33,6 +29,7 @@ from processors.preflight import (
     plan_sample,
 )
 from processors.recipe import Recipe, empty_table, recipe_of
+from processors.root_files import open_root, reading
 from processors.scorers import refer
 from processors.skim import Skim, merge_parts
 
@@ -220,13 +217,7 @@ def file_identity(path: str) -> str:
     """
     if "://" not in path:
         return sha256_file(Path(path))
-    try:
-        with uproot.open({path: None}, timeout=OPEN_TIMEOUT) as file:
-            trees = {
-                name: kind for name, kind in file.classnames(cycle=False).items() if kind != "TDirectory"
-            }
-            entries = {name: int(getattr(file[name], "num_entries", 0)) for name in sorted(trees)}
-            return hash_json({"uuid": str(file.file.uuid), "entries": entries})
-    except Exception as error:
-        msg = f"{path}: cannot be read ({str(error).splitlines()[0]}); check the address and the connection"
-        raise InputError(msg) from error
+    with reading(path), open_root(path) as file:
+        trees = {name: kind for name, kind in file.classnames(cycle=False).items() if kind != "TDirectory"}
+        entries = {name: int(getattr(file[name], "num_entries", 0)) for name in sorted(trees)}
+        return hash_json({"uuid": str(file.file.uuid), "entries": entries})

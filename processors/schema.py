@@ -90,6 +90,12 @@ B_TAG_ROLES: dict[str, Role] = {
         ("deepb",),
     ),
 }
+DISPENSABLE = tuple(
+    dict.fromkeys(
+        role.columns[0] for role in (*FEATURE_ROLES.values(), *B_TAG_ROLES.values()) if role.columns[0] != "m"
+    )
+)
+"""Columns of a jet that a search can do without; the dijet mass needs the soft-drop masses."""
 CLUSTERED_B_TAG_ROLES: dict[str, Role] = {
     "subjet_eta": Role(("SubJet_eta",), "the feature deepb of clustered jets", ("deepb",)),
     "subjet_phi": Role(("SubJet_phi",), "the feature deepb of clustered jets", ("deepb",)),
@@ -125,6 +131,7 @@ LEPTON_LINK_ROLES: dict[str, Role] = {
         for lepton in ("muon", "electron")
         for field in ("pt", "eta", "phi")
     },
+    "electron_correction": Role(("Electron_eCorr",), "the feature lsf3 computed from particles"),
 }
 
 CORRECTION_ROLES: dict[str, Role] = {

@@ -1,4 +1,8 @@
-"""Jet substructure of awkward arrays jets × particles: N-subjettiness, soft drop, lepton subjet fraction."""
+"""Jet substructure of awkward arrays jets × particles: N-subjettiness, soft drop, lepton subjet fraction.
+
+Momenta may be of any kind that awkward array knows: plain records, vector's, coffea's; float32 or float64. Sums
+and minimisations are in float64.
+"""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -8,11 +12,16 @@ import numpy as np
 import vector
 
 from data.errors import ConfigError, InputError
-from data.types import FloatArray
-from processors.kernels.buffers import flat_column, flat_jets
+from data.types import FloatArray, IntArray
+from processors.kernels.buffers import FlatJets, flat_column, flat_jets, flat_weights
+from processors.kernels.clustering import KT, WTA_KT
+from processors.kernels.combined import flat_features
 from processors.kernels.grooming import flat_soft_drop
-from processors.kernels.lepton import flat_lsf
+from processors.kernels.lepton import flat_lepton_fraction, hardest_leptons, nearest_particles
 from processors.kernels.taus import flat_nsubjettiness
+from processors.lund import splitting_records
+
+AXES = ("kt", "onepass_kt", "wta_kt", "onepass_wta_kt")
 
 
 def _check_positive(**options: float) -> None:
@@ -29,7 +38,8 @@ def nsubjettiness(
     *,
     R0: float = 0.8,
     beta: float = 1.0,
-    axes: Literal["kt", "onepass_kt"] = "onepass_kt",
+    axes: Literal["kt", "onepass_kt", "wta_kt", "onepass_wta_kt"] = "onepass_kt",
+    weights: Any | None = None,
 ) -> FloatArray:
     """N-subjettiness τ_N = Σ pT min(ΔR_1, …, ΔR_N)^β / Σ pT R0^β.
 
@@ -42,9 +52,12 @@ def nsubjettiness(
     R0 : float
         Jet radius (rad) of the normalisation.
     beta : float
-        Angular exponent; at most 2 with ``axes="onepass_kt"``.
-    axes : {"onepass_kt", "kt"}
-        Exclusive kT axes (E-scheme), moved to the next minimum of τ_N or left as they are.
+        Angular exponent; at most 2 with one-pass axes.
+    axes : {"onepass_kt", "kt", "onepass_wta_kt", "wta_kt"}
+        Axes of the exclusive kT jets: added four-momenta (E-scheme) or the direction of the harder particle in each
+        recombination (winner takes all). One-pass axes move on to the next minimum of τ_N.
+    weights : awkward array (n_jets, particles), optional
+        Weights of the momenta (PUPPI), at least 0; none if not given.
 
     Returns
     -------
@@ -60,21 +73,25 @@ def nsubjettiness(
 
     References
     ----------
-    J. Thaler, K. Van Tilburg, JHEP 03 (2011) 015; JHEP 02 (2012) 093.
+    J. Thaler, K. Van Tilburg, JHEP 03 (2011) 015; JHEP 02 (2012) 093; D. Bertolini, T. Chan, J. Thaler,
+    JHEP 04 (2014) 013 (winner takes all).
     """
     numbers = np.atleast_1d(np.asarray(n))
     if numbers.ndim != 1 or not numbers.size or numbers.dtype.kind not in "iu" or numbers.min() < 1:
         msg = f"n = {n!r} must be an integer of at least 1, or a sequence of such"
         raise ConfigError(msg)
-    if axes not in {"kt", "onepass_kt"}:
-        msg = f"axes = {axes!r} must be 'kt' or 'onepass_kt'"
+    if axes not in AXES:
+        msg = f"axes = {axes!r} must be one of {', '.join(AXES)}"
         raise ConfigError(msg)
     _check_positive(R0=R0, beta=beta)
-    if axes == "onepass_kt" and beta > 2.0:
-        msg = f"beta = {beta} is above 2, where the minimisation need not converge: use axes='kt'"
+    onepass = axes.startswith("onepass")
+    if onepass and beta > 2.0:
+        plain = axes.removeprefix("onepass_")
+        msg = f"beta = {beta} is above 2, where the minimisation need not converge: use axes={plain!r}"
         raise ConfigError(msg)
-    jets = flat_jets(particles)
-    taus = flat_nsubjettiness(*jets, int(numbers.max()), float(R0), float(beta), axes == "onepass_kt")
+    algorithm = WTA_KT if "wta" in axes else KT
+    jets = flat_jets(particles, weights)
+    taus = flat_nsubjettiness(*jets, int(numbers.max()), float(R0), float(beta), onepass, algorithm)
     chosen = taus[:, numbers - 1]
     return chosen[:, 0] if np.ndim(n) == 0 else chosen
 
@@ -88,7 +105,39 @@ def _pt_eta_phi_mass(momenta: FloatArray) -> dict[str, FloatArray]:
     return {"pt": pt, "eta": eta, "phi": np.arctan2(py, px), "mass": np.sqrt(np.maximum(mass2, 0.0))}
 
 
-def soft_drop(particles: Any, *, z_cut: float = 0.1, beta: float = 0.0, R0: float = 0.8) -> Any:
+def _momenta(components: FloatArray) -> Any:
+    """Momentum records ``pt eta phi mass`` of px, py, pz, E (n, 4)."""
+    columns = _pt_eta_phi_mass(components)
+    return ak.zip(columns, with_name="Momentum4D", behavior=vector.backends.awkward.behavior)
+
+
+def _groomed(
+    groomed: FloatArray, first: FloatArray, second: FloatArray, delta_r: FloatArray, z: FloatArray
+) -> Any:
+    """Records of groomed jets, from px, py, pz, E (n, 4)."""
+    prongs = {"subjet1": _momenta(first), "subjet2": _momenta(second)}
+    return ak.zip({**_pt_eta_phi_mass(groomed), "delta_r": delta_r, "z": z, **prongs}, depth_limit=1)
+
+
+def _check_soft_drop(z_cut: float, beta: float, R0: float) -> None:
+    """Refuse options of soft drop that are out of range."""
+    if not 0.0 <= z_cut <= 0.5:
+        msg = f"z_cut = {z_cut!r} must lie in [0, 0.5]"
+        raise ConfigError(msg)
+    if not np.isfinite(beta):
+        msg = f"beta = {beta!r} must be a finite number"
+        raise ConfigError(msg)
+    _check_positive(R0=R0)
+
+
+def soft_drop(
+    particles: Any,
+    *,
+    z_cut: float = 0.1,
+    beta: float = 0.0,
+    R0: float = 0.8,
+    weights: Any | None = None,
+) -> Any:
     """Soft-drop groomed jets: Cambridge/Aachen reclustering (E-scheme, R → ∞), then z > z_cut (ΔR / R0)^β.
 
     ΔR is in rapidity and azimuth, z = min(pT1, pT2) / (pT1 + pT2); the harder branch is followed, and a jet
@@ -102,6 +151,8 @@ def soft_drop(particles: Any, *, z_cut: float = 0.1, beta: float = 0.0, R0: floa
         Threshold (in [0, 0.5]) and angular exponent.
     R0 : float
         Jet radius (rad).
+    weights : awkward array (n_jets, particles), optional
+        Weights of the momenta (PUPPI), at least 0; none if not given.
 
     Returns
     -------
@@ -121,48 +172,88 @@ def soft_drop(particles: Any, *, z_cut: float = 0.1, beta: float = 0.0, R0: floa
     ----------
     A. Larkoski, S. Marzani, G. Soyez, J. Thaler, JHEP 05 (2014) 146.
     """
-    if not 0.0 <= z_cut <= 0.5:
-        msg = f"z_cut = {z_cut!r} must lie in [0, 0.5]"
-        raise ConfigError(msg)
-    if not np.isfinite(beta):
-        msg = f"beta = {beta!r} must be a finite number"
-        raise ConfigError(msg)
-    _check_positive(R0=R0)
-    jets = flat_jets(particles)
-    groomed, first, second, delta_r, z = flat_soft_drop(*jets, float(z_cut), float(beta), float(R0))
-    prongs = {
-        name: ak.zip(
-            _pt_eta_phi_mass(momenta), with_name="Momentum4D", behavior=vector.backends.awkward.behavior
-        )
-        for name, momenta in (("subjet1", first), ("subjet2", second))
-    }
-    return ak.zip({**_pt_eta_phi_mass(groomed), "delta_r": delta_r, "z": z, **prongs}, depth_limit=1)
+    _check_soft_drop(z_cut, beta, R0)
+    jets = flat_jets(particles, weights)
+    return _groomed(*flat_soft_drop(*jets, float(z_cut), float(beta), float(R0)))
 
 
-def lsf(particles: Any, lepton_mask: Any, n: int = 3) -> FloatArray:
+def mmdt(particles: Any, *, z_cut: float = 0.1, weights: Any | None = None) -> Any:
+    """Jets groomed by the modified mass-drop tagger: soft drop with β = 0, the condition z > z_cut.
+
+    Parameters
+    ----------
+    particles, z_cut, weights
+        As of `soft_drop`.
+
+    Returns
+    -------
+    awkward array (n_jets,) of records
+        As of `soft_drop`.
+
+    References
+    ----------
+    M. Dasgupta, A. Fregoso, S. Marzani, G. Salam, JHEP 09 (2013) 029.
+    """
+    return soft_drop(particles, z_cut=z_cut, beta=0.0, weights=weights)
+
+
+def _leptons(jets: FlatJets, leptons: Any) -> tuple[IntArray, FloatArray]:
+    """Row of the particle that is the hardest lepton of each jet, −1 for none, and the lepton's pT (GeV)."""
+    n_jets = len(jets.offsets) - 1
+    if len(leptons) != n_jets:
+        msg = f"leptons are given for {len(leptons)} jets, particles for {n_jets}: give one list a jet"
+        raise InputError(msg)
+    if not ak.fields(leptons):
+        is_lepton, offsets = flat_column(leptons, "lepton")
+        if not np.array_equal(offsets, jets.offsets):
+            msg = "the mask of leptons has not one value for each particle of each jet: build it from the particles"
+            raise InputError(msg)
+        rows = hardest_leptons(jets.px, jets.py, offsets, is_lepton.astype(np.bool_))
+        pt = np.zeros(n_jets)
+        pt[rows >= 0] = np.hypot(jets.px, jets.py)[rows[rows >= 0]]
+        return rows, pt
+    hardest = ak.firsts(leptons[ak.argmax(leptons.pt, axis=1, keepdims=True)])
+    pt, eta, phi = (
+        ak.to_numpy(ak.fill_none(q, np.nan)).astype(np.float64)
+        for q in (hardest.pt, hardest.eta, hardest.phi)
+    )
+    bad = ~(np.isfinite(pt) & np.isfinite(eta) & np.isfinite(phi)) & ~ak.to_numpy(ak.is_none(hardest))
+    if bad.any():
+        msg = f"the hardest lepton of jet {int(np.argmax(bad))} has a pt, eta or phi that is not finite: drop it"
+        raise InputError(msg)
+    return nearest_particles(jets.px, jets.py, jets.pz, jets.offsets, eta, phi), pt
+
+
+def lsf(particles: Any, leptons: Any, n: int = 3, *, weights: Any | None = None) -> FloatArray:
     """Lepton subjet fraction LSF_n: pT of the hardest lepton over pT of the exclusive kT subjet that it is in.
+
+    CMS's ``FatJet_lsf3`` is of all particles as they are, without weights, and of muons and electrons as they are
+    reconstructed, given here from outside (electrons before the energy correction: ``pt / eCorr``).
 
     Parameters
     ----------
     particles : awkward array (n_jets, particles) of records
         ``pt eta phi`` or ``px py pz`` with ``mass`` or ``E`` (GeV, rad).
-    lepton_mask : awkward array (n_jets, particles) of bool
-        Which particles are electrons or muons.
+    leptons : awkward array (n_jets, particles) of bool, or (n_jets, leptons) of records ``pt eta phi``
+        Which particles are electrons or muons; or the leptons of each jet (GeV, rad), in the subjet of the particle
+        that is nearest in pseudorapidity and azimuth.
     n : int
         Number of subjets, at least 1.
+    weights : awkward array (n_jets, particles), optional
+        Weights of the momenta, at least 0; none if not given.
 
     Returns
     -------
     array (n_jets,)
-        0 for a jet without a lepton.
+        0 for a jet without a lepton; above 1 only for a lepton harder than its particles.
 
     Raises
     ------
     ConfigError
         If ``n`` is less than 1.
     InputError
-        If momenta are missing, not finite or negative (the message names the jet), or if the mask has another
-        shape than the particles.
+        If momenta are missing, not finite or negative (the message names the jet), or if leptons are not given for
+        each jet.
 
     References
     ----------
@@ -171,9 +262,75 @@ def lsf(particles: Any, lepton_mask: Any, n: int = 3) -> FloatArray:
     if n < 1:
         msg = f"n = {n!r} must be at least 1"
         raise ConfigError(msg)
+    jets = flat_jets(particles, weights)
+    return flat_lepton_fraction(*jets, *_leptons(jets, leptons), n)
+
+
+def jet_substructure(
+    particles: Any,
+    *,
+    n_tau: int = 4,
+    n_subjets: int = 3,
+    z_cut: float = 0.1,
+    beta: float = 0.0,
+    R0: float = 0.8,
+    leptons: Any | None = None,
+    weights: Any | None = None,
+) -> Any:
+    """All of τ_N, soft drop, LSF, number of particles and primary Lund plane, each jet clustered once for all.
+
+    The same numbers as of `nsubjettiness` (one-pass kT axes, β = 1), `soft_drop`, `lsf` (of the momenta without
+    weights) and `processors.lund.lund_declustering`, at less than half the cost.
+
+    Parameters
+    ----------
+    particles : awkward array (n_jets, particles) of records
+        ``pt eta phi`` or ``px py pz`` with ``mass`` or ``E`` (GeV, rad).
+    n_tau, n_subjets : int
+        Largest N of τ_N and number of subjets of the lepton subjet fraction, at least 1.
+    z_cut, beta : float
+        Threshold (in [0, 0.5]) and angular exponent of soft drop.
+    R0 : float
+        Jet radius (rad).
+    leptons : awkward array, optional
+        As of `lsf`; none if not given.
+    weights : awkward array (n_jets, particles), optional
+        Weights of the momenta (PUPPI), at least 0; none if not given.
+
+    Returns
+    -------
+    awkward array (n_jets,) of records
+        ``tau1 tau2 …``; ``groomed``, a record as of `soft_drop`; ``lsf``; ``n_particles``, those of weight 0
+        included; ``lund``, a list of records as of `processors.lund.lund_declustering`.
+
+    Raises
+    ------
+    ConfigError
+        If an option is out of range.
+    InputError
+        If momenta or weights are missing, not finite or negative; the message names the jet.
+    """
+    for name, number in (("n_tau", n_tau), ("n_subjets", n_subjets)):
+        if number < 1:
+            msg = f"{name} = {number!r} must be at least 1"
+            raise ConfigError(msg)
+    _check_soft_drop(z_cut, beta, R0)
     jets = flat_jets(particles)
-    is_lepton, offsets = flat_column(lepton_mask, "lepton_mask")
-    if not np.array_equal(offsets, jets.offsets):
-        msg = "lepton_mask has not one value for each particle of each jet: build it from the particles"
-        raise InputError(msg)
-    return flat_lsf(*jets, is_lepton.astype(np.bool_), n)
+    n_jets = len(jets.offsets) - 1
+    rows, pt = np.full(n_jets, -1), np.zeros(n_jets)
+    if leptons is not None:
+        rows, pt = _leptons(jets, leptons)
+    weight = np.ones(len(jets.px)) if weights is None else flat_weights(weights, jets)
+    cut = (float(z_cut), float(beta), float(R0))
+    found = flat_features(*jets, weight, rows, pt, n_tau, n_subjets, cut)
+    prongs = found.prongs
+    return ak.zip(
+        {
+            **{f"tau{n + 1}": found.taus[:, n] for n in range(n_tau)},
+            "groomed": _groomed(found.groomed, prongs[:, 0], prongs[:, 1], found.delta_r, found.z),
+            "lsf": found.lsf,
+            "n_particles": found.n_particles,
+            "lund": splitting_records(found.lund, found.n_lund, R0),
+        },
+        depth_limit=1,
+    )

@@ -93,7 +93,8 @@ def produce(block: Block, config: SimulationConfig, work: Path) -> Path:
     extra: dict[str, Collection] = {}
     columns = dict(found.events.columns)
     if block.particles:
-        extra |= particle_collections(found.jets, candidates, found.passed)
+        small_rng = np.random.Generator(np.random.PCG64(block.seed(config.seed_of(block.sample), "small b-tag")))
+        extra |= particle_collections(found.jets, candidates, made.heavy, found.passed, small_rng)
         columns |= missing_momentum(candidates, found.passed)
     if block.generator_record:
         extra["GenPart"] = record_collection(made, found.passed)

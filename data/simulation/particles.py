@@ -1,10 +1,13 @@
 """What files with particles hold besides jets: PFNano candidates, AK4 jets, leptons, photons, missing momentum."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from data.simulation.columns import ANGLE_BITS, PT_BITS, SHAPE_BITS, Collection, reduce_precision
 from data.simulation.detector import Candidates
-from data.simulation.generator import Generated
+from data.simulation.flavour import b_score, subjet_flavour
+from data.simulation.generator import Generated, Particles
 from data.simulation.jets import JetSet, cluster, mass_of, pt_eta_phi_m, rank_in_event, tight_id
 from data.simulation.nanoaod import kinematic_fields
 from data.types import BoolArray, FloatArray, IntArray, Table
@@ -25,7 +28,9 @@ def select_events(candidates: Candidates, events: IntArray) -> Candidates:
     return Candidates(offsets, *columns)
 
 
-def particle_collections(jets: JetSet, candidates: Candidates, passed: IntArray) -> dict[str, Collection]:
+def particle_collections(
+    jets: JetSet, candidates: Candidates, heavy: Particles, passed: IntArray, rng: np.random.Generator
+) -> dict[str, Collection]:
     """Collections of the events that passed the skim.
 
     Parameters
@@ -34,8 +39,12 @@ def particle_collections(jets: JetSet, candidates: Candidates, passed: IntArray)
         The written jets of these events.
     candidates
         Candidates of all generated events.
+    heavy
+        b and c hadrons of all generated events.
     passed
         Positions of the events among the generated ones, ascending.
+    rng
+        For the b-tag scores of the AK4 jets.
 
     Returns
     -------
@@ -44,7 +53,8 @@ def particle_collections(jets: JetSet, candidates: Candidates, passed: IntArray)
     """
     near = select_events(candidates, passed)
     found = _constituents(jets, candidates, passed)
-    found["Jet"] = _ak4(near)
+    heavy = heavy[np.isin(heavy.event, passed)]
+    found["Jet"] = _ak4(near, replace(heavy, event=np.searchsorted(passed, heavy.event)), rng)
     for name, (identity, pt_min) in _LEPTONS.items():
         found[name] = _objects(near, identity, pt_min)
     return found
@@ -85,10 +95,13 @@ def _constituents(jets: JetSet, candidates: Candidates, passed: IntArray) -> dic
     return {"FatJetPFCands": Collection(counts, links), "PFCands": Collection(counts, fields)}
 
 
-def _ak4(candidates: Candidates) -> Collection:
+def _ak4(candidates: Candidates, heavy: Particles, rng: np.random.Generator) -> Collection:
     jets = cluster(candidates, AK4_RADIUS, AK4_PT_MIN)
+    pt, eta, phi, mass = pt_eta_phi_m(jets.px, jets.py, jets.pz, jets.e)
+    flavour = subjet_flavour(jets.event, eta, phi, heavy)
     fields = {
-        **kinematic_fields(*pt_eta_phi_m(jets.px, jets.py, jets.pz, jets.e)),
+        **kinematic_fields(pt, eta, phi, mass),
+        "btagDeepFlavB": reduce_precision(b_score(flavour, 1.0 - rng.random(len(flavour))), SHAPE_BITS),
         "jetId": tight_id(jets, candidates).astype(np.uint8),
         "nConstituents": np.minimum(np.diff(jets.offsets), 255).astype(np.uint8),
     }

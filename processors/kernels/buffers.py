@@ -98,7 +98,47 @@ def _columns(particles: Any) -> tuple[dict[str, FloatArray], IntArray]:
     return columns, offsets
 
 
-def flat_jets(particles: Any) -> FlatJets:
+def flat_weights(weights: Any, jets: FlatJets) -> FloatArray:
+    """Flatten the weights of the particles of jets.
+
+    Parameters
+    ----------
+    weights : awkward array (n_jets, particles)
+        Weights of the momenta, such as PUPPI's.
+    jets : FlatJets
+        The particles.
+
+    Returns
+    -------
+    array (n_particles,)
+
+    Raises
+    ------
+    InputError
+        If there is not one weight for each particle, or one is missing, not finite or negative; the message names
+        the jet.
+    """
+    n_jets = len(jets.offsets) - 1
+    if len(weights) != n_jets:
+        msg = f"weights hold {len(weights)} jets, the particles {n_jets}: give one list a jet"
+        raise InputError(msg)
+    if not len(jets.px) and weights.ndim == 1:
+        return jets.px
+    if weights.ndim != 2:
+        msg = f"weights must be an array jets × particles of numbers, not {weights.type}"
+        raise InputError(msg)
+    values, offsets = flat_column(weights, "weight")
+    if not np.array_equal(offsets, jets.offsets):
+        counts, expected = np.diff(offsets), np.diff(jets.offsets)
+        jet = int(np.argmax(counts != expected))
+        msg = f"weights of jet {jet} are {counts[jet]} for {expected[jet]} particles: give one weight a particle"
+        raise InputError(msg)
+    column: FloatArray = values.astype(np.float64)
+    _refuse(~(np.isfinite(column) & (column >= 0.0)), column, offsets, "weight")
+    return column
+
+
+def flat_jets(particles: Any, weights: Any | None = None) -> FlatJets:
     """Flatten the particles of jets.
 
     Parameters
@@ -106,6 +146,8 @@ def flat_jets(particles: Any) -> FlatJets:
     particles : awkward array (n_jets, particles) of records
         Momenta as ``pt eta phi`` or ``px py pz`` with ``mass`` or ``E`` (GeV, rad), vector's and coffea's other
         names included. A slightly negative mass (CMS packs masses so) is minus the root of −m².
+    weights : awkward array (n_jets, particles), optional
+        Weights of the four-momenta, such as PUPPI's, at least 0.
 
     Returns
     -------
@@ -115,8 +157,17 @@ def flat_jets(particles: Any) -> FlatJets:
     ------
     InputError
         If the array is not jets × particles, a component is not there, or a value is missing, not finite, or a
-        negative pT or energy; the message names the jet.
+        negative pT, energy or weight, or if there is not one weight for each particle; the message names the jet.
     """
+    jets = _unweighted(particles)
+    if weights is None:
+        return jets
+    weight = flat_weights(weights, jets)
+    return FlatJets(jets.px * weight, jets.py * weight, jets.pz * weight, jets.e * weight, jets.offsets)
+
+
+def _unweighted(particles: Any) -> FlatJets:
+    """Flatten the particles of jets as they are."""
     fields = ak.fields(particles)
     if not fields and particles.ndim <= 2 and ak.count(particles, axis=None) == 0:
         empty = np.zeros(0, dtype=np.float64)

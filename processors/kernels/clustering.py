@@ -3,7 +3,8 @@
 The distance is d_ij = min(pT_i, pT_j)^(2p) ΔR_ij² in rapidity and azimuth: p = 1 is the exclusive kT algorithm
 (S. Catani, Y. Dokshitzer, M. Seymour, B. Webber, Nucl. Phys. B 406 (1993) 187), p = 0 Cambridge/Aachen
 (Y. Dokshitzer, G. Leder, S. Moretti, B. Webber, JHEP 08 (1997) 001). There is no beam distance (R → ∞): all
-particles end in one jet. Four-momenta are added (E-scheme). The smallest distance always belongs to a pair of
+particles end in one jet. Four-momenta are added (E-scheme), or the winner takes all: pT are added, the direction is
+the harder particle's (D. Bertolini, T. Chan, J. Thaler, JHEP 04 (2014) 013). The smallest distance always belongs to a pair of
 geometrical nearest neighbours, which makes the cost O(n²) (M. Cacciari, G. Salam, Phys. Lett. B 641 (2006) 57).
 
 A history is a pair of arrays over nodes. The nodes 0 … n−1 are the particles; the k-th recombination (k = 0, 1, …)
@@ -22,8 +23,14 @@ N_QUANTITIES = 7
 LARGEST_RAPIDITY = 1e5
 """Rapidity of a particle along the beam."""
 
-KT = 1
-CAMBRIDGE = 0
+CAMBRIDGE, KT, WTA_KT = range(3)
+"""Algorithms: Cambridge/Aachen and kT with added four-momenta, kT with winner-take-all recombination."""
+LARGEST_KEY = 0x7FEFFFFFFFFFFFFF
+"""Key of a free slot, or of one whose neighbour is to be found again: the largest finite distance."""
+BLOCK = 32
+"""Slots that a vectorised loop takes at a time, or a multiple of it."""
+FAR = 1e150
+"""Rapidity of a free slot: its distances are larger than all others, and finite."""
 
 
 @compiled
@@ -59,6 +66,15 @@ def new_nodes(n: int) -> FloatArray:
 
 
 @compiled
+def largest_jet(offsets: IntArray) -> int:
+    """Number of particles of the largest jet, 0 without jets."""
+    largest = 0
+    for jet in range(len(offsets) - 1):
+        largest = max(largest, offsets[jet + 1] - offsets[jet])
+    return largest
+
+
+@compiled
 def load_jet(
     nodes: FloatArray,
     origin: IntArray,
@@ -84,90 +100,105 @@ def load_jet(
 
 
 @compiled
-def _distances(i: int, m: int, rapidity: FloatArray, phi: FloatArray, d2: FloatArray) -> None:
-    """Fill ``d2`` with ΔR² of slot ``i`` to each of the first ``m`` slots, infinite to itself."""
-    rapidity_i, phi_i = rapidity[i], phi[i]
-    for k in range(m):  # without branches, so that it runs as vector instructions
+def _key(distance: float, slot: int, mask: int) -> int:
+    """Pack a distance ≥ 0 and the slot that it leads to into one integer, of the order of the distances.
+
+    The last bits of the distance give way to the number of the slot. Bit patterns of positive floats are ordered
+    as the floats are, and the least of many integers is found with vector instructions, which the least of many
+    floats and its place are not.
+    """
+    return int((np.float64(distance).view(np.int64) & ~mask) | slot)
+
+
+@compiled
+def _distance_of(key: int, mask: int) -> float:
+    """Undo ``_key``: the distance, but for its last bits."""
+    return float(np.int64(key & ~mask).view(np.float64))
+
+
+@compiled
+def _mask_of_slots(n: int) -> int:
+    """All bits that a slot number may take; no slot of ``n`` has them all set."""
+    mask = 1
+    while mask <= n:
+        mask = 2 * mask + 1
+    return mask
+
+
+@compiled
+def padded(m: int) -> int:
+    """Round a number of slots up to whole blocks.
+
+    Compilers unroll loops into blocks and run what is left over one by one, which would be all of a small jet.
+    """
+    return (m + BLOCK - 1) // BLOCK * BLOCK
+
+
+@compiled
+def _nearest(i: int, m: int, rapidity: FloatArray, phi: FloatArray, mask: int) -> int:
+    """Key of the nearest neighbour of slot ``i`` among the first ``m`` slots and free ones."""
+    best, rapidity_i, phi_i = LARGEST_KEY, rapidity[i], phi[i]
+    for k in range(padded(m)):  # without branches, as the other loops, so that it runs as vector instructions
         d_phi = abs(phi[k] - phi_i)
         d_phi = min(d_phi, 2.0 * math.pi - d_phi)
         d_rapidity = rapidity[k] - rapidity_i
-        d2[k] = d_rapidity * d_rapidity + d_phi * d_phi
-    d2[i] = np.inf
-
-
-@compiled
-def _smallest(values: FloatArray, m: int) -> int:
-    """Index of the smallest of the first ``m`` values."""
-    best, best_k = np.inf, 0
-    for k in range(m):
-        if values[k] < best:
-            best, best_k = values[k], k
-    return best_k
-
-
-@compiled
-def _first_neighbours(
-    n: int, rapidity: FloatArray, phi: FloatArray, nearest: FloatArray, neighbour: IntArray, d2: FloatArray
-) -> None:
-    """Nearest neighbours of all slots, each pair looked at once; ``d2`` has room for n + 1 values."""
-    nearest[:n] = np.inf
-    for i in range(1, n):
-        _distances(i, i, rapidity, phi, d2)
-        best, best_k = np.inf, 0
-        for k in range(i):
-            if d2[k] < best:
-                best, best_k = d2[k], k
-            if d2[k] < nearest[k]:
-                nearest[k], neighbour[k] = d2[k], i
-        nearest[i], neighbour[i] = best, best_k
+        key = _key(d_rapidity * d_rapidity + d_phi * d_phi, k, mask)
+        best = min(best, LARGEST_KEY if k == i else key)
+    return best
 
 
 @compiled
 def _mend_neighbours(
-    m: int,
-    i: int,
-    j: int,
-    slots: tuple[FloatArray, FloatArray, FloatArray],
-    nearest: FloatArray,
-    neighbour: IntArray,
-    d_ij: FloatArray,
-    d2: FloatArray,
-    stale: IntArray,
+    m: int, i: int, j: int, rapidity: FloatArray, phi: FloatArray, near: IntArray, mask: int
 ) -> None:
     """Neighbours after slot ``i`` became the sum of ``i`` and ``j`` and slot ``m`` moved to ``j``."""
-    rapidity, phi, weight = slots
-    _distances(i, m, rapidity, phi, d2)
-    nearest[i] = -1.0  # is set below
-    best, best_k, n_stale = np.inf, 0, 0
-    for k in range(m):
-        if d2[k] < best:
-            best, best_k = d2[k], k
+    rapidity_i, phi_i = rapidity[i], phi[i]
+    for k in range(padded(m)):
+        d_phi = abs(phi[k] - phi_i)
+        d_phi = min(d_phi, 2.0 * math.pi - d_phi)
+        d_rapidity = rapidity[k] - rapidity_i
+        distance = _key(d_rapidity * d_rapidity + d_phi * d_phi, 0, mask)
+        old = near[k]
+        slot = old & mask
+        kept = ((old & ~mask) | j) if slot == m else old
+        kept = LARGEST_KEY if (slot == i) | (slot == j) else kept
         # no closer slot than the old neighbour: if the sum is as close, it is the new neighbour
-        if d2[k] <= nearest[k]:
-            nearest[k], neighbour[k] = d2[k], i
-            d_ij[k] = d2[k] * min(weight[k], weight[i])
-        elif neighbour[k] == m and j != m:
-            neighbour[k] = j
-        elif k != i and (neighbour[k] == i or neighbour[k] == j):
-            stale[n_stale] = k
-            n_stale += 1
-    nearest[i], neighbour[i] = best, best_k
-    d_ij[i] = best * min(weight[i], weight[best_k])
-    for k in stale[:n_stale]:
-        _distances(k, m, rapidity, phi, d2)
-        neighbour[k] = _smallest(d2, m)
-        nearest[k] = d2[neighbour[k]]
-        d_ij[k] = nearest[k] * min(weight[k], weight[neighbour[k]])
+        near[k] = (distance | i) if distance <= (old & ~mask) else kept
+    near[i] = LARGEST_KEY
+    for k in range(m):
+        if near[k] == LARGEST_KEY:
+            near[k] = _nearest(k, m, rapidity, phi, mask)
 
 
 @compiled
-def _recombine(nodes: FloatArray, new: int, a: int, b: int, parents: IntArray, child: IntArray) -> None:
+def _closest_pair(near: IntArray, weight: FloatArray, m: int, algorithm: int, mask: int) -> tuple[int, int]:
+    """Slots of the smallest distance d_ij among the first ``m`` slots, the smaller number first."""
+    best = LARGEST_KEY
+    if algorithm == CAMBRIDGE:
+        for k in range(padded(m)):
+            best = min(best, near[k])
+    else:
+        for k in range(padded(m)):
+            d_ij = _distance_of(near[k], mask) * min(weight[k], weight[near[k] & mask])
+            best = min(best, _key(d_ij, k, mask))
+    i = best & mask
+    j = near[i] & mask
+    return min(i, j), max(i, j)
+
+
+@compiled
+def _recombine(nodes: FloatArray, new: int, a: int, b: int, algorithm: int) -> None:
     """Make node ``new`` the sum of the nodes ``a`` and ``b``."""
+    if algorithm != WTA_KT:
+        for q in range(4):
+            nodes[q, new] = nodes[q, a] + nodes[q, b]
+        complete_node(nodes, new)
+        return
+    hard = a if nodes[PT2, a] >= nodes[PT2, b] else b
+    pt = math.sqrt(nodes[PT2, a]) + math.sqrt(nodes[PT2, b])
     for q in range(4):
-        nodes[q, new] = nodes[q, a] + nodes[q, b]
-    complete_node(nodes, new)
-    parents[0, new], parents[1, new] = a, b
-    child[a], child[b], child[new] = new, new, -1
+        nodes[q, new] = nodes[q, hard] * (pt / math.sqrt(nodes[PT2, hard]))
+    nodes[RAPIDITY, new], nodes[PHI, new], nodes[PT2, new] = nodes[RAPIDITY, hard], nodes[PHI, hard], pt * pt
 
 
 @compiled
@@ -182,33 +213,30 @@ def cluster(nodes: FloatArray, n: int, algorithm: int, parents: IntArray, child:
     n : int
         Number of particles.
     algorithm : int
-        ``KT`` or ``CAMBRIDGE``.
+        ``KT``, ``CAMBRIDGE`` or ``WTA_KT``.
     parents : array (2, ≥ 2n)
         Filled with the two nodes that each recombined node was made of.
     child : array (≥ 2n)
         Filled with the node that each node went into, −1 for the last.
     """
-    rapidity, phi = nodes[RAPIDITY, :n].copy(), nodes[PHI, :n].copy()
-    weight = nodes[PT2, :n].copy() if algorithm == KT else np.ones(n)
-    nearest, d_ij, d2 = np.empty(n), np.empty(n), np.empty(n + 1)
-    neighbour, stale, node_of = np.zeros(n, dtype=np.int64), np.empty(n, dtype=np.int64), np.arange(n)
+    room, mask = padded(n), _mask_of_slots(padded(n))
+    rapidity, phi, weight = np.full(room, FAR), np.zeros(room), np.ones(mask + 1)
+    rapidity[:n], phi[:n], weight[:n] = nodes[RAPIDITY, :n], nodes[PHI, :n], nodes[PT2, :n]
+    near, node_of = np.full(room, LARGEST_KEY), np.arange(n)
     child[:n] = -1
-    _first_neighbours(n, rapidity, phi, nearest, neighbour, d2)
     for i in range(n):
-        d_ij[i] = nearest[i] * min(weight[i], weight[neighbour[i]])
+        near[i] = _nearest(i, n, rapidity, phi, mask)
     for m in range(n - 1, 0, -1):  # m: slots left after this step, and the slot that falls free
-        i = _smallest(d_ij, m + 1)
-        j = neighbour[i]
-        if i > j:
-            i, j = j, i
-        new = 2 * n - 1 - m
-        _recombine(nodes, new, node_of[i], node_of[j], parents, child)
+        i, j = _closest_pair(near, weight, m + 1, algorithm, mask)
+        a, b, new = node_of[i], node_of[j], 2 * n - 1 - m
+        _recombine(nodes, new, a, b, algorithm)
+        parents[0, new], parents[1, new] = a, b
+        child[a], child[b], child[new] = new, new, -1
         node_of[i], node_of[j] = new, node_of[m]
-        rapidity[j], phi[j], weight[j] = rapidity[m], phi[m], weight[m]
-        nearest[j], neighbour[j], d_ij[j] = nearest[m], neighbour[m], d_ij[m]
-        rapidity[i], phi[i] = nodes[RAPIDITY, new], nodes[PHI, new]
-        weight[i] = nodes[PT2, new] if algorithm == KT else 1.0
-        _mend_neighbours(m, i, j, (rapidity, phi, weight), nearest, neighbour, d_ij, d2, stale)
+        rapidity[j], phi[j], weight[j], near[j] = rapidity[m], phi[m], weight[m], near[m]
+        rapidity[m], near[m] = FAR, LARGEST_KEY
+        rapidity[i], phi[i], weight[i] = nodes[RAPIDITY, new], nodes[PHI, new], nodes[PT2, new]
+        _mend_neighbours(m, i, j, rapidity, phi, near, mask)
 
 
 @compiled

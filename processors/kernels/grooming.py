@@ -12,6 +12,7 @@ from processors.kernels.clustering import (
     RAPIDITY,
     cluster,
     distance2,
+    largest_jet,
     load_jet,
     new_nodes,
 )
@@ -42,6 +43,44 @@ def passing_node(
             return k, delta_r, z
         k = hard
     return k, 0.0, 0.0
+
+
+@compiled
+def groom(
+    nodes: FloatArray,
+    parents: IntArray,
+    n: int,
+    cut: tuple[float, float, float],
+    groomed: FloatArray,
+    prongs: FloatArray,
+) -> tuple[float, float]:
+    """Soft drop of one jet with a history.
+
+    Parameters
+    ----------
+    nodes, parents : array (7, ≥ 2n), (2, ≥ 2n)
+        Cambridge/Aachen history, as ``clustering.cluster`` fills it.
+    n : int
+        Number of particles, at least 1.
+    cut : (float, float, float)
+        z_cut, β and R0 (rad).
+    groomed, prongs : array (4,), (2, 4)
+        Filled with the four-momenta (GeV) of the groomed jet and of its prongs, the harder (pT) first; prongs are
+        left as they are where no declustering passes.
+
+    Returns
+    -------
+    (float, float)
+        ΔR (rad) and z of the prongs; 0 where there are none.
+    """
+    k, delta_r, z = passing_node(nodes, parents, n, cut[0], cut[1], cut[2])
+    groomed[:] = nodes[:4, k]
+    if k >= n:
+        hard, soft = parents[0, k], parents[1, k]
+        if nodes[PT2, soft] > nodes[PT2, hard]:
+            hard, soft = soft, hard
+        prongs[0], prongs[1] = nodes[:4, hard], nodes[:4, soft]
+    return delta_r, z
 
 
 @compiled
@@ -76,11 +115,9 @@ def flat_soft_drop(
         Distance (rad) and momentum share of the prongs; 0 where there are none.
     """
     n_jets = len(offsets) - 1
-    groomed, subjet1, subjet2 = np.zeros((n_jets, 4)), np.zeros((n_jets, 4)), np.zeros((n_jets, 4))
+    groomed, prongs = np.zeros((n_jets, 4)), np.zeros((n_jets, 2, 4))
     delta_r, z = np.zeros(n_jets), np.zeros(n_jets)
-    largest = 0
-    for jet in range(n_jets):
-        largest = max(largest, offsets[jet + 1] - offsets[jet])
+    largest = largest_jet(offsets)
     nodes = new_nodes(largest)
     origin, child = np.empty(largest, dtype=np.int64), np.empty(2 * largest + 2, dtype=np.int64)
     parents = np.empty((2, 2 * largest + 2), dtype=np.int64)
@@ -89,11 +126,5 @@ def flat_soft_drop(
         if n == 0:
             continue
         cluster(nodes, n, CAMBRIDGE, parents, child)
-        k, delta_r[jet], z[jet] = passing_node(nodes, parents, n, z_cut, beta, R0)
-        groomed[jet] = nodes[:4, k]
-        if k >= n:
-            hard, soft = parents[0, k], parents[1, k]
-            if nodes[PT2, soft] > nodes[PT2, hard]:
-                hard, soft = soft, hard
-            subjet1[jet], subjet2[jet] = nodes[:4, hard], nodes[:4, soft]
-    return groomed, subjet1, subjet2, delta_r, z
+        delta_r[jet], z[jet] = groom(nodes, parents, n, (z_cut, beta, R0), groomed[jet], prongs[jet])
+    return groomed, prongs[:, 0].copy(), prongs[:, 1].copy(), delta_r, z

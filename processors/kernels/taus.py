@@ -1,7 +1,8 @@
 """N-subjettiness on flat buffers.
 
 J. Thaler, K. Van Tilburg, JHEP 03 (2011) 015 (the observable, exclusive kT axes) and JHEP 02 (2012) 093
-(minimisation over the axes by alternating assignment and weighted means).
+(minimisation over the axes by alternating assignment and weighted means); D. Bertolini, T. Chan, J. Thaler,
+JHEP 04 (2014) 013 (winner-take-all axes).
 """
 
 import math
@@ -16,6 +17,7 @@ from processors.kernels.clustering import (
     RAPIDITY,
     cluster,
     is_exclusive,
+    largest_jet,
     load_jet,
     new_nodes,
 )
@@ -25,8 +27,9 @@ MAX_STEPS = 1000
 """Bound on the steps of the minimisation; convergence takes about thirty."""
 PRECISION = 1e-4
 """The minimisation ends when no axis moves by more than this (rapidity, rad) in a step."""
-TINY2 = 1e-24
-"""An axis on top of a particle counts as this far (ΔR²) from it, which keeps the weights finite."""
+NEAR2 = PRECISION * PRECISION
+"""A particle that is nearer than this (ΔR²) to an axis weighs as if it were so far, which lets an axis leave a
+particle that it begins on, and makes a step off it longer than the precision."""
 
 
 @compiled
@@ -72,10 +75,10 @@ def weigh(particles: FloatArray, beta: float, d2: FloatArray) -> None:
     pt = particles[2]
     if beta == 1.0:  # the usual case needs no power
         for i in range(len(pt)):
-            d2[i] = pt[i] / math.sqrt(max(d2[i], TINY2))
+            d2[i] = pt[i] / math.sqrt(max(d2[i], NEAR2))
     else:
         for i in range(len(pt)):
-            d2[i] = pt[i] * max(d2[i], TINY2) ** (0.5 * beta - 1.0)
+            d2[i] = pt[i] * max(d2[i], NEAR2) ** (0.5 * beta - 1.0)
 
 
 @compiled
@@ -84,8 +87,8 @@ def step_axes(
 ) -> float:
     """Move each axis to the mean of its particles with weights pT ΔR^(β−2); return the largest move squared.
 
-    For β ≤ 2 no step raises the sum of pT min ΔR^β: the weights define a quadratic bound that touches it at the
-    present axes.
+    For β ≤ 2 no step raises the sum of pT min ΔR^β, but for particles very near an axis: the weights define a
+    quadratic bound that touches it at the present axes.
     """
     assign(particles, axes, weight, which)
     weigh(particles, beta, weight)
@@ -106,6 +109,18 @@ def step_axes(
 
 
 @compiled
+def distance_sum(
+    particles: FloatArray, beta: float, axes: FloatArray, d2: FloatArray, which: IntArray
+) -> float:
+    """Sum of pT min ΔR^β over the particles; ``d2`` and ``which`` are room for one value a particle."""
+    assign(particles, axes, d2, which)
+    total = 0.0
+    for i in range(len(d2)):
+        total += particles[2, i] * (math.sqrt(d2[i]) if beta == 1.0 else d2[i] ** (0.5 * beta))
+    return total
+
+
+@compiled
 def tau(particles: FloatArray, beta: float, R0: float, onepass: bool, axes: FloatArray) -> float:
     """N-subjettiness Σ pT min ΔR^β / Σ pT R0^β of one jet.
 
@@ -116,22 +131,49 @@ def tau(particles: FloatArray, beta: float, R0: float, onepass: bool, axes: Floa
     beta, R0 : float
         Angular exponent and radius (rad).
     onepass : bool
-        Move the axes to the next minimum first.
+        Move the axes to the next minimum, and take the smaller of the sums before and after.
     axes : array (2, N)
-        Rapidity and azimuth of the axes to begin with; the final axes on return.
+        Rapidity and azimuth of the axes to begin with; where the steps ended on return.
     """
     n = particles.shape[1]
     d2, which = np.empty(n), np.empty(n, dtype=np.int64)
+    above = distance_sum(particles, beta, axes, d2, which)
     if onepass:
         for _ in range(MAX_STEPS):
-            if step_axes(particles, beta, axes, d2, which) < PRECISION * PRECISION:
+            if step_axes(particles, beta, axes, d2, which) < NEAR2:
                 break
-    assign(particles, axes, d2, which)
-    above, below = 0.0, 0.0
+        above = min(above, distance_sum(particles, beta, axes, d2, which))
+    below = 0.0
     for i in range(n):
-        above += particles[2, i] * (math.sqrt(d2[i]) if beta == 1.0 else d2[i] ** (0.5 * beta))
         below += particles[2, i]
     return float(above / (below * R0**beta))
+
+
+@compiled
+def fill_taus(
+    nodes: FloatArray, child: IntArray, n: int, R0: float, beta: float, onepass: bool, taus: FloatArray
+) -> None:
+    """Fill ``taus`` with τ_1, τ_2, … of one jet.
+
+    Parameters
+    ----------
+    nodes, child : array (7, ≥ 2n), (≥ 2n)
+        History of the jet, as ``clustering.cluster`` fills it with ``KT`` or ``WTA_KT``.
+    n : int
+        Number of particles of the history.
+    R0, beta, onepass
+        As of ``flat_nsubjettiness``.
+    taus : array (n_max,)
+        Left as it is from τ_n on.
+    """
+    particles = np.empty((3, n), dtype=np.float64)
+    for i in range(n):
+        particles[0, i], particles[1, i] = nodes[RAPIDITY, i], nodes[PHI, i]
+        particles[2, i] = math.sqrt(nodes[PT2, i])
+    for n_axes in range(1, min(len(taus), n - 1) + 1):
+        axes = np.empty((2, n_axes), dtype=np.float64)
+        kt_axes(nodes, child, n, n_axes, axes)
+        taus[n_axes - 1] = tau(particles, beta, R0, onepass, axes)
 
 
 @compiled
@@ -145,6 +187,7 @@ def flat_nsubjettiness(
     R0: float,
     beta: float,
     onepass: bool,
+    algorithm: int = KT,
 ) -> FloatArray:
     """N-subjettiness τ_1 … τ_n_max of every jet.
 
@@ -159,7 +202,9 @@ def flat_nsubjettiness(
     R0, beta : float
         Radius (rad) and angular exponent of the measure; ``beta`` ≤ 2 with ``onepass``.
     onepass : bool
-        Minimise over the axes, beginning at the kT axes; else use the kT axes.
+        Minimise over the axes, beginning at the exclusive jets' directions; else use these.
+    algorithm : int
+        ``clustering.KT`` or, for winner-take-all axes, ``clustering.WTA_KT``.
 
     Returns
     -------
@@ -168,9 +213,7 @@ def flat_nsubjettiness(
     """
     n_jets = len(offsets) - 1
     taus = np.zeros((n_jets, n_max), dtype=np.float64)
-    largest = 0
-    for jet in range(n_jets):
-        largest = max(largest, offsets[jet + 1] - offsets[jet])
+    largest = largest_jet(offsets)
     nodes = new_nodes(largest)
     origin, child = np.empty(largest, dtype=np.int64), np.empty(2 * largest + 2, dtype=np.int64)
     parents = np.empty((2, 2 * largest + 2), dtype=np.int64)
@@ -178,13 +221,6 @@ def flat_nsubjettiness(
         n = load_jet(nodes, origin, (px, py, pz, e), offsets[jet], offsets[jet + 1])
         if n < 2:
             continue
-        cluster(nodes, n, KT, parents, child)
-        particles = np.empty((3, n), dtype=np.float64)
-        for i in range(n):
-            particles[0, i], particles[1, i] = nodes[RAPIDITY, i], nodes[PHI, i]
-            particles[2, i] = math.sqrt(nodes[PT2, i])
-        for n_axes in range(1, min(n_max, n - 1) + 1):
-            axes = np.empty((2, n_axes), dtype=np.float64)
-            kt_axes(nodes, child, n, n_axes, axes)
-            taus[jet, n_axes - 1] = tau(particles, beta, R0, onepass, axes)
+        cluster(nodes, n, algorithm, parents, child)
+        fill_taus(nodes, child, n, R0, beta, onepass, taus[jet])
     return taus

@@ -1,0 +1,244 @@
+"""All jets of a file with all their features, one row a jet, without any selection."""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import awkward as ak
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data.errors import IncompleteError, InputError
+from data.files import atomic_path
+from data.types import BoolArray, FloatArray, IntArray
+from processors.chunks import Chunk
+from processors.config import JetsConfig
+from processors.correlators import energy_correlators
+from processors.features import Columns, as_float32, jet_features
+from processors.jet_shapes import jet_charge, pt_dispersion
+from processors.jets import Jets
+from processors.lund import lund_declustering
+from processors.particles import as_records
+from processors.ragged import offsets_of
+from processors.resolve import FileSchema, absent_columns, resolve_jets
+from processors.root_files import named, open_root, reading
+from processors.schema import B_TAG_ROLES, CLUSTERED_B_TAG_ROLES, FEATURE_ROLES
+from processors.subjets import soft_drop_mask
+from processors.substructure import soft_drop
+
+_LOG = logging.getLogger(__name__)
+TREE = "Events"
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class JetTable:
+    """What was written.
+
+    Attributes
+    ----------
+    entries, jets
+        Events read, and rows written.
+    empty_jets
+        Jets without a particle, where particles were read.
+    """
+
+    entries: int
+    jets: int
+    empty_jets: int
+
+
+class _Branches:
+    """The branches of a range of entries, each read when it is asked for, once."""
+
+    def __init__(self, tree: Any, start: int, stop: int) -> None:
+        self._tree, self._start, self._stop = tree, start, stop
+        self._read: dict[str, ak.Array] = {}
+
+    def __getitem__(self, branch: str) -> ak.Array:
+        if branch not in self._read:
+            self._read[branch] = self._tree[branch].array(entry_start=self._start, entry_stop=self._stop)
+        return self._read[branch]
+
+
+def write_jet_table(
+    file: str,
+    out: Path,
+    jets: JetsConfig,
+    *,
+    pt_min: float = 0.0,
+    chunk_size: int = 10_000,
+    progress: Progress | None = None,
+) -> JetTable:
+    """Write the features of all jets of a NanoAOD or PFNano file as Parquet, chunk by chunk.
+
+    Columns: ``run luminosity_block event``, ``jet`` (its number in the event), the features of a search's table
+    as far as the file gives them, ``tight`` (the identification), and where the file has particles those of
+    ``particle_features``. Beside a stored feature stands the one computed of the particles, its name ending in
+    ``_particles``. Masses and momenta are in GeV, angles in rad.
+
+    Parameters
+    ----------
+    file
+        The file, a path or a ``root://`` address.
+    out
+        The Parquet file.
+    jets
+        Where the jets and their substructure come from.
+    pt_min
+        Jets of less transverse momentum (GeV) are left out.
+    chunk_size
+        Entries read at a time.
+    progress
+        Called with the entries done and all.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, or lacks event ids or jets; the message names file and branch.
+    IncompleteError
+        If fewer entries were read than the file says it has.
+    """
+    with reading(file):
+        root = open_root(file)
+        if TREE not in root.keys(cycle=False):
+            msg = f"{named(file, None)} has no tree '{TREE}'; use a NanoAOD or PFNano file"
+            raise InputError(msg)
+        tree = root[TREE]
+        schema = resolve_jets(tree.keys(recursive=False), file, jets)
+    absent = _absent(schema, jets)
+    _log_decisions(file, schema, absent)
+    total, done, rows, empty = int(tree.num_entries), 0, 0, 0
+    with root, atomic_path(out) as temporary, _Writer(temporary) as writer:
+        for chunk in _chunks(tree, file, schema, total, chunk_size):
+            table, without_particles = _table(chunk, jets, pt_min, absent)
+            writer.write(table)
+            done, rows, empty = done + chunk.size, rows + len(table["jet"]), empty + without_particles
+            if progress is not None:
+                progress(done, total)
+        if done != total:
+            msg = f"{named(file, None)}: {done} of {total} entries were read; run again"
+            raise IncompleteError(msg)
+    return JetTable(done, rows, empty)
+
+
+class _Writer:
+    """A Parquet file that grows by one row group a chunk."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._parquet: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def write(self, table: Columns) -> None:
+        """Add rows."""
+        arrow = pa.table(table)
+        if self._parquet is None:
+            self._parquet = pq.ParquetWriter(self._path, arrow.schema, compression="zstd")
+        self._parquet.write_table(arrow)
+
+    def __exit__(self, *reason: object) -> None:
+        if self._parquet is not None:
+            self._parquet.close()
+
+
+def _chunks(tree: Any, file: str, schema: FileSchema, total: int, size: int) -> Iterator[Chunk]:
+    """The chunks of a file; one empty chunk of a file without entries, so that the table has its columns."""
+    for start in range(0, max(total, 1), size):
+        events = _Branches(tree, start, min(start + size, total))
+        entries = len(events[schema.roles["event"]])
+        yield Chunk(None, file, start, entries, schema, events)
+
+
+def _log_decisions(file: str, schema: FileSchema, absent: frozenset[str]) -> None:
+    """Say what was recognised, which fall-backs are used and what is left out."""
+    words = [schema.version, *schema.decisions()]
+    if absent:
+        words.append(f"not in this file: {', '.join(sorted(absent))}")
+    _LOG.info("%s: %s", named(file, None), "; ".join(words))
+
+
+def _table(chunk: Chunk, config: JetsConfig, pt_min: float, absent: frozenset[str]) -> tuple[Columns, int]:
+    """The jets of a chunk, and how many of them have no particle."""
+    alive: BoolArray = np.ones(chunk.size, dtype=np.bool_)
+    jets = Jets(chunk, config, alive)
+    chosen = np.flatnonzero(jets["pt"] >= pt_min)
+    entry = jets.entry[chosen]
+    table: Columns = {
+        name: chunk.role(name)[entry].astype(kind)
+        for name, kind in (("run", "uint32"), ("luminosity_block", "uint32"), ("event", "uint64"))
+    }
+    table["jet"] = (chosen - offsets_of(jets.counts)[entry]).astype(np.int16)
+    for name, values in jet_features(jets, chosen, absent).items():
+        table[name] = as_float32(values)
+    table["tight"] = jets.tight()[chosen]
+    if not chunk.schema.reads_particles:
+        return table, 0
+    for role in FEATURE_ROLES:
+        if role in chunk.schema.roles:
+            table[f"{role}_particles"] = as_float32(jets.particle_jets.of(role, chosen))
+    for name, values in particle_features(jets, chosen, config).items():
+        table[name] = as_float32(values)
+    return table, int(np.count_nonzero(jets.particle_jets.of("n_pf", chosen) == 0))
+
+
+def _absent(schema: FileSchema, config: JetsConfig) -> frozenset[str]:
+    """Columns of the features that the file cannot give."""
+    b_tag = B_TAG_ROLES if config.source == "stored" else CLUSTERED_B_TAG_ROLES
+    lacking = [name for name in FEATURE_ROLES if name not in schema.roles and name not in schema.computed]
+    return absent_columns((*lacking, *(() if b_tag.keys() <= schema.roles.keys() else ("deepb",))))
+
+
+def particle_features(jets: Jets, chosen: IntArray, config: JetsConfig) -> dict[str, FloatArray]:
+    """Observables that only the particles give, their weights applied.
+
+    Parameters
+    ----------
+    jets
+        The jets of a chunk.
+    chosen
+        Positions in the row of jets.
+    config
+        Radius and grooming.
+
+    Returns
+    -------
+    dict
+        ``m_ungroomed`` (GeV); ``pt_groomed`` (GeV), ``delta_r`` (rad) and ``z`` of soft drop; ``c2 d2 n2 n3`` of the
+        groomed jet (β = 1); ``jet_charge`` (κ = 0.5), ``pt_dispersion``, and the number of primary Lund splittings
+        ``n_splittings``, all of the ungroomed jet.
+    """
+    particles = jets.particle_jets.particles_of(chosen)
+    records = as_records(particles.weighted())
+    charge = ak.unflatten(particles.charge, np.diff(particles.offsets))
+    # particles of weight 0 have no direction, and correlators cost the cube of the number of particles
+    counted = (records.px != 0) | (records.py != 0)
+    records, charge = records[counted], charge[counted]
+    grooming = {"z_cut": config.z_cut, "beta": config.soft_drop_beta, "R0": config.radius}
+    groomed = soft_drop(records, **grooming)
+    whole = soft_drop(records, z_cut=0.0, R0=config.radius)
+    kept = records[soft_drop_mask(records, **grooming)]
+    correlators = energy_correlators(kept, four_points=True)
+    splittings = lund_declustering(records, R0=config.radius)
+    columns: dict[str, Any] = {
+        "m_ungroomed": whole.mass,
+        "pt_groomed": groomed.pt,
+        "delta_r": groomed.delta_r,
+        "z": groomed.z,
+        **{name: correlators[name] for name in ("c2", "d2", "n2", "n3")},
+        "jet_charge": jet_charge(records, charge),
+        "pt_dispersion": pt_dispersion(records),
+        "n_splittings": ak.num(splittings, axis=1),
+    }
+    return {name: _floats(values) for name, values in columns.items()}
+
+
+def _floats(values: Any) -> FloatArray:
+    column: npt.NDArray[Any] = ak.to_numpy(values)
+    return column.astype(np.float64)
