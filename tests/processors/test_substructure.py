@@ -5,17 +5,20 @@ import awkward as ak
 import numpy as np
 import pytest
 import vector
+from coffea.nanoevents.methods import vector as coffea_vector
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.errors import ConfigError, InputError
 from processors.kernels import flat_nsubjettiness, flat_soft_drop
 from processors.kernels.buffers import flat_jets
-from processors.substructure import lsf, nsubjettiness, soft_drop
+from processors.lund import lund_declustering
+from processors.substructure import jet_substructure, lsf, mmdt, nsubjettiness, soft_drop
 
 BENCH = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "bench_substructure.py"))
 toy_jets, cartesian = BENCH["toy_jets"], BENCH["cartesian"]
 N = [1, 2, 3, 4]
+AXES = ["kt", "onepass_kt", "wta_kt", "onepass_wta_kt"]
 
 
 def jets_of(*jets):
@@ -42,6 +45,12 @@ def check_same(first, second, tolerance=1e-6):
     """Same substructure of the same jets seen in another way."""
     np.testing.assert_allclose(
         nsubjettiness(first, N, axes="kt"), nsubjettiness(second, N, axes="kt"), rtol=tolerance, atol=1e-9
+    )
+    np.testing.assert_allclose(
+        nsubjettiness(first, N, axes="wta_kt"),
+        nsubjettiness(second, N, axes="wta_kt"),
+        rtol=tolerance,
+        atol=1e-9,
     )
     # the minimisation may end a step earlier or later
     np.testing.assert_allclose(nsubjettiness(first, N), nsubjettiness(second, N), rtol=2e-3, atol=1e-7)
@@ -84,10 +93,10 @@ def test_scale_of_momenta_drops_out_of_tau(jets, factor):
 
 
 @settings(max_examples=25, deadline=None)
-@given(small_jets, st.sampled_from([0.5, 1.0, 1.5, 2.0]))
-def test_minimisation_never_raises_tau(jets, beta):
-    before = nsubjettiness(jets, N, axes="kt", beta=beta)
-    assert np.all(nsubjettiness(jets, N, beta=beta) <= before * (1 + 1e-12))
+@given(small_jets, st.sampled_from([0.5, 1.0, 1.5, 2.0]), st.sampled_from(["kt", "wta_kt"]))
+def test_minimisation_never_raises_tau(jets, beta, axes):
+    before = nsubjettiness(jets, N, axes=axes, beta=beta)
+    assert np.all(nsubjettiness(jets, N, beta=beta, axes=f"onepass_{axes}") <= before * (1 + 1e-12))
 
 
 @settings(max_examples=25, deadline=None)
@@ -171,6 +180,117 @@ def test_empty_jets_and_no_jets():
     assert nsubjettiness(ak.Array([[], []]), 1).tolist() == [0, 0]
 
 
+@settings(max_examples=25, deadline=None)
+@given(small_jets, st.floats(0.02, 0.5), st.integers(0, 2**32 - 1))
+def test_exact_collinear_splitting_changes_nothing(jets, z, seed):
+    """Infrared and collinear safety: a particle, or two with the same direction and its momentum in all."""
+    massless = ak.with_field(jets, jets.mass * 0, "mass")
+    rng = np.random.default_rng(seed)
+    split = ak.unflatten(rng.uniform(size=ak.sum(ak.num(jets))) < 0.3, ak.num(jets))
+    first = ak.with_field(massless, ak.where(split, (1 - z) * massless.pt, massless.pt), "pt")
+    second = ak.with_field(massless, massless.pt * z, "pt")[split]
+    after = ak.concatenate([first, second], axis=1)
+    for axes in ("kt", "wta_kt"):
+        before = nsubjettiness(massless, N, axes=axes)
+        # with fewer axes than particles: N particles have τ_N = 0 by convention, and more may not
+        enough = ak.to_numpy(ak.num(massless))[:, np.newaxis] > np.array(N)
+        np.testing.assert_allclose(
+            np.where(enough, nsubjettiness(after, N, axes=axes), 0), before, rtol=1e-5, atol=1e-7
+        )
+    groomed, other = soft_drop(massless), soft_drop(after)
+    passed = ak.to_numpy(groomed.z > 0)  # without, one particle is left, and it may have been split
+    np.testing.assert_allclose(groomed.mass[passed], other.mass[passed], rtol=1e-4, atol=1e-2)
+    np.testing.assert_allclose(groomed.pt[passed], other.pt[passed], rtol=1e-9)
+
+
+def test_winner_takes_all_axes_of_three_particles():
+    jet = jets_of([(50, 0.0, 0.0, 0), (30, 0.3, 0.0, 0), (10, 0.3, 0.1, 0)])
+    # d_ij: the soft pair first, to (40, 0.3, 0); then the axes are the hard particles
+    assert nsubjettiness(jet, 2, axes="wta_kt")[0] == pytest.approx(10 * 0.1 / (90 * 0.8), rel=1e-9)
+    expected = (30 * 0.3 + 10 * np.hypot(0.3, 0.1)) / (90 * 0.8)
+    assert nsubjettiness(jet, 1, axes="wta_kt")[0] == pytest.approx(expected, rel=1e-9)
+    pair = jets_of([(30, 0.0, 0.0, 0), (25, 0.1, 0.0, 0), (50, 0.6, 0.0, 0)])
+    expected = (30 * 0.0 + 25 * 0.1 + 50 * 0.6) / (105 * 0.8)  # 30 + 25 win over 50
+    assert nsubjettiness(pair, 1, axes="wta_kt")[0] == pytest.approx(expected, rel=1e-9)
+
+
+@settings(max_examples=25, deadline=None)
+@given(small_jets, st.integers(0, 2**32 - 1))
+def test_weights_multiply_the_momenta(jets, seed):
+    rng = np.random.default_rng(seed)
+    size = ak.sum(ak.num(jets))
+    weights = ak.unflatten(rng.uniform(0.1, 1, size) * (rng.uniform(size=size) < 0.8), ak.num(jets))
+    scaled = ak.zip(
+        {q: jets[q] * (weights if q in {"pt", "mass"} else ak.ones_like(jets.pt)) for q in jets.fields}
+    )
+    for axes in AXES:
+        np.testing.assert_allclose(
+            nsubjettiness(jets, N, axes=axes, weights=weights),
+            nsubjettiness(scaled, N, axes=axes),
+            rtol=2e-3,
+            atol=1e-7,
+        )
+    np.testing.assert_allclose(soft_drop(jets, weights=weights).pt, soft_drop(scaled).pt, rtol=1e-9)
+    mask = jets.eta > ak.mean(jets.eta)
+    np.testing.assert_allclose(lsf(jets, mask, weights=weights), lsf(scaled, mask), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([[1.0, 0.5], [1.0]], "weights hold 2 jets, the particles 3"),
+        ([[1.0, 0.5], [1.0], [1.0, 1.0]], "weights of jet 1 are 1 for 0 particles"),
+        ([[1.0, 0.5], [], [1.0, np.nan]], "weight of particle 1 in jet 2 is nan"),
+        ([[1.0, 0.5], [], [1.0, np.inf]], "weight of particle 1 in jet 2 is inf"),
+        ([[1.0, 0.5], [], [-1.0, 1.0]], "weight of particle 0 in jet 2 is -1"),
+        ([[1.0, 0.5], [], [None, 1.0]], "weight of particle 0 in jet 2 is missing"),
+        ([1.0, 0.5, 1.0], "weights must be an array jets × particles"),
+    ],
+)
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda p, w: nsubjettiness(p, 1, weights=w),
+        lambda p, w: soft_drop(p, weights=w),
+        lambda p, w: lsf(p, p.pt > 0, weights=w),
+        lambda p, w: jet_substructure(p, weights=w),
+    ],
+)
+def test_bad_weights_name_the_jet(function, weights, message):
+    jets = jets_of([(10, 0, 0, 0), (9, 0.1, 0, 0)], [], [(10, 0, 0, 0), (9, 0.1, 0, 0)])
+    with pytest.raises(InputError, match=message):
+        function(jets, ak.Array(weights))
+
+
+@settings(max_examples=25, deadline=None)
+@given(small_jets, st.floats(0.0, 0.5), st.floats(0, 2), st.integers(0, 2**32 - 1))
+def test_combined_pass_is_the_sum_of_its_parts(jets, z_cut, beta, seed):
+    rng = np.random.default_rng(seed)
+    jets = ak.concatenate([jets, jets[:1][:, :0], jets[:1][:, :1]])
+    size = ak.sum(ak.num(jets))
+    weights = ak.unflatten(rng.uniform(0, 1, size) * (rng.uniform(size=size) < 0.8), ak.num(jets))
+    mask = ak.unflatten(rng.uniform(size=size) < 0.02, ak.num(jets))
+    found = jet_substructure(jets, z_cut=z_cut, beta=beta, R0=0.9, leptons=mask, weights=weights)
+    taus = nsubjettiness(jets, N, R0=0.9, weights=weights)
+    assert np.array_equal(np.stack([found[f"tau{n}"] for n in N], axis=1), taus)
+    groomed = soft_drop(jets, z_cut=z_cut, beta=beta, R0=0.9, weights=weights)
+    assert found.groomed.to_list() == groomed.to_list()
+    assert np.array_equal(found.lsf, lsf(jets, mask))
+    assert np.array_equal(found.n_particles, ak.num(jets))
+    assert found.lund.to_list() == lund_declustering(jets, R0=0.9, weights=weights).to_list()
+
+
+def test_combined_pass_of_nothing():
+    for nothing, n in ((ak.Array([]), 0), (ak.Array([[], []]), 2)):
+        found = jet_substructure(nothing)
+        assert len(found) == n
+        assert found.tau3.to_list() == found.groomed.mass.to_list() == found.lsf.to_list() == [0] * n
+        assert found.lund.to_list() == [[]] * n
+    assert set(jet_substructure(toy_jets(2, seed=1), n_tau=2).fields) == {
+        *("tau1", "tau2", "groomed", "lsf", "n_particles", "lund"),
+    }
+
+
 def test_particles_without_weight_are_left_out():
     jets = toy_jets(5, seed=3)
     zero = ak.zip({"pt": jets.pt * 0, "eta": jets.eta + 0.3, "phi": jets.phi, "mass": jets.mass * 0})
@@ -180,11 +300,16 @@ def test_particles_without_weight_are_left_out():
 def test_kinds_of_records_agree():
     jets = toy_jets(4, seed=5)
     vectors = vector.zip({q: jets[q] for q in jets.fields})
+    coffea = ak.zip(
+        {q: jets[q] for q in jets.fields}, with_name="PtEtaPhiMLorentzVector", behavior=coffea_vector.behavior
+    )
     float32 = ak.zip({q: ak.values_astype(jets[q], np.float32) for q in jets.fields})
     expected = nsubjettiness(jets, N)
-    for other in (vectors, cartesian(jets), ak.to_packed(jets)):
+    for other in (vectors, vectors.to_xyzt(), coffea, cartesian(jets), ak.to_packed(jets)):
         np.testing.assert_allclose(nsubjettiness(other, N), expected, rtol=1e-6)
+        np.testing.assert_allclose(soft_drop(other).mass, soft_drop(jets).mass, rtol=1e-5)
     np.testing.assert_allclose(nsubjettiness(float32, N), expected, rtol=1e-3)
+    np.testing.assert_allclose(soft_drop(float32).mass, soft_drop(jets).mass, rtol=1e-4)
     assert nsubjettiness(jets, 3) == pytest.approx(nsubjettiness(jets, [3])[:, 0], rel=0)
     assert nsubjettiness(float32, N).dtype == np.float64
 
@@ -213,6 +338,26 @@ def test_lepton_subjet_fraction():
     )
 
 
+def test_leptons_from_outside():
+    jet = [(100, 0.0, 0.0, 0), (60, 0.4, 0.0, 0), (40, 0.41, 0.0, 0), (50, 0.0, 0.5, 0), (1, 0.0, 0.02, 0)]
+    jets = jets_of(jet, jet, jet, [], [])
+    leptons = jets_of(
+        [(30.0, 0.42, 0.01, 0), (3.0, 0, 0, 0)], [], [(40, 0, 2 * np.pi, 0)], [], [(9, 0, 0, 0)]
+    )
+    np.testing.assert_allclose(lsf(jets, leptons), [0.3, 0, 40 / 101, 0, 0], rtol=1e-3)
+    with pytest.raises(InputError, match="leptons are given for 4 jets, particles for 5"):
+        lsf(jets, leptons[1:])
+    leptons = jets_of([], [(3, 0, np.nan, 0)], [], [], [])
+    with pytest.raises(InputError, match="hardest lepton of jet 1 has a pt, eta or phi that is not finite"):
+        lsf(jets, leptons)
+
+
+def test_mass_drop_tagger_is_soft_drop_without_an_angle():
+    jets = toy_jets(20, seed=8)
+    for z_cut in (0.05, 0.2):
+        assert mmdt(jets, z_cut=z_cut).to_list() == soft_drop(jets, z_cut=z_cut, R0=0.1).to_list()
+
+
 @pytest.mark.parametrize(
     ("particle", "message"),
     [
@@ -224,7 +369,9 @@ def test_lepton_subjet_fraction():
         ((5, None, 0, 0), "eta of particle 1 in jet 2 is missing.*ak.drop_none"),
     ],
 )
-@pytest.mark.parametrize("function", [lambda p: nsubjettiness(p, 1), soft_drop, lambda p: lsf(p, p.pt > 0)])
+@pytest.mark.parametrize(
+    "function", [lambda p: nsubjettiness(p, 1), soft_drop, lambda p: lsf(p, p.pt > 0), jet_substructure]
+)
 def test_bad_momenta_name_the_jet(function, particle, message):
     good = (10, 0.1, 0.2, 0)
     with pytest.raises(InputError, match=message):
@@ -249,7 +396,7 @@ def test_wrong_arrays_say_what_is_missing():
     with pytest.raises(InputError, match="neither a mass nor an energy"):
         nsubjettiness(ak.Array([[{"pt": 1.0, "eta": 0.0, "phi": 0.0}]]), 1)
     jets = toy_jets(2, seed=0)
-    with pytest.raises(InputError, match="lepton_mask has not one value"):
+    with pytest.raises(InputError, match="mask of leptons has not one value"):
         lsf(jets, jets.pt[:, 1:] > 0)
 
 
@@ -259,7 +406,11 @@ def test_wrong_arrays_say_what_is_missing():
         (lambda p: nsubjettiness(p, 0), "n = 0"),
         (lambda p: nsubjettiness(p, []), "n = "),
         (lambda p: nsubjettiness(p, 1.5), "n = 1.5"),
-        (lambda p: nsubjettiness(p, 1, axes="wta"), "axes = 'wta' must be 'kt' or 'onepass_kt'"),
+        (lambda p: nsubjettiness(p, 1, axes="wta"), "axes = 'wta' must be one of kt, onepass_kt, wta_kt"),
+        (lambda p: nsubjettiness(p, 1, beta=2.5, axes="onepass_wta_kt"), "above 2.*axes='wta_kt'"),
+        (lambda p: jet_substructure(p, n_tau=0), "n_tau = 0"),
+        (lambda p: jet_substructure(p, n_subjets=0), "n_subjets = 0"),
+        (lambda p: jet_substructure(p, z_cut=-0.1), "z_cut = -0.1"),
         (lambda p: nsubjettiness(p, 1, R0=0.0), "R0 = 0.0 must be a positive"),
         (lambda p: nsubjettiness(p, 1, beta=-1.0), "beta = -1.0 must be a positive"),
         (lambda p: nsubjettiness(p, 1, beta=2.5), "beta = 2.5 is above 2.*axes='kt'"),
