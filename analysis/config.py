@@ -119,7 +119,8 @@ def load_config(
     overrides
         ``section.key=value`` items from the command line, which win over the file.
     region
-        ``validation``: search the side band in |Δη| instead, blind; see `validation_overrides`.
+        ``validation``: search the side band in |Δη| instead, blind; see `validation_overrides`. ``signal`` wins over
+        the file's ``selection.region``, but not over its ``blind``. None: as the file says.
 
     Returns
     -------
@@ -134,6 +135,8 @@ def load_config(
     mapping = read_yaml(path)
     for override in overrides:
         mapping = override_key(mapping, override)
+    if region == "signal":
+        mapping = override_key(mapping, "selection.region=signal")
     if region == "validation":
         given = any(override.startswith("run.output=") for override in overrides)
         mapping = validation_overrides(mapping, keep_output=given)
@@ -169,6 +172,11 @@ def validation_overrides(mapping: Mapping[str, Any], *, keep_output: bool = Fals
     dict
         Region ``validation``, blind; the fit begins at 2000 GeV or where it did, if that is more, and masses below
         2250 GeV are not tested, which leaves out the windows A1 and B1 (CMS EXO-22-026, arXiv:2412.03747).
+
+    Raises
+    ------
+    ConfigError
+        If all masses lie below.
     """
     changed = copy.deepcopy(dict(mapping))
     run = changed.get("run", {})
@@ -179,6 +187,12 @@ def validation_overrides(mapping: Mapping[str, Any], *, keep_output: bool = Fals
     scan["fit_start"] = max(VALIDATION_FIT_START, scan.get("fit_start") or VALIDATION_FIT_START)
     section = ScanSection.parse(scan, "scan")
     scan["masses"] = [mass for mass in section.masses if mass >= VALIDATION_FIRST_MASS]
+    if not scan["masses"]:
+        msg = (
+            f"scan.masses: none is {VALIDATION_FIRST_MASS:g} GeV or more, where the validation region begins; add masses, "
+            "or leave out --region validation"
+        )
+        raise ConfigError(msg)
     changed["scan"] = scan
     return changed
 

@@ -106,7 +106,9 @@ def weight_inputs(chunk: Chunk, jets: Jets, dijets: Dijets, table: Columns) -> W
     """
     entry, roles = dijets.entry, chunk.schema.roles
     simple: dict[str, Any] = {name: chunk.role(name)[entry] for name in _EVENT_ROLES if name in roles}
-    jagged: dict[str, Any] = {name: _of_entries(*chunk.jagged(roles[name]), entry) for name in _JAGGED_ROLES if name in roles}
+    jagged: dict[str, Any] = {
+        name: _of_entries(*chunk.jagged(roles[name]), entry) for name in _JAGGED_ROLES if name in roles
+    }
     subjets = _subjets(chunk, jets, dijets) if "subjet_flavour" in roles else None
     features = {name: values.astype(np.float64) for name, values in table.items() if values.ndim == 1}
     return WeightInputs(

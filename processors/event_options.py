@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from data.errors import ConfigError
-from data.samples import Sample
+from data.samples import Sample, year
 from processors.config import FeaturesConfig, JetsConfig, SelectionConfig
 from processors.corrections.config import CorrectionsConfig, required_roles, variation_names
 from processors.resolve import Demand
@@ -47,6 +47,12 @@ class EventOptions:
             )
             raise ConfigError(msg)
         return section.model_copy(update={name: getattr(blank, name) for name in sample.without_corrections})
+
+    def forgets_prefiring(self, sample: Sample) -> bool:
+        """Whether a simulated sample is corrected, but not for the early triggers that its year had."""
+        section = self.corrections_of(sample)
+        known = "prefiring" in sample.without_corrections or sample.kind == "data" or section is None
+        return not known and year(sample.year).prefiring and not (section and section.prefiring)
 
     def demand(self, sample: Sample) -> Demand:
         """What is read of a sample's files."""

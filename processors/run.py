@@ -152,6 +152,14 @@ def run_histograms(
 def _prepare(sample: Sample, options: EventOptions) -> tuple[SamplePlan, Recipe]:
     """Look at all files of a sample, and say what a worker needs to know."""
     corrected = sample.kind == "simulation" and options.corrections_of(sample) is not None
+    if options.forgets_prefiring(sample):
+        _LOG.warning(
+            "sample %s: triggers fired early in %s, but corrections.%s has no prefiring: true; without_corrections: "
+            "[prefiring] in the sample definition says that it is meant",
+            sample.name,
+            sample.year,
+            sample.year,
+        )
     plan = plan_sample(sample, options.demand(sample), CORRECTIONS_HEADROOM if corrected else 1.0)
     golden = None if sample.golden_json is None else read_golden_json(sample.golden_json)
     return plan, recipe_of(plan, options, golden)

@@ -143,4 +143,6 @@ def _check_duplicates(table: Columns, sample: str, *, unique: bool) -> None:
     if unique:
         msg = f"{what}; primary datasets overlap or a file is there twice: remove one of them"
         raise InputError(msg)
-    _LOG.warning("%s; some generators number events anew in each file, but check that no file is there twice", what)
+    _LOG.warning(
+        "%s; some generators number events anew in each file, but check that no file is there twice", what
+    )

@@ -69,11 +69,14 @@ def make_nano_file(
     drop: tuple[str, ...] = (),
     change: Callable[[Columns], None] | None = None,
     basket: int = 1000,
+    trees: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Path:
     """Write a TTree ``Events`` of ``n`` events (about a third pass the selection) and a tree ``Runs``.
 
     ``simulation`` adds genWeight, one in ten negative; ``label`` adds Generator_label; ``drop`` leaves out
-    branches (``FatJet_tau3``); ``change`` edits the columns before they are written.
+    branches (``FatJet_tau3``); ``change`` edits the columns before they are written, and may add fields of FatJet and
+    SubJet and columns of its own, jagged ones too; ``trees`` are written beside ``Events`` (``Runs``: instead of the
+    usual one, None for none).
     """
     rng = np.random.default_rng(seed)
     spec = year(year_name)
@@ -88,7 +91,7 @@ def make_nano_file(
         columns["Generator_label"] = labels
     if change is not None:
         change(columns)
-    _write(path, columns, drop, spec.b_score, basket, _runs(columns))
+    _write(path, columns, drop, basket, {"Runs": _runs(columns), **(trees or {})})
     return path
 
 
@@ -104,31 +107,40 @@ def _runs(columns: Columns) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def _write(
-    path: Path, columns: Columns, drop: tuple[str, ...], b_score: str, basket: int, runs: Mapping[str, Any]
+    path: Path, columns: Columns, drop: tuple[str, ...], basket: int, trees: Mapping[str, Mapping[str, Any]]
 ) -> None:
-    fields = [
-        field for field in FAT_JET_TYPE[7:-1].split(", ") if f"FatJet_{field.split(':')[0]}" not in drop
-    ]
-    types: dict[str, Any] = {
-        name: values.dtype
-        for name, values in columns.items()
-        if isinstance(values, np.ndarray) and name not in drop
+    known = dict(field.split(": ") for field in FAT_JET_TYPE[7:-1].split(", "))
+    written = {name: values for name, values in columns.items() if name not in drop}
+    for name, values in written.items():
+        if not isinstance(values, np.ndarray):
+            written[name] = _typed(values, name, known if name == "FatJet" else {}, drop)
+    types = {
+        name: values.dtype if isinstance(values, np.ndarray) else str(values.type.content)
+        for name, values in written.items()
     }
-    types |= {"FatJet": f"var * {{{', '.join(fields)}}}", "SubJet": f"var * {{{b_score}: float32}}"}
-    n = len(columns["event"])
     with uproot.recreate(path) as file:
         tree = file.mktree("Events", types)
-        for start in range(0, n, basket):
-            piece = {name: columns[name][start : start + basket] for name in types}
-            piece["FatJet"] = _typed(piece["FatJet"], fields)
-            piece["SubJet"] = ak.values_astype(piece["SubJet"], np.float32)
-            tree.extend(piece)
-        file.mktree("Runs", {name: values.dtype for name, values in runs.items()}).extend(runs)
+        for start in range(0, len(columns["event"]), basket):
+            tree.extend({name: values[start : start + basket] for name, values in written.items()})
+        for name, content in trees.items():
+            if content is not None:
+                file.mktree(name, {key: values.dtype for key, values in content.items()}).extend(content)
 
 
-def _typed(jets: ak.Array, fields: list[str]) -> ak.Array:
-    kinds = dict(field.split(": ") for field in fields)
-    return ak.zip({name: ak.values_astype(jets[name], kind) for name, kind in kinds.items()})
+def _typed(values: ak.Array, name: str, known: Mapping[str, str], drop: tuple[str, ...]) -> ak.Array:
+    """Fields as NanoAOD stores them: 32 bits, the known ones first, those in ``drop`` left out."""
+    if not values.fields:
+        return ak.values_astype(values, _narrow(values))
+    fields = [*known, *(field for field in values.fields if field not in known)]
+    kept = [field for field in fields if f"{name}_{field}" not in drop]
+    return ak.zip(
+        {field: ak.values_astype(values[field], known.get(field, _narrow(values[field]))) for field in kept}
+    )
+
+
+def _narrow(values: ak.Array) -> str:
+    kind = ak.to_numpy(ak.flatten(values)).dtype.kind
+    return "float32" if kind == "f" else "int32"
 
 
 def make_sample(files: list[Path] | dict[Path, int | None], **options: Any) -> Sample:
@@ -149,3 +161,46 @@ def make_nano_file_fixture() -> Callable[..., Path]:
 @pytest.fixture(name="make_sample", scope="session")
 def make_sample_fixture() -> Callable[..., Sample]:
     return make_sample
+
+
+def add_correction_branches(columns: Columns, *, simulation: bool = True) -> None:
+    """What corrections read: stored scale factors of jets, generator jets, pile-up, stored weights, flavours."""
+    rng = np.random.default_rng(17)
+    n = len(columns["event"])
+    counts = ak.to_numpy(ak.num(columns["FatJet"]))
+    total = int(counts.sum())
+    jets = {"rawFactor": rng.uniform(-0.1, 0.2, total), "area": rng.uniform(1.9, 2.1, total)}
+    columns["fixedGridRhoFastjetAll"] = rng.uniform(5, 60, n).astype(np.float32)
+    if simulation:
+        number = np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts)
+        jets["genJetAK8Idx"] = np.where(rng.random(total) < 0.7, number, -1)
+        stored = {name: ak.to_numpy(ak.flatten(columns["FatJet"][name])) for name in ("pt", "eta", "phi")}
+        generated = {
+            "pt": stored["pt"] * rng.normal(1, 0.1, total),
+            "eta": stored["eta"] + rng.normal(0, 0.1, total),
+            "phi": stored["phi"] + rng.normal(0, 0.1, total),
+        }
+        columns["GenJetAK8"] = ak.zip(
+            {name: ak.unflatten(values, counts) for name, values in generated.items()}
+        )
+        columns["Pileup_nTrueInt"] = rng.uniform(0, 80, n).astype(np.float32)
+        for name, shift in (("Nom", 0.0), ("Up", 0.03), ("Dn", -0.03)):
+            columns[f"L1PreFiringWeight_{name}"] = (0.95 - shift * rng.random(n)).astype(np.float32)
+        for name, entries in (("LHEScaleWeight", 9), ("LHEPdfWeight", 103), ("PSWeight", 4)):
+            values = rng.normal(1, 0.05, n * entries)
+            columns[name] = ak.unflatten(values, np.full(n, entries))
+        subjets = ak.to_numpy(ak.num(columns["SubJet"]))
+        flat = {
+            "pt": rng.uniform(20, 800, subjets.sum()),
+            "eta": rng.uniform(-2.4, 2.4, subjets.sum()),
+            "hadronFlavour": rng.choice([0, 4, 5], subjets.sum()),
+        }
+        for name, values in flat.items():
+            columns["SubJet"] = ak.with_field(columns["SubJet"], ak.unflatten(values, subjets), name)
+    for name, values in jets.items():
+        columns["FatJet"] = ak.with_field(columns["FatJet"], ak.unflatten(values, counts), name)
+
+
+@pytest.fixture(name="add_correction_branches", scope="session")
+def add_correction_branches_fixture() -> Callable[..., None]:
+    return add_correction_branches

@@ -93,7 +93,9 @@ def produce(block: Block, config: SimulationConfig, work: Path) -> Path:
     extra: dict[str, Collection] = {}
     columns = dict(found.events.columns)
     if block.particles:
-        small_rng = np.random.Generator(np.random.PCG64(block.seed(config.seed_of(block.sample), "small b-tag")))
+        small_rng = np.random.Generator(
+            np.random.PCG64(block.seed(config.seed_of(block.sample), "small b-tag"))
+        )
         extra |= particle_collections(found.jets, candidates, made.heavy, found.passed, small_rng)
         columns |= missing_momentum(candidates, found.passed)
     if block.generator_record:

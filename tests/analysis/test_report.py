@@ -360,12 +360,12 @@ def test_wrong_content_names_file_key_and_stage(small):
 def test_selection_without_histogram_is_named(full):
     record = read_record(full[0])
     with pytest.raises(InputError, match=r"no selection 'cwola_A1' \(it has inclusive, cwola_B3"):
-        mass_spectrum(record.searched["mjj"], "cwola_A1", 2232, 6800, 100)
+        mass_spectrum(record.searched["mjj"], "signal", "cwola_A1", 2232, 6800, 100)
 
 
 def test_mass_spectrum_keeps_every_event_of_its_bins(full):
     histogram = read_record(full[0]).searched["mjj"]
-    edges, events = mass_spectrum(histogram, "inclusive", 2232, 6800, 100)
+    edges, events = mass_spectrum(histogram, "signal", "inclusive", 2232, 6800, 100)
     assert edges[0] == 2232
     assert edges[-1] <= 6800
     assert set(np.diff(edges)) == {100.0}

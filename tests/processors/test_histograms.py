@@ -3,12 +3,13 @@ import pytest
 
 import models
 from data.errors import IncompleteError, InputError
-from processors import histograms as module
 from processors import scorers
-from processors.config import ProcessingConfig
+from processors.config import ProcessingConfig, SelectionConfig
 from processors.event_options import EventOptions
 from processors.histogram_io import merge_histograms, read_histograms, write_histograms
-from processors.histograms import empty_histograms, fill_mjj, fill_score, finalise
+from processors.histograms import Fill, empty_histograms, fill_mjj, fill_score, finalise
+from processors.preflight import plan_sample
+from processors.recipe import recipe_of
 from processors.run import run_histograms, run_skim
 from processors.skim import read_features
 from processors.weights import DATA_SCALE, WeightScale
@@ -238,5 +239,14 @@ def test_a_new_training_is_loaded_again(tmp_path, simulated, use_method):
     assert view.value == heavy.value
 
 
-def test_regions_have_one_list_of_names():
-    assert list(empty_histograms(["data"], [])["mjj"].axes["region"]) == list(module.REGIONS)
+def test_histograms_hold_the_regions_that_are_kept(simulated):
+    for options, regions in (
+        ({}, ["signal"]),
+        ({"train_wide": True}, ["signal", "validation", "wide"]),
+        ({"region": "validation", "blind": True}, ["validation"]),
+        ({"region": "validation", "train_wide": True}, ["validation", "wide"]),
+    ):
+        chosen = EventOptions(SelectionConfig(**options))
+        recipe = recipe_of(plan_sample(simulated, chosen.demand(simulated)), chosen)
+        empty = Fill(recipe, "qcd", (), trained_on=False, variations=("nominal",)).empty()
+        assert list(empty["mjj"].axes["region"]) == regions

@@ -1,4 +1,6 @@
+import logging
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +82,57 @@ def test_duplicates_are_named(tmp_path):
     ):
         merge_parts([part], tmp_path / "features", empty, "mock", unique=True)
     merge_parts([part], tmp_path / "features", empty, "mock", unique=False)
+
+
+def check_named(message, twice):
+    assert (
+        f"sample 'mock': {len(twice)} selected events have the run:luminosityBlock:event of another"
+        in message
+    )
+    named = [int(number) for number in re.findall(r"29705\d:\d+:(\d+)", message)]
+    assert len(named) == 5
+    assert set(named) < set(twice)
+
+
+def test_duplicates_in_two_files(tmp_path, make_nano_file, make_sample, caplog):
+    """The ids of 250 events stand in two files: an error in data, said in simulation, whose generators count anew."""
+    for kind in ("data", "simulation"):
+        files = [
+            make_nano_file(
+                tmp_path / f"{kind}_{n}.root", 500, n, simulation=kind == "simulation", first_event=first
+            )
+            for n, first in ((1, 1), (2, 251))
+        ]
+        sample = make_sample(files, kind=kind)
+        processing = ProcessingConfig(chunk_size=200)
+        selected = [
+            set(
+                read_features(
+                    run_skim(
+                        make_sample([file], kind=kind, name=file.stem), processing, EventOptions(), tmp_path
+                    )
+                    .outputs[0]
+                    .parent
+                )["event"].tolist()
+            )
+            for file in files
+        ]
+        twice = sorted(selected[0] & selected[1])
+        assert 2 < len(twice) < 250
+        if kind == "data":
+            with pytest.raises(
+                InputError, match="; primary datasets overlap or a file is there twice"
+            ) as caught:
+                run_skim(sample, processing, EventOptions(), tmp_path)
+            check_named(str(caught.value), twice)
+            assert not (tmp_path / "features" / "mock").exists()
+            continue
+        with caplog.at_level(logging.WARNING, logger="oddjet"):
+            run_skim(sample, processing, EventOptions(), tmp_path)
+        (record,) = (record for record in caplog.records if record.levelno == logging.WARNING)
+        check_named(record.getMessage(), twice)
+        table = read_features(tmp_path / "features" / "mock")
+        assert len(table["event"]) == len(selected[0]) + len(selected[1])
 
 
 def test_missing_and_damaged_tables(tmp_path):
