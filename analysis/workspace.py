@@ -141,7 +141,9 @@ def linear_background(test: SignalTest, second: Minimum) -> tuple[FloatArray, Fl
     start, end = model.expected(first), model.expected(second.theta)
     middle, jacobian = model.expected_and_jacobian(first + 0.5 * change)
     # Columns of `root` are orthonormal in the Fisher metric of the background.
-    fisher = jacobian.T @ (jacobian / middle[:, None])
+    # Far above the last event a steep background underflows to 0, and its derivatives with it: no information.
+    relative = np.divide(jacobian, middle[:, None], out=np.zeros_like(jacobian), where=middle[:, None] > 0)
+    fisher = jacobian.T @ relative
     root = np.linalg.inv(np.linalg.cholesky(fisher)).T
     along = np.linalg.solve(root, change)
     length = float(np.linalg.norm(along))
@@ -163,7 +165,7 @@ def _second_point(point: MassResult, test: SignalTest) -> Minimum:
 def _positive_bounds(background: FloatArray, direction: FloatArray) -> tuple[float, float]:
     """Range of a normfactor in which its direction alone keeps every bin above 0.1 % of the background."""
     ratio = 0.999 * background
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         high = np.min(np.where(direction < 0, ratio / -direction, math.inf))
         low = np.min(np.where(direction > 0, ratio / direction, math.inf))
     return -min(float(low), _WIDE), min(float(high), _WIDE)

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pyhf
@@ -144,3 +145,23 @@ def test_file_is_plain_json_with_the_observed_counts(tmp_path):
 def test_invalid_masses_have_no_workspace():
     with pytest.raises(FitError, match=r"mass 3000 GeV: no workspace .*did not converge"):
         build_workspace(MassResult(3000.0, None, (), None, None, "did not converge"))
+
+
+def test_bins_where_the_background_underflows_carry_no_information():
+    def expected_and_jacobian(theta):
+        one, two = np.exp(theta[0]), np.exp(theta[0] + theta[1])
+        return np.array([one, two, 0.0]), np.array([[one, 0.0], [two, two], [0.0, 0.0]])
+
+    background = SimpleNamespace(
+        expected=lambda theta: expected_and_jacobian(theta)[0], expected_and_jacobian=expected_and_jacobian
+    )
+    first, second = np.array([2.0, -1.0]), np.array([2.1, -1.2])
+    test = SimpleNamespace(
+        likelihood=SimpleNamespace(background=background), null=SimpleNamespace(theta=first)
+    )
+    nominal, directions = linear_background(test, SimpleNamespace(theta=second))
+    assert np.isfinite(directions).all()
+    assert nominal[2] == 0.0
+    assert not directions[2].any()
+    fisher = directions[:2].T @ (directions[:2] / nominal[:2, None])
+    assert fisher == pytest.approx(np.eye(2), abs=0.02)
