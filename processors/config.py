@@ -15,7 +15,8 @@ class ProcessingConfig(Section):
     chunk_size: int = pydantic.Field(default=100_000, ge=1, le=10_000_000)
     """Largest number of entries read at a time where only jets are read."""
     particle_chunk_size: int = pydantic.Field(default=10_000, ge=1, le=1_000_000)
-    """Largest number of entries read at a time where particles are read too: they take twenty times the memory."""
+    """Largest number of entries read at a time where particles, or the objects of the rapidity–mass matrix, are read
+    too: they take twenty times the memory."""
     executor: Literal["iterative", "futures"] = "iterative"
     """``iterative``: in this process; ``futures``: in ``workers`` processes of this machine."""
     workers: int = pydantic.Field(default=1, ge=1, le=1024)

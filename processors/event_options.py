@@ -8,7 +8,10 @@ from data.samples import Sample, year
 from processors.config import FeaturesConfig, JetsConfig, SelectionConfig
 from processors.corrections.config import CorrectionsConfig, required_roles, variation_names
 from processors.resolve import Demand
+from processors.selection import VALIDATION_THIRD_PT
 
+CLUSTERING_MARGIN = 0.8
+"""Clustering keeps jets down to this share of the smallest pT that decides, for corrections that raise them."""
 STORED_JET_ROLES = frozenset({"raw_factor", "area", "gen_jet"})
 
 
@@ -31,6 +34,22 @@ class EventOptions:
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     corrections: Mapping[str, CorrectionsConfig] = field(default_factory=dict)
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse options that contradict each other.
+
+        Raises
+        ------
+        ConfigError
+            If clustering drops jets that the selection wants, a variation of their energy included.
+        """
+        wanted = CLUSTERING_MARGIN * min(self.selection.jet_pt_min, VALIDATION_THIRD_PT)
+        if self.jets.source == "particles" and self.jets.pt_min > wanted:
+            msg = (
+                f"jets.pt_min is {self.jets.pt_min:g} GeV, but the selection looks at jets from "
+                f"{min(self.selection.jet_pt_min, VALIDATION_THIRD_PT):g} GeV on: set it to {wanted:g} or less"
+            )
+            raise ConfigError(msg)
 
     def corrections_of(self, sample: Sample) -> CorrectionsConfig | None:
         """The corrections of a sample's year but for those that the sample does without; None if there are none."""
@@ -55,7 +74,17 @@ class EventOptions:
         return not known and year(sample.year).prefiring and not (section and section.prefiring)
 
     def demand(self, sample: Sample) -> Demand:
-        """What is read of a sample's files."""
+        """What is read of a sample's files.
+
+        Raises
+        ------
+        ConfigError
+            If a correction needs what the options leave out.
+        """
+        section = self.corrections_of(sample)
+        if section is not None and section.btag is not None and "deepb" in self.features.without:
+            msg = f"corrections.{sample.year}.btag needs the b score, which features.without leaves out: remove one of them"
+            raise ConfigError(msg)
         roles = required_roles(self.corrections_of(sample), sample.kind)
         of_stored_jets = [role for role in roles if role in STORED_JET_ROLES]
         if self.jets.source == "particles" and of_stored_jets:

@@ -10,7 +10,7 @@ from processors.chunks import Chunk
 from processors.config import FeaturesConfig
 from processors.jets import N_CONSTITUENTS, Jets
 from processors.resolve import absent_columns
-from processors.rmm_columns import matrix_shape
+from processors.rmm_columns import Matrices, matrix_shape
 from processors.selection import Dijets, soft_drop_mass
 
 TAU_FLOOR = 1e-6
@@ -63,6 +63,33 @@ def as_float32(values: npt.ArrayLike) -> npt.NDArray[np.float32]:
 def tau_ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
     """Ratio of N-subjettiness values, τ_a / (τ_b + 10⁻⁶)."""
     return numerator / (denominator + TAU_FLOOR)
+
+
+class ColumnMaker:
+    """Makes the feature tables of a chunk, one a variation; a matrix of an event is computed once for all of them.
+
+    Parameters
+    ----------
+    chunk
+        The chunk.
+    features
+        Columns that are left out or added.
+    sqrt_s
+        Centre-of-mass energy, GeV.
+    """
+
+    def __init__(self, chunk: Chunk, features: FeaturesConfig, sqrt_s: float) -> None:
+        self.chunk = chunk
+        self._features = features
+        matrix = features.rapidity_mass_matrix
+        self._matrices = None if matrix is None else Matrices(chunk, matrix, sqrt_s)
+
+    def table(self, jets: Jets, dijets: Dijets, weight: FloatArray) -> Columns:
+        """The feature table of selected events, in the order of ``columns``; see `feature_table`."""
+        made = feature_table(self.chunk, jets, dijets, weight, self._features)
+        if self._matrices is not None:
+            made["rmm"] = self._matrices.of(dijets.entry)
+        return {name: made[name] for name in columns(self._features, label="label" in made)}
 
 
 def feature_table(

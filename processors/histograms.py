@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import hist
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from data.errors import IncompleteError, InputError
 from data.types import FloatArray, Table
+from processors.config import FeaturesConfig
 from processors.recipe import NOMINAL, Recipe, Selected
 from processors.scorers import (
     BANDS,
@@ -50,15 +52,27 @@ class Fill:
 
     def __call__(self, events: Any) -> dict[str, Any]:
         """Process one chunk, given as coffea's array of virtual columns."""
-        selected, tally = self.recipe.select(events, vary=len(self.variations) > 1)
         histograms = self.empty()
-        for part in selected:
-            if len(part.table["mjj"]):
-                self._fill(histograms, part)
+        fill = partial(self._fill, histograms)
+        tally = self.recipe.each(events, fill, self._features(), vary=len(self.variations) > 1)
         return {**tally, "histograms": histograms}
+
+    def _features(self) -> FeaturesConfig:
+        """The columns that the methods read: arrays an event are costly and made only where they are used."""
+        features = self.recipe.options.features
+        inputs = {name for reference in self.scorers for name in load(reference).inputs}
+        constituents = any(name.startswith("constituents") for name in inputs)
+        return features.model_copy(
+            update={
+                "constituents": features.constituents and constituents,
+                "rapidity_mass_matrix": features.rapidity_mass_matrix if "rmm" in inputs else None,
+            }
+        )
 
     def _fill(self, histograms: Histograms, part: Selected) -> None:
         table = part.table
+        if not len(table["mjj"]):
+            return
         every = np.full(len(table["mjj"]), FOLDS, dtype=np.int64)
         self._fill_selection(histograms, part, INCLUSIVE, every)
         for reference in self.scorers:

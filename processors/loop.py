@@ -23,6 +23,7 @@ from processors.root_files import OPEN_TIMEOUT, damaged
 from processors.weights import check_exact
 
 _MOST_PROBLEMS = 5
+_WIDE = frozenset({"particle_pt", "small_jet_pt"})  # roles of collections that take much memory
 _IDLE = 10  # seconds that workers wait for the next sample: starting one costs seconds of imports
 
 Step = dict[str, str | int | float]
@@ -100,7 +101,7 @@ def work_items(plan: SamplePlan, processing: ProcessingConfig) -> list[Any]:
     """The chunks of a sample, each of one file: fewer entries where particles are read."""
     items = []
     for file in plan.files:
-        wide = file.schema is not None and file.schema.reads_particles
+        wide = file.schema is not None and not _WIDE.isdisjoint(file.schema.roles)
         size = processing.particle_chunk_size if wide else processing.chunk_size
         for start in range(0, file.entries, size):
             stop = min(start + size, file.entries)
@@ -155,19 +156,23 @@ def _raise_problems(problems: list[tuple[str, int, OddjetError]]) -> None:
         return
     ordered = sorted(problems, key=lambda problem: problem[:2])
     first = ordered[0][2]
-    others = [str(error) for _, _, error in ordered[1:_MOST_PROBLEMS]]
-    rest = len(ordered) - 1 - len(others)
-    if rest:
-        others.append(f"… and {rest} more chunks with problems")
-    raise type(first)("\n".join([str(first), *others])) from first
+    messages = list(dict.fromkeys(str(error) for _, _, error in ordered))
+    shown = messages[:_MOST_PROBLEMS]
+    if len(messages) > len(shown):
+        shown.append(f"… and {len(messages) - len(shown)} more problems")
+    raise type(first)("\n".join(shown)) from first
 
 
 @contextlib.contextmanager
 def _progress_on_terminal_only() -> Iterator[None]:
     """Coffea draws its bar whatever its ``status`` says; elsewhere than on a terminal it is noise."""
-    before = coffea_console.quiet
-    coffea_console.quiet = before or not sys.stdout.isatty()
+    quiet, jupyter = coffea_console.quiet, coffea_console.is_jupyter
+    if not sys.stdout.isatty():
+        coffea_console.quiet, coffea_console.is_jupyter = (
+            True,
+            False,
+        )  # a notebook shows a widget even if quiet
     try:
         yield
     finally:
-        coffea_console.quiet = before
+        coffea_console.quiet, coffea_console.is_jupyter = quiet, jupyter

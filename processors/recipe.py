@@ -1,5 +1,6 @@
 """One chunk from branches to tables of selected events: the steps that both passes share."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,16 +11,16 @@ from data.samples import Kind, Sample, Year, year
 from data.types import FloatArray
 from processors.account import Range
 from processors.chunks import Chunk
+from processors.config import FeaturesConfig
 from processors.corrected import variations, weight_inputs
 from processors.corrections.config import CorrectionsConfig
 from processors.corrections.weights import weight_factors
 from processors.dijets import Cutflow, DijetCuts, Flags, cutflow_of, event_flags, find_candidates
 from processors.event_options import EventOptions
-from processors.features import Columns, columns, feature_table
+from processors.features import ColumnMaker, Columns, columns
 from processors.jets import Jets
 from processors.preflight import SamplePlan
 from processors.resolve import FileSchema
-from processors.rmm_columns import rapidity_mass_columns
 from processors.selection import Dijets
 from processors.weights import WeightScale, event_weights
 
@@ -71,18 +72,30 @@ class Recipe:
         tuple
             The feature table and what is counted along the way.
         """
-        selected, tally = self.select(events, vary=False)
-        return selected[0].table, tally
+        found: list[Selected] = []
+        tally = self.each(events, found.append, self.options.features, vary=False)
+        return found[0].table, tally
 
-    def select(self, events: Any, *, vary: bool) -> tuple[list[Selected], Tally]:
-        """Feature tables of the selected events of a chunk, the nominal one first.
+    def each(
+        self, events: Any, use: Callable[[Selected], None], features: FeaturesConfig, *, vary: bool
+    ) -> Tally:
+        """Hand on the selected events of a chunk, variation by variation, the nominal ones first.
 
         Parameters
         ----------
         events
             coffea's virtual array of one chunk.
+        use
+            Called with each variation; nothing of it is kept here.
+        features
+            The columns that are wanted.
         vary
             Whether the variations are wanted too.
+
+        Returns
+        -------
+        dict
+            What is counted along the way.
         """
         chunk = self._chunk(events)
         generated = self._generated(chunk)
@@ -91,12 +104,16 @@ class Recipe:
         varied = variations(chunk, stored, self.corrections, self.kind, self.options.seed, vary=vary)
         plain = self._rounded(generated)
         dijets, cutflow = self._nominal_dijets(chunk, varied[NOMINAL], flags, plain)
-        selected = [self._selected(chunk, varied.pop(NOMINAL), dijets, generated, NOMINAL, vary=vary)]
+        columns = ColumnMaker(chunk, features, self.year.sqrt_s)
+        nominal = self._selected(columns, varied.pop(NOMINAL), dijets, generated, NOMINAL, vary=vary)
+        tally = self._tally(chunk, flags, cutflow, plain, nominal)
+        use(nominal)
+        del nominal
         clean = flags.failures() == 0
         for name, jets in varied.items():
             dijets = find_candidates(chunk, jets, self._cuts(), clean).selected()
-            selected.append(self._selected(chunk, jets, dijets, generated, name, vary=False))
-        return selected, self._tally(chunk, flags, cutflow, plain, selected[0])
+            use(self._selected(columns, jets, dijets, generated, name, vary=False))
+        return tally
 
     def _chunk(self, events: Any) -> Chunk:
         about = events.metadata
@@ -129,19 +146,21 @@ class Recipe:
         return found.pairs.take(np.flatnonzero(kept)), cutflow
 
     def _selected(
-        self, chunk: Chunk, jets: Jets, dijets: Dijets, generated: FloatArray, name: str, *, vary: bool
+        self,
+        columns: ColumnMaker,
+        jets: Jets,
+        dijets: Dijets,
+        generated: FloatArray,
+        name: str,
+        *,
+        vary: bool,
     ) -> Selected:
         """Features and corrected weights of the selected events of one kinematic variation."""
-        features = self.options.features
         plain = generated[dijets.entry]
-        table = feature_table(chunk, jets, dijets, self._rounded(plain), features)
-        if features.rapidity_mass_matrix is not None:
-            table["rmm"] = rapidity_mass_columns(
-                chunk, dijets.entry, features.rapidity_mass_matrix, self.year.sqrt_s
-            )
+        table = columns.table(jets, dijets, self._rounded(plain))
         if self.kind == "data" or self.corrections is None:
             return Selected(table, {name: table["weight"]})
-        inputs = weight_inputs(chunk, jets, dijets, table)
+        inputs = weight_inputs(columns.chunk, jets, dijets, table)
         nominal, varied = weight_factors(inputs, self.corrections)
         factors = {name: nominal, **(varied if vary else {})}
         weights = {variation: self._rounded(plain * factor) for variation, factor in factors.items()}

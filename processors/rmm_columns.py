@@ -35,6 +35,33 @@ def matrix_shape(config: MatrixConfig) -> tuple[int, ...]:
     ]
 
 
+class Matrices:
+    """The rapidity–mass matrices of a chunk's events, each computed once.
+
+    Parameters
+    ----------
+    chunk
+        The chunk.
+    config
+        Form, and selection of the objects.
+    sqrt_s
+        Centre-of-mass energy, GeV.
+    """
+
+    def __init__(self, chunk: Chunk, config: MatrixConfig, sqrt_s: float) -> None:
+        self._chunk, self._config, self._sqrt_s = chunk, config, sqrt_s
+        self._row = np.full(chunk.size, -1, dtype=np.int64)
+        self._known = rapidity_mass_columns(chunk, np.zeros(0, dtype=np.int64), config, sqrt_s)
+
+    def of(self, entry: IntArray) -> npt.NDArray[np.float32]:
+        """The matrices of some events, given by their positions in the chunk."""
+        new = np.unique(entry[self._row[entry] < 0])
+        self._row[new] = len(self._known) + np.arange(len(new))
+        found = rapidity_mass_columns(self._chunk, new, self._config, self._sqrt_s)
+        self._known = np.concatenate([self._known, found])
+        return self._known[self._row[entry]]
+
+
 def rapidity_mass_columns(
     chunk: Chunk, entry: IntArray, config: MatrixConfig, sqrt_s: float
 ) -> npt.NDArray[np.float32]:

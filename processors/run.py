@@ -175,6 +175,21 @@ def _luminosity(plan: SamplePlan, recipe: Recipe, result: LoopResult) -> Process
     processed = processed_luminosity(
         sections, recipe.golden, None if table is None else read_luminosity_table(table)
     )
+    if not processed.sections_processed:
+        _LOG.warning(
+            "sample %s: %s certifies none of its luminosity sections, every event was dropped; is it of another year?",
+            plan.sample.name,
+            plan.sample.golden_json,
+        )
+    elif processed.luminosity_ifb is None and processed.sections_processed < processed.sections_certified:
+        _LOG.warning(
+            "sample %s: %d of %d certified luminosity sections were processed; their luminosity needs a "
+            "luminosity_table, and %.4g fb⁻¹ is taken for all",
+            plan.sample.name,
+            processed.sections_processed,
+            processed.sections_certified,
+            plan.sample.luminosity(),
+        )
     given = plan.sample.luminosity()
     if processed.luminosity_ifb is not None and abs(processed.luminosity_ifb / given - 1) > MOST_DIFFERENT:
         _LOG.warning(

@@ -4,6 +4,7 @@ The bytes written depend on the events alone: not on the chunk size, the workers
 """
 
 import logging
+import math
 import shutil
 import uuid
 from dataclasses import dataclass
@@ -17,13 +18,14 @@ import pyarrow.parquet as pq
 
 from data.errors import InputError
 from data.eventid import duplicate_ids
+from data.types import IntArray
 from processors.features import Columns
 from processors.recipe import Recipe
-from processors.tables import from_arrow, sorted_table, to_arrow
+from processors.tables import from_arrow, gather, map_part, sorted_rows, to_arrow, write_part
 
 ROWS_PER_FILE = 1_000_000
 ROWS_PER_GROUP = 100_000
-_SCRATCH = {"compression": "none", "use_dictionary": False, "write_statistics": False}  # read once, soon
+GROUP_BYTES = 64_000_000
 _COMPRESSION = {"compression": "zstd", "compression_level": 3}
 _MOST_IDS = 5
 _LOG = logging.getLogger("oddjet")
@@ -42,18 +44,20 @@ class Skim:
         parts: list[str] = []
         if len(table["mjj"]):
             # A random name: a chunk that runs twice shows in the account instead of hiding in one file.
-            parts = [f"{uuid.uuid4().hex}.parquet"]
-            pq.write_table(to_arrow(table), self.folder / parts[0], **_SCRATCH)
+            parts = [f"{uuid.uuid4().hex}.arrow"]
+            write_part(self.folder / parts[0], table)
         return {**tally, "parts": parts}
 
 
 def merge_parts(parts: list[Path], folder: Path, empty: Columns, sample: str, *, unique: bool) -> list[Path]:
     """Merge the parts of a sample into ``folder``, replacing what was there.
 
+    The parts are memory-mapped: what is held is their event ids, and one row group.
+
     Parameters
     ----------
     parts
-        Parquet files of chunks.
+        Arrow files of chunks.
     folder
         Where the sorted files go.
     empty
@@ -73,23 +77,31 @@ def merge_parts(parts: list[Path], folder: Path, empty: Columns, sample: str, *,
     InputError
         If ``unique`` and an event id occurs twice.
     """
-    table = sorted_table([_read(part) for part in parts], empty)
-    _check_duplicates(table, sample, unique=unique)
+    tables = [empty, *(map_part(part) for part in parts)]
+    order = sorted_rows(tables)
+    _check_duplicates(tables, sample, unique=unique)
     fresh = folder.with_name(f".{uuid.uuid4().hex[:8]}.{folder.name}")
     fresh.mkdir(parents=True)
     try:
-        rows = len(table["event"])
         names = []
-        for number, start in enumerate(range(0, max(rows, 1), ROWS_PER_FILE)):
-            piece = to_arrow({name: column[start : start + ROWS_PER_FILE] for name, column in table.items()})
+        for number, start in enumerate(range(0, max(len(order), 1), ROWS_PER_FILE)):
             names.append(f"part_{number:05d}.parquet")
-            pq.write_table(piece, fresh / names[-1], row_group_size=ROWS_PER_GROUP, **_COMPRESSION)
+            _write(fresh / names[-1], tables, order[start : start + ROWS_PER_FILE])
         if folder.exists():
             shutil.rmtree(folder)
         fresh.replace(folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return [folder / name for name in names]
+
+
+def _write(path: Path, tables: list[Columns], rows: IntArray) -> None:
+    """Write some rows as one Parquet file, in row groups that fit into little memory."""
+    row_bytes = sum(column.dtype.itemsize * math.prod(column.shape[1:]) for column in tables[0].values())
+    size = min(max(GROUP_BYTES // row_bytes, 1), ROWS_PER_GROUP)
+    with pq.ParquetWriter(path, to_arrow(tables[0]).schema, **_COMPRESSION) as writer:
+        for start in range(0, len(rows), size):
+            writer.write_table(to_arrow(gather(tables, rows[start : start + size])))
 
 
 def read_features(folder: Path) -> dict[str, npt.NDArray[Any]]:
@@ -127,7 +139,9 @@ def _read(path: Path) -> Columns:
     return from_arrow(table)
 
 
-def _check_duplicates(table: Columns, sample: str, *, unique: bool) -> None:
+def _check_duplicates(tables: list[Columns], sample: str, *, unique: bool) -> None:
+    ids = ("run", "luminosity_block", "event")
+    table = {name: np.concatenate([part[name] for part in tables]) for name in ids}
     again = duplicate_ids(table)
     if not len(again):
         return

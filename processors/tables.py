@@ -1,13 +1,18 @@
 """Feature tables as Arrow tables and back: columns with one number an event, or an array of fixed shape."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from data.eventid import duplicate_ids
+from data.types import IntArray
 from processors.features import Columns
+from processors.ragged import offsets_of
+
+_IDS = ("event", "luminosity_block", "run")
 
 
 def to_arrow(table: Columns) -> pa.Table:
@@ -17,7 +22,12 @@ def to_arrow(table: Columns) -> pa.Table:
 
 def from_arrow(table: pa.Table) -> Columns:
     """A feature table from Arrow."""
-    return {name: _from_arrow(table.column(name).combine_chunks()) for name in table.column_names}
+    return {name: _from_arrow(_one_chunk(table.column(name))) for name in table.column_names}
+
+
+def _one_chunk(column: Any) -> Any:
+    """A column in one piece, without a copy where it is already."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _to_arrow(values: npt.NDArray[Any]) -> Any:
@@ -36,30 +46,71 @@ def _from_arrow(column: Any) -> npt.NDArray[Any]:
     return values.reshape(shape)
 
 
-def sorted_table(tables: list[Columns], empty: Columns) -> Columns:
-    """Put tables together, sorted by event id; events of one id by their contents.
+def write_part(path: Path, table: Columns) -> None:
+    """Write a table to an Arrow file that can be memory-mapped."""
+    arrow = to_arrow(table)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, arrow.schema) as out:
+        out.write_table(arrow)
+
+
+def map_part(path: Path) -> Columns:
+    """The columns of an Arrow file as views of its memory-mapped bytes."""
+    with pa.memory_map(str(path)) as source:
+        return from_arrow(pa.ipc.open_file(source).read_all())
+
+
+def sorted_rows(tables: Sequence[Columns]) -> IntArray:
+    """Order of the rows of tables, end to end, by event id; events of one id by their contents.
 
     Parameters
     ----------
     tables
-        Tables with equal columns, in any order.
-    empty
-        A table with these columns and no row.
+        Tables with equal columns, in any order. Only the ids are copied.
 
     Returns
     -------
-    dict
-        Column name to array; independent of the order of the tables and of their rows.
+    array (n_rows,)
+        Positions. The rows in this order do not depend on the order of the tables and of their rows.
     """
-    together = {name: np.concatenate([empty[name], *(table[name] for table in tables)]) for name in empty}
-    ids = ("event", "luminosity_block", "run")
-    order = np.lexsort([together[name] for name in ids])
-    if len(duplicate_ids(together)):
-        rest = [
-            column for name in reversed(list(empty)) if name not in ids for column in _keys(together[name])
-        ]
-        order = np.lexsort([*rest, *(together[name] for name in ids)])
-    return {name: column[order] for name, column in together.items()}
+    ids = {name: np.concatenate([table[name] for table in tables]) for name in _IDS}
+    order: IntArray = np.lexsort([ids[name] for name in _IDS])
+    same = np.ones(max(len(order) - 1, 0), dtype=np.bool_)
+    for column in ids.values():
+        same &= column[order][1:] == column[order][:-1]
+    twice = np.zeros(len(order), dtype=np.bool_)
+    twice[:-1] |= same
+    twice[1:] |= same
+    places = np.flatnonzero(twice)
+    if len(places):
+        rows = gather(tables, order[places])
+        rest = [key for name in reversed(list(rows)) if name not in _IDS for key in _keys(rows[name])]
+        order[places] = order[places][np.lexsort([*rest, *(rows[name] for name in _IDS)])]
+    return order
+
+
+def gather(tables: Sequence[Columns], rows: IntArray) -> Columns:
+    """Some rows of tables, by their positions in all tables end to end.
+
+    Parameters
+    ----------
+    tables
+        Tables with equal columns, at least one.
+    rows
+        The positions, in the order wanted.
+    """
+    sizes = [len(table[_IDS[0]]) for table in tables]
+    first = offsets_of(np.array(sizes))
+    owner = np.searchsorted(first, rows, side="right") - 1
+    out = {
+        name: np.empty((len(rows), *values.shape[1:]), dtype=values.dtype)
+        for name, values in tables[0].items()
+    }
+    for number in np.unique(owner):
+        here = np.flatnonzero(owner == number)
+        local = rows[here] - first[number]
+        for name, column in out.items():
+            column[here] = tables[number][name][local]
+    return out
 
 
 def _keys(values: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:

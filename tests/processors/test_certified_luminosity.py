@@ -79,7 +79,7 @@ def test_events_outside_are_dropped_and_counted(tmp_path, files, make_sample):
     assert steps["golden_json"]["n_minus_1_events"] == len(kept) == plain.cutflow[-1]["events"]
 
 
-def test_sections_of_events(tmp_path, files, make_sample):
+def test_sections_of_events(tmp_path, files, make_sample, caplog):
     """Without a tree of sections those with an event count; a block in two files and many chunks counts once."""
     found = both_passes(make_sample(files, golden_json=tmp_path / "golden.json"), tmp_path).luminosity
     seen = seen_sections(files)
@@ -87,6 +87,7 @@ def test_sections_of_events(tmp_path, files, make_sample):
     assert (found.sections_certified, found.sections_processed) == (CERTIFIED, len(seen))
     assert found.fraction == len(seen) / CERTIFIED
     assert found.luminosity_ifb is None
+    assert f"{len(seen)} of {CERTIFIED} certified luminosity sections were processed" in caplog.text
 
 
 @pytest.mark.parametrize("with_tree", [False, True])
@@ -153,9 +154,10 @@ def test_the_files_beside_a_sample_are_found_from_its_definition(tmp_path, files
     assert samples["mock"].golden_json == tmp_path / "golden.json"
 
 
-def test_every_event_outside(tmp_path, files, make_sample):
-    """No certified event at all: an empty table and zero sections, no error."""
+def test_every_event_outside(tmp_path, files, make_sample, caplog):
+    """No certified event at all: an empty table and zero sections, and a word about it."""
     (tmp_path / "golden.json").write_text(json.dumps({"1": [[1, 2]]}))
     result = both_passes(make_sample(files, golden_json=tmp_path / "golden.json"), tmp_path)
     assert result.luminosity.sections_processed == 0
+    assert "golden.json certifies none of its luminosity sections, every event was dropped" in caplog.text
     assert len(read_features(tmp_path / "features" / "mock")["mjj"]) == 0

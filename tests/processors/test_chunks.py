@@ -118,6 +118,26 @@ def test_jets_of_few_particles(read_events, jets_of, n):
     assert np.all(np.isfinite(jets.of("lsf3", chosen)))
 
 
+def test_jets_without_particles_are_counted(read_events, jets_of):
+    jets = jets_of(with_particles(read_events(stop=20), 0), substructure="particles")
+    first = (np.cumsum(jets.counts) - jets.counts)[jets.counts > 0]
+    others = np.setdiff1d(every(jets), first)
+    assert jets.without_particles(first) == len(first) > 10
+    assert jets.without_particles(others) == 0
+    assert jets.varied(pt=jets["pt"] * 1.1).without_particles(every(jets)) == len(first)
+    assert jets.without_particles(first[:1]) == 1
+
+
+def test_no_jet_lacks_particles_where_none_are_read(read_events, jets_of, monkeypatch):
+    events = with_particles(read_events(stop=20), 0)
+    without = {name: values for name, values in events.items() if not name.startswith("PFCand")}
+    jets = jets_of(without)
+    assert jets.without_particles(every(jets)) == 0
+    # particles that no jet needs are not read for their number
+    monkeypatch.setattr("processors.jets.ParticleJets", None)
+    assert jets_of(events).without_particles(np.zeros(0, dtype=np.int64)) == 0
+
+
 def test_b_score_is_the_largest_of_the_subjets(read_events, jets_of):
     events = read_events()
     jets = jets_of(events)

@@ -118,6 +118,27 @@ def test_links_by_clustering_are_the_links_of_the_file(cms_file, read_events, je
         np.testing.assert_allclose(by_clustering.of(role, every), by_file.of(role, every), rtol=1e-9)
 
 
+def test_membership_of_stored_jets_ignores_the_radius_of_observables(read_events, jets_of):
+    """Stored jets are CMS's AK8; τ_N = Σ …/(Σ pT R0) changes by R0 alone (J. Thaler, K. Van Tilburg, JHEP 03 (2011) 015)."""
+    events = read_events(stop=20)
+    usual = jets_of(events, substructure="particles", links="clustering")
+    other = jets_of(
+        events, substructure="particles", links="clustering", radius=1.2, algorithm="kt", pt_min=500
+    )
+    every = np.arange(len(usual.entry))
+    for role in ("n_pf", "m"):
+        np.testing.assert_array_equal(other.of(role, every), usual.of(role, every))
+    # axes from exclusive kT clustering do not depend on R0 either
+    np.testing.assert_allclose(other.of("tau1", every), usual.of("tau1", every) * 0.8 / 1.2, rtol=1e-9)
+
+
+def test_leptons_of_stored_jets_ignore_the_radius_of_observables(cms_file, read_events, jets_of):
+    events = read_events(cms_file("pfnano.root"))
+    usual, other = (jets_of(events, substructure="particles", radius=radius) for radius in (0.8, 0.05))
+    every = np.arange(len(usual.entry))
+    np.testing.assert_array_equal(other.of("lsf3", every), usual.of("lsf3", every))
+
+
 def test_only_entries_of_interest_are_clustered(read_events, chunk_of):
     config = JetsConfig(source="particles", pt_min=100)
     chunk = chunk_of(read_events(), config)

@@ -16,7 +16,7 @@ from processors.images import constituent_array
 from processors.rapidity_mass_matrix import rapidity_mass_matrix
 from processors.run import run_histograms, run_skim
 from processors.skim import read_features
-from processors.tables import from_arrow, sorted_table, to_arrow
+from processors.tables import from_arrow, gather, sorted_rows, to_arrow
 
 MINI = Path(__file__).parents[2] / "data" / "mini" / "qcd_particles_0.root"
 SHAPES = {"full": (51, 51), "reduced": (1287,), "compact": (46,)}
@@ -187,12 +187,11 @@ def test_sorting_does_not_depend_on_the_order_of_rows_with_arrays():
     }
     base["constituents_j1"][:, 3, 2] = rng.permutation(n)
     base["constituents_j1"][: n // 4, 0, 0] = 1.0
-    empty = {name: values[:0] for name, values in base.items()}
     tables = []
     for seed in range(4):
         order = np.random.default_rng(seed).permutation(n)
         parts = [{name: values[rows] for name, values in base.items()} for rows in np.array_split(order, 3)]
-        tables.append(sorted_table(parts, empty))
+        tables.append(gather(parts, sorted_rows(parts)))
     for other in tables[1:]:
         assert all(np.array_equal(other[name], tables[0][name]) for name in base)
     rows = [tuple(row) for row in tables[0]["constituents_j1"].reshape(n, -1).tolist()]

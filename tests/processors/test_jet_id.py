@@ -4,6 +4,7 @@ import awkward as ak
 import numpy as np
 import pytest
 
+from processors import particle_jets
 from processors.jet_id import Composition, composition, tight
 from processors.particles import JetParticles
 
@@ -103,3 +104,18 @@ def test_identification_of_particles_is_the_stored_one(cms_file, read_events, je
     particles = stored.particle_jets.particles_of(np.arange(len(stored.entry)))
     np.testing.assert_array_equal(tight(stored["eta"], composition(particles)), stored.tight())
     assert jets_of(events, source="particles").tight().all()
+
+
+def test_clustered_jets_are_identified_once(read_events, jets_of, monkeypatch):
+    asked = []
+
+    def counting(particles):
+        asked.append(len(particles.offsets) - 1)
+        return composition(particles)
+
+    monkeypatch.setattr(particle_jets, "composition", counting)
+    jets = jets_of(read_events(stop=20), source="particles")
+    first = jets.tight()
+    np.testing.assert_array_equal(jets.varied(pt=jets["pt"] * 1.02).tight(), first)
+    np.testing.assert_array_equal(jets.of("jet_id", np.array([3, 1, 3])) > 0, first[[3, 1, 3]])
+    assert asked == [len(first)]

@@ -115,6 +115,35 @@ def test_damaged_particles_and_links_are_refused(read_events, jets_of, branch, v
         jets_of(events, substructure="particles").of("tau1", np.array([0]))
 
 
+def test_a_particle_twice_in_a_jet_is_refused(read_events, jets_of):
+    events = read_events(stop=5)
+    links = [ak.to_list(events[name]) for name in ("FatJetPFCands_jetIdx", "FatJetPFCands_pFCandsIdx")]
+    second = links[0][3].index(1)
+    particle = links[1][3][second]
+    links[0][3].append(1)
+    links[1][3].append(particle)
+    for name, values in zip(("FatJetPFCands_jetIdx", "FatJetPFCands_pFCandsIdx"), links, strict=True):
+        events[name] = ak.Array(values)
+    message = rf"file 'a\.root': branch FatJetPFCands_pFCandsIdx links particle {particle} to jet 1 twice in entry 1003"
+    with pytest.raises(InputError, match=message):
+        jets_of(events, substructure="particles").of("m", np.array([0]))
+
+
+def test_a_particle_in_two_jets_counts_in_both(read_events, chunk_of):
+    events = read_events(stop=3)
+    counts = [ak.to_numpy(ak.num(events[name])) for name in ("FatJet_pt", "PFCands_pt")]
+    before = np.diff(linked_particles(chunk_of(events), *counts).offsets)
+    jet, particle = (ak.to_list(events[f"FatJetPFCands_{name}"]) for name in ("jetIdx", "pFCandsIdx"))
+    jet[0].append(1)
+    particle[0].append(particle[0][jet[0].index(0)])
+    events["FatJetPFCands_jetIdx"], events["FatJetPFCands_pFCandsIdx"] = ak.Array(jet), ak.Array(particle)
+    members = linked_particles(chunk_of(events), *counts)
+    expected = before + (np.arange(len(before)) == 1)
+    np.testing.assert_array_equal(np.diff(members.offsets), expected)
+    shared = members.rows[members.offsets[2] - 1]
+    assert shared in members.rows[: members.offsets[1]]
+
+
 @pytest.mark.parametrize("branch", ["PFCands_phi", "FatJetPFCands_pFCandsIdx"])
 def test_branches_of_unequal_length_are_refused(read_events, jets_of, branch):
     events = read_events(stop=5)

@@ -1,6 +1,7 @@
 """Which branch plays which part: versions of NanoAOD, fall-backs, what a search does without, mixed files."""
 
 import logging
+from pathlib import Path
 
 import awkward as ak
 import numpy as np
@@ -10,12 +11,16 @@ import yaml
 
 from analysis.config import load_config
 from data.errors import ConfigError, InputError
-from processors.config import FeaturesConfig, ProcessingConfig
+from data.samples import year
+from processors.config import FeaturesConfig, JetsConfig, ProcessingConfig
 from processors.event_options import EventOptions
-from processors.preflight import plan_sample
-from processors.resolve import Demand, absent_columns
+from processors.preflight import FileFacts, check_same_meaning, plan_sample
+from processors.resolve import Demand, absent_columns, resolve
 from processors.run import check_same_sources, run_skim
 from processors.skim import read_features
+from processors.weights import GeneratedSums
+
+MINI = Path(__file__).parents[2] / "data" / "mini" / "qcd_particles_0.root"
 
 
 def skim(sample, out, **options):
@@ -79,8 +84,134 @@ def test_decision_is_printed_once_a_kind_of_file(tmp_path, make_nano_file, make_
     with caplog.at_level(logging.INFO):
         plan_sample(make_sample(files), Demand())
     said = [record.getMessage() for record in caplog.records]
-    expected = "sample mock: NanoAOD-like, TTree; b_score from SubJet_btagDeepB; jet_id from FatJet_jetId"
+    expected = (
+        "sample mock: NanoAOD-like, TTree; b_score from SubJet_btagDeepB; jet_id from FatJet_jetId; "
+        "n_pf from FatJet_nConstituents; trigger HLT_PFHT1050 or HLT_AK8PFJet500"
+    )
     assert said == [expected]
+
+
+@pytest.mark.parametrize("lacking", [1, 2, 3])
+def test_a_missing_trigger_is_said(tmp_path, make_nano_file, make_sample, caplog, lacking):
+    files = [
+        make_nano_file(
+            tmp_path / f"{k}.root",
+            50,
+            k,
+            first_event=1 + 100 * k,
+            drop=("HLT_PFHT1050",) if k < lacking else (),
+        )
+        for k in range(3)
+    ]
+    with caplog.at_level(logging.INFO):
+        plan_sample(make_sample(files), Demand())
+    said = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
+    assert said[0].endswith("trigger HLT_AK8PFJet500; without the trigger HLT_PFHT1050")
+    assert len(said) == (1 if lacking == 3 else 2)
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    # one menu in all files is what the year may be; two menus in one sample may be a file of another year
+    expected = f"sample mock: no trigger HLT_PFHT1050 in {lacking} of 3 files, '{files[0]}' the first"
+    assert [text.startswith(expected) for text in warnings] == ([] if lacking == 3 else [True])
+
+
+def test_substructure_of_particles_is_never_the_stored_one(tmp_path, make_nano_file, make_sample):
+    path = make_nano_file(tmp_path / "a.root", 50)
+    message = (
+        r"no branch PFCands_pt or PFCand_pt \(needed for the particles of jets\); .*PFCands_pdgId or PFCand_pdgId "
+        r"\(.*or set jets\.substructure: auto$"
+    )
+    with pytest.raises(InputError, match=message):
+        skim(make_sample([path]), tmp_path, jets=JetsConfig(substructure="particles"))
+    skim(make_sample([path]), tmp_path, jets=JetsConfig(substructure="auto"))
+
+
+def test_clustered_jets_need_particles_alone(tmp_path, make_nano_file, make_sample):
+    path = make_nano_file(tmp_path / "a.root", 50, drop=("FatJet_tau4", "FatJet_pt"))
+    with pytest.raises(InputError, match=r"no branch PFCands_pt or PFCand_pt") as caught:
+        skim(make_sample([path]), tmp_path, jets=JetsConfig(source="particles"))
+    assert "FatJet" not in str(caught.value)
+    assert "substructure: auto" not in str(caught.value)
+
+
+def schema_of(make_sample, jets, drop=(), add=()):
+    """The branches chosen of the shipped simulation's file with particles."""
+    with uproot.open({MINI: None}) as file:
+        keys = (set(file["Events"].keys(recursive=False)) | set(add)) - set(drop)
+    sample = make_sample([MINI], kind="simulation")
+    return resolve(keys, sample, year("2017"), "a.root", Demand(jets=JetsConfig(**jets)))
+
+
+LINKS = ("FatJetPFCands_jetIdx", "FatJetPFCands_pFCandsIdx")
+LEPTONS = ("FatJet_muonIdx3SJ", "FatJet_electronIdx3SJ") + tuple(
+    f"{lepton}_{name}" for lepton in ("Muon", "Electron") for name in ("pt", "eta", "phi")
+)
+
+
+def test_links_of_the_file_that_it_has_not(make_sample):
+    message = (
+        r"no branch FatJetPFCands_jetIdx or FatJetPFCand_jetIdx \(needed for the links from particles to jets\); no "
+        r"branch FatJetPFCands_pFCandsIdx or .* or set jets\.links: auto$"
+    )
+    with pytest.raises(InputError, match=message):
+        schema_of(make_sample, {"substructure": "particles", "links": "file"}, drop=LINKS)
+    schema_of(make_sample, {"substructure": "auto", "links": "file"}, drop=LINKS)
+    found = schema_of(make_sample, {"substructure": "particles"}, drop=LINKS)
+    assert "particles linked to jets by clustering" in found.decisions()
+
+
+@pytest.mark.parametrize("config", [{"substructure": "particles"}, {"source": "particles"}])
+def test_jets_of_a_file_without_particles(read_events, jets_of, config):
+    events = {name: values for name, values in read_events(stop=3).items() if not name.startswith("PFCand")}
+    with pytest.raises(InputError, match=r"file 'a\.root' has no branch PFCands_pt or PFCand_pt"):
+        jets_of(events, **config)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "message"),
+    [
+        (
+            {},
+            {"drop": LINKS},
+            r"'a\.root' has links from cross-references, file 'b\.root' from clustering",
+        ),
+        (
+            {"add": LEPTONS},
+            {"add": LEPTONS[1:]},
+            r"'a\.root' has leptons from links of the file, file 'b\.root' from the hardest among the particles",
+        ),
+        (
+            {"add": LEPTONS},
+            {"add": (*LEPTONS, "Electron_eCorr")},
+            r"'a\.root' has electron_correction from nothing, file 'b\.root' from Electron_eCorr",
+        ),
+    ],
+)
+def test_particles_of_different_meaning(make_sample, one, other, message):
+    jets = {"substructure": "particles"}
+    facts = [
+        FileFacts(path, 1, b"", schema_of(make_sample, jets, **how), GeneratedSums(0, 0, 0), None, "TTree")
+        for path, how in (("a.root", one), ("b.root", other))
+    ]
+    check_same_meaning(facts[0], facts[0], "mock")
+    with pytest.raises(InputError, match=f"mock: file {message}"):
+        check_same_meaning(*facts, "mock")
+
+
+def test_number_of_particles_of_different_meaning(tmp_path, make_nano_file, make_sample):
+    def link(columns):
+        n = ak.num(columns["FatJet"])
+        columns["FatJetPFCands"] = ak.zip({"jetIdx": ak.local_index(columns["FatJet"]["pt"])})
+        assert ak.sum(n) == ak.count(columns["FatJetPFCands"]["jetIdx"])
+
+    stored = make_nano_file(tmp_path / "a.root", 50)
+    counted = make_nano_file(
+        tmp_path / "b.root", 50, first_event=1000, drop=("FatJet_nConstituents",), change=link
+    )
+    message = r"has n_pf from FatJet_nConstituents, file '.*b\.root' from the number of cross-references; use files of one"
+    with pytest.raises(InputError, match=message):
+        skim(make_sample([stored, counted]), tmp_path)
+    without = FeaturesConfig(without=("n_pf",))
+    assert skim(make_sample([stored, counted]), tmp_path, features=without)[0].account.processed == 100
 
 
 def test_columns_that_a_search_does_without(tmp_path, make_nano_file, make_sample):

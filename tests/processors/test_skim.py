@@ -14,7 +14,7 @@ from processors.event_options import EventOptions
 from processors.features import columns
 from processors.run import run_skim
 from processors.skim import merge_parts, read_features
-from processors.tables import sorted_table
+from processors.tables import gather, sorted_rows, write_part
 
 
 def test_table_is_what_the_design_says(tmp_path, make_nano_file, make_sample):
@@ -48,10 +48,10 @@ def test_equal_ids_are_ordered_by_contents():
     base = {name: np.zeros(4, dtype=kind) for name, kind in columns(FeaturesConfig(), label=False).items()}
     base["mjj"] = np.array([3.0, 1.0, 2.0, 1.0])
     base["event"] = np.array([7, 7, 7, 5], dtype=np.uint64)
-    empty = {name: values[:0] for name, values in base.items()}
     rows = [{name: values[k : k + 1] for name, values in base.items()} for k in range(4)]
     for order in ([0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]):
-        table = sorted_table([rows[k] for k in order], empty)
+        parts = [rows[k] for k in order]
+        table = gather(parts, sorted_rows(parts))
         assert table["mjj"].tolist() == [1.0, 1.0, 2.0, 3.0]
         assert table["event"].tolist() == [5, 7, 7, 7]
 
@@ -74,8 +74,8 @@ def test_long_tables_are_split_and_old_files_go(tmp_path, make_nano_file, make_s
 
 def test_duplicates_are_named(tmp_path):
     table = {name: np.ones(9, dtype=kind) for name, kind in columns(FeaturesConfig(), label=False).items()}
-    part = tmp_path / "part.parquet"
-    pq.write_table(skim.pa.table(table), part)
+    part = tmp_path / "part.arrow"
+    write_part(part, table)
     empty = {name: values[:0] for name, values in table.items()}
     with pytest.raises(
         InputError, match=r"8 selected events .* 1:1:1, .* and 3 more; primary datasets overlap"
