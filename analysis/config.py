@@ -136,10 +136,10 @@ def load_config(
     for override in overrides:
         mapping = override_key(mapping, override)
     if region == "signal":
-        mapping = override_key(mapping, "selection.region=signal")
+        mapping = _selecting(mapping, region="signal")
     if region == "validation":
         given = any(override.startswith("run.output=") for override in overrides)
-        mapping = validation_overrides(mapping, keep_output=given)
+        mapping = validation_overrides(mapping, str(path), keep_output=given)
     config = _with_paths(Config.parse(mapping, str(path)), path.parent)
     defined = read_samples(path.parent / config.samples)
     names = (config.search.data, *config.search.signals)
@@ -150,19 +150,22 @@ def load_config(
     samples = {name: defined[name] for name in names}
     _check_search(path, samples, config)
     _check_methods(path, config)
-    for corrected in config.corrections:
-        year(corrected)
+    _check_corrected_years(path, samples, config)
     config.windows()
     return config, samples
 
 
-def validation_overrides(mapping: Mapping[str, Any], *, keep_output: bool = False) -> dict[str, Any]:
+def validation_overrides(
+    mapping: Mapping[str, Any], source: str, *, keep_output: bool = False
+) -> dict[str, Any]:
     """A configuration whose search runs in the side band in |Δη|, with the signal region never opened.
 
     Parameters
     ----------
     mapping
         The configuration as plain values; left as it is.
+    source
+        The document's name, for messages.
     keep_output
         Write to ``run.output`` itself; else its name gets the ending ``_validation``, so that the search proper keeps
         a folder of its own.
@@ -176,17 +179,15 @@ def validation_overrides(mapping: Mapping[str, Any], *, keep_output: bool = Fals
     Raises
     ------
     ConfigError
-        If all masses lie below.
+        If the configuration is wrong, or all masses lie below.
     """
-    changed = copy.deepcopy(dict(mapping))
-    run = changed.get("run", {})
-    if not keep_output and "output" in run:
-        changed["run"] = {**run, "output": f"{run['output']}_validation"}
-    changed["selection"] = {**changed.get("selection", {}), "region": "validation", "blind": True}
-    scan = {**changed.get("scan", {})}
-    scan["fit_start"] = max(VALIDATION_FIT_START, scan.get("fit_start") or VALIDATION_FIT_START)
-    section = ScanSection.parse(scan, "scan")
-    scan["masses"] = [mass for mass in section.masses if mass >= VALIDATION_FIRST_MASS]
+    changed = _selecting(mapping, region="validation", blind=True)
+    config = Config.parse(changed, source)  # from here on every section is known to be one
+    if not keep_output:
+        changed["run"] = {**changed["run"], "output": f"{config.run.output}_validation"}
+    scan = {**changed["scan"]}
+    scan["fit_start"] = max(VALIDATION_FIT_START, config.scan.fit_start or VALIDATION_FIT_START)
+    scan["masses"] = [mass for mass in config.scan.masses if mass >= VALIDATION_FIRST_MASS]
     if not scan["masses"]:
         msg = (
             f"scan.masses: none is {VALIDATION_FIRST_MASS:g} GeV or more, where the validation region begins; add masses, "
@@ -195,6 +196,13 @@ def validation_overrides(mapping: Mapping[str, Any], *, keep_output: bool = Fals
         raise ConfigError(msg)
     changed["scan"] = scan
     return changed
+
+
+def _selecting(mapping: Mapping[str, Any], **chosen: object) -> dict[str, Any]:
+    """A copy with some keys of ``selection`` replaced; what is no section is left for the parser to refuse."""
+    selection = mapping.get("selection", {})
+    changed = {**selection, **chosen} if isinstance(selection, dict) else selection
+    return copy.deepcopy({**mapping, "selection": changed})
 
 
 def _with_paths(config: Config, folder: Path) -> Config:
@@ -212,6 +220,19 @@ def _absolute(section: CorrectionsConfig, folder: Path) -> CorrectionsConfig:
             paths = {key: (folder / getattr(part, key)).resolve() for key in keys}
             update[name] = part.model_copy(update=paths)
     return section.model_copy(update=update)
+
+
+def _check_corrected_years(path: Path, samples: dict[str, Sample], config: Config) -> None:
+    """Corrections of a year that is not searched would do nothing."""
+    searched = sorted({sample.year for sample in samples.values()})
+    for corrected in config.corrections:
+        year(corrected)
+        if corrected not in searched:
+            msg = (
+                f"{path}: corrections.{corrected} is of no sample of this search, which are of {', '.join(searched)}; "
+                "correct the year, or remove the section"
+            )
+            raise ConfigError(msg)
 
 
 def _check_methods(path: Path, config: Config) -> None:

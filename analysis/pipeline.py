@@ -224,7 +224,12 @@ def _fill_sample(run: Run, sample: Sample) -> Product:
     )
     record = run.root / "histograms" / f"{sample.name}.json"
     luminosity = None if result.luminosity is None else dataclasses.asdict(result.luminosity)
-    content = {"account": result.account.to_json(), "cutflow": result.cutflow, "luminosity": luminosity}
+    content = {
+        "account": result.account.to_json(),
+        "cutflow": result.cutflow,
+        "luminosity": luminosity,
+        "without_particles": result.without_particles,
+    }
     write_json(record, content)
     return Product([*result.outputs, record], result.account.expected, result.account.processed)
 
@@ -243,6 +248,7 @@ def _merge(run: Run) -> Product:
         "luminosity": {
             name: record["luminosity"] for name, record in records.items() if record["luminosity"]
         },
+        "jets_without_particles": {name: record["without_particles"] for name, record in records.items()},
     }
     outputs = [run.root / name for name in ("histograms.h5", "account.json", "cutflow.json")]
     write_histograms(

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from data.errors import InputError
+from data.errors import ConfigError, InputError
 
 
 @contextlib.contextmanager
@@ -26,8 +26,20 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Path
         The temporary name to write to, with the same suffixes. On an exception it is removed and ``path``
         stays as it was.
+
+    Raises
+    ------
+    ConfigError
+        If ``path`` is a folder, or its own folder cannot be made.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        msg = f"{path} is a folder, where a file is to be written; give the name of a file"
+        raise ConfigError(msg)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"{path.parent}: this folder cannot be made ({error.strerror}); write to another place"
+        raise ConfigError(msg) from None
     temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
     try:
         yield temporary

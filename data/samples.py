@@ -123,8 +123,8 @@ def read_samples(path: Path) -> dict[str, Sample]:
     Raises
     ------
     ConfigError
-        If a key is unknown, a year is unknown, a sample has no file, simulation has no cross section, a
-        file is named by two samples, or a file does not exist.
+        If a key is unknown, a year is unknown, a sample has no file, simulation has no cross section, data
+        have generated sums, a file is named by two samples, or a file does not exist.
     """
     parsed = _SampleFile.parse(read_yaml(path), str(path))
     samples = {name: _resolve(name, entry, path) for name, entry in parsed.samples.items()}
@@ -151,6 +151,9 @@ def _resolve(name: str, entry: _FilesMixin, path: Path) -> Sample:
         raise ConfigError(msg)
     if entry.kind == "simulation" and entry.cross_section_pb is None:
         msg = f"{where} is simulation without 'cross_section_pb'; add it so that its events can be weighted"
+        raise ConfigError(msg)
+    if entry.kind == "data" and entry.generated is not None:
+        msg = f"{where} is data with 'generated', which only simulation has; remove the key"
         raise ConfigError(msg)
     files: dict[str, int | None] = {}
     for file, entries in entry.files.items():

@@ -54,12 +54,25 @@ def _describe(cls: type[Section], problem: dict[str, Any]) -> str:
     location = problem["loc"]
     key = ".".join(str(part) for part in location)
     if problem["type"] != "extra_forbidden":
-        reason = str(problem["msg"]).removeprefix("Value error, ")
+        reason = _reason(problem)
+        key = key.removesuffix(".[key]")
         return f"key '{key}': {reason}" if key else reason
     known = _known_keys(cls, location[:-1])
     near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(sorted(known))}"
     return f"unknown key '{key}'; {hint}"
+
+
+def _reason(problem: dict[str, Any]) -> str:
+    """What is wrong; pydantic's words do not know how YAML reads an unquoted number or an empty section."""
+    value = problem["input"]
+    if problem["type"] in {"string_type", "invalid_key"} and isinstance(value, bool | int | float):
+        text = "" if isinstance(value, bool) else f': "{value}"'
+        return f"YAML reads {value!r} as {type(value).__name__}, not as text; put it in quotes{text}"
+    if problem["type"] in {"model_type", "dict_type"}:
+        found = "nothing" if value is None else type(value).__name__
+        return f"expected a mapping of keys to values, found {found}; fill it, or leave the key out"
+    return str(problem["msg"]).removeprefix("Value error, ")
 
 
 def _known_keys(cls: type[Section], path: tuple[object, ...]) -> list[str]:

@@ -10,7 +10,7 @@ import vector
 
 from data.types import FloatArray, IntArray
 from processors.kernels.buffers import FlatJets
-from processors.particles import Membership
+from processors.particles import Membership, mass_of
 from processors.ragged import offsets_of, owners, ranges, wrap
 
 Algorithm = Literal["antikt", "cambridge", "kt"]
@@ -100,13 +100,12 @@ def cluster(
     order = np.lexsort((-pt, owners(jet_counts)))
     offsets, rows = _reorder(offsets_of(in_jet), rows, order)
     px, py, pz, energy = (components[name][order] for name in ("px", "py", "pz", "E"))
-    mass2 = (energy - pz) * (energy + pz) - pt[order] ** 2
     return ClusteredJets(
         counts,
         pt[order],
         np.arcsinh(pz / pt[order]),
         np.arctan2(py, px),
-        np.sqrt(np.maximum(mass2, 0.0)),
+        mass_of(px, py, pz, energy),
         Membership(offsets, rows),
     )
 

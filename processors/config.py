@@ -72,14 +72,14 @@ class JetsConfig(Section):
     algorithm: Literal["antikt", "cambridge", "kt"] = "antikt"
     """Algorithm of clustered jets."""
     radius: float = pydantic.Field(default=0.8, gt=0, lt=1.6)
-    """Radius of the jets (rad): of clustering, and R0 of N-subjettiness, soft drop and the Lund plane."""
+    """Radius of clustered jets (rad), and R0 of N-subjettiness, soft drop and the Lund plane of all jets."""
     pt_min: float = pydantic.Field(default=150.0, gt=0)
     """Clustered jets below this transverse momentum (GeV) are dropped."""
     substructure: Literal["auto", "stored", "particles"] = "auto"
     """``auto``: the stored value of an observable where the file has it, else computed from the particles."""
     links: Literal["auto", "file", "clustering"] = "auto"
     """Which particles belong to a stored jet: by the file's cross-references, or by clustering the particles again
-    and taking the nearest jet; ``auto``: the cross-references where the file has them."""
+    (anti-kT, R = 0.8) and taking the nearest jet; ``auto``: the cross-references where the file has them."""
     pt_weights: Literal["auto", "puppi", "none"] = "auto"
     """Weights of the particles' momenta; ``auto``: PUPPI where the file has them, else 1 with a warning."""
     z_cut: float = pydantic.Field(default=0.1, ge=0, le=0.5)

@@ -14,6 +14,7 @@ from processors.corrections.weights import Jagged, Subjets, WeightInputs
 from processors.features import Columns
 from processors.jets import Jets
 from processors.ragged import offsets_of, ranges
+from processors.root_files import named
 from processors.selection import Dijets, soft_drop_mass
 
 _EVENT_ROLES = ("n_true_interactions", "prefiring_nominal", "prefiring_up", "prefiring_down")
@@ -54,8 +55,8 @@ def variations(
 def jet_inputs(chunk: Chunk, jets: Jets) -> JetInputs:
     """All jets of a chunk with what the jet corrections may ask for."""
     entry = jets.entry
-    ids = {name: chunk.role(name)[entry] for name in ("run", "luminosity_block", "event")}
-    first = np.cumsum(jets.counts) - jets.counts
+    ids: dict[str, Any] = {name: chunk.role(name)[entry] for name in ("run", "luminosity_block", "event")}
+    first = offsets_of(jets.counts)
     roles = chunk.schema.roles
     extra: dict[str, Any] = {
         name: chunk_jets for name in ("raw_factor", "area") if name in roles for chunk_jets in (jets[name],)
@@ -70,6 +71,7 @@ def jet_inputs(chunk: Chunk, jets: Jets) -> JetInputs:
         phi=jets["phi"],
         m=soft_drop_mass(jets["m"]),
         number=np.arange(len(entry)) - first[entry],
+        source=named(chunk.file, chunk.sample),
         **ids,
         **extra,
     )
@@ -81,16 +83,10 @@ def _generator_jets(chunk: Chunk, jets: Jets) -> dict[str, FloatArray]:
     columns: dict[str, FloatArray] = {}
     for name in ("gen_pt", "gen_eta", "gen_phi"):
         values, counts = chunk.jagged(chunk.schema.roles[name])
-        wrong = np.flatnonzero(index >= counts[jets.entry])
-        if len(wrong):
-            chunk.refuse(
-                "gen_jet",
-                f"points to generator jet {index[wrong[0]]}, which is not there",
-                int(jets.entry[wrong[0]]),
-            )
+        chunk.refuse_outside("gen_jet", "generator jet", index, jets.entry, counts)
         has = np.flatnonzero(index >= 0)
         columns[name] = np.full(len(index), np.nan)
-        columns[name][has] = values[(np.cumsum(counts) - counts)[jets.entry[has]] + index[has]]
+        columns[name][has] = values[offsets_of(counts)[jets.entry[has]] + index[has]]
     return columns
 
 
@@ -117,6 +113,7 @@ def weight_inputs(chunk: Chunk, jets: Jets, dijets: Dijets, table: Columns) -> W
         event=table["event"],
         subjets=subjets,
         features=features,
+        source=named(chunk.file, chunk.sample),
         **simple,
         **jagged,
     )

@@ -5,10 +5,10 @@ from typing import Any
 import awkward as ak
 import numpy as np
 
-from data.errors import ConfigError
 from data.types import FloatArray
 from processors.kernels.buffers import flat_jets
 from processors.kernels.correlators import flat_energy_correlators
+from processors.option_checks import check_positive
 
 
 def _ratio(above: FloatArray, below: FloatArray) -> FloatArray:
@@ -57,9 +57,7 @@ def energy_correlators(
     A. Larkoski, G. Salam, J. Thaler, JHEP 06 (2013) 108 (C2); A. Larkoski, I. Moult, D. Neill, JHEP 12 (2014) 009
     (D2); I. Moult, L. Necib, J. Thaler, JHEP 12 (2016) 153 (N2, N3).
     """
-    if not (np.isfinite(beta) and beta > 0):
-        msg = f"beta = {beta!r} must be a positive number"
-        raise ConfigError(msg)
+    check_positive(beta=beta)
     jets = flat_jets(particles, weights)
     e2, e3_1, e3_2, e3, e4_2 = flat_energy_correlators(*jets, float(beta), four_points).T
     columns = {

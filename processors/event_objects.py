@@ -10,6 +10,7 @@ import pydantic
 from data.errors import InputError
 from data.sections import Section
 from data.types import FloatArray, IntArray
+from processors.ragged import offsets_of, wrap
 
 MOMENTUM = ("pt", "eta", "phi", "mass")
 
@@ -68,7 +69,7 @@ def finite_column(records: Any, name: str, field: str) -> tuple[FloatArray, IntA
         )
         raise InputError(msg)
     counts = ak.to_numpy(ak.num(records, axis=1)).astype(np.int64)
-    offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)])
+    offsets = offsets_of(counts)
     column = ak.to_numpy(ak.fill_none(ak.flatten(records[field], axis=1), np.nan)).astype(np.float64)
     refuse_values(~np.isfinite(column), column, offsets, (name, field))
     return column, offsets
@@ -122,8 +123,7 @@ def _central(records: Any, name: str, pt_min: float, config: RmmConfig) -> Any:
 def _far_from(objects: Any, others: Any, delta_r: float) -> Any:
     """Objects with none of the others closer than ``delta_r`` (rad)."""
     one, other = ak.unzip(ak.cartesian([objects, others], nested=True))
-    d_phi = (one.phi - other.phi + np.pi) % (2.0 * np.pi) - np.pi
-    near = (one.eta - other.eta) ** 2 + d_phi**2 < delta_r**2
+    near = (one.eta - other.eta) ** 2 + wrap(one.phi - other.phi) ** 2 < delta_r**2
     return objects[~ak.any(near, axis=2)]
 
 

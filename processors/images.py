@@ -11,6 +11,9 @@ from data.errors import ConfigError, InputError
 from data.types import BoolArray, FloatArray
 from processors.kernels.buffers import flat_jets
 from processors.kernels.images import flat_images
+from processors.momenta import pt_eta_phi
+from processors.option_checks import check_counts, check_positive
+from processors.ragged import owners, wrap
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -73,11 +76,10 @@ def jet_image(
     L. de Oliveira, M. Kagan, L. Mackey, B. Nachman, A. Schwartzman, JHEP 07 (2016) 069; S. Macaluso, D. Shih,
     JHEP 10 (2018) 121.
     """
-    if pixels < 1 or not (np.isfinite(width) and width > 0):
-        msg = f"pixels = {pixels!r} must be at least 1 and width = {width!r} a positive number"
-        raise ConfigError(msg)
+    check_counts(pixels=pixels)
+    check_positive(width=width)
     jets = flat_jets(particles, weights)
-    return flat_images(*jets, pixels, float(width), (centre, rotate, flip, normalise))
+    return flat_images(*jets, int(pixels), float(width), (centre, rotate, flip, normalise))
 
 
 def constituent_array(
@@ -113,15 +115,13 @@ def constituent_array(
     InputError
         If momenta or weights are missing, not finite or negative; the message names the jet.
     """
-    if n < 1:
-        msg = f"n = {n!r} must be at least 1"
-        raise ConfigError(msg)
+    check_counts(n=n)
     if coordinates not in {"px_py_pz", "pt_eta_phi"}:
         msg = f"coordinates = {coordinates!r} must be 'px_py_pz' or 'pt_eta_phi'"
         raise ConfigError(msg)
     jets = flat_jets(particles, weights)
     counts = np.diff(jets.offsets)
-    jet = np.repeat(np.arange(counts.size), counts)
+    jet = owners(counts)
     pt = np.hypot(jets.px, jets.py)
     # stable, and in the precision of files: px and py round equal pT apart
     order = np.lexsort((-pt.astype(np.float32), jet))
@@ -132,22 +132,13 @@ def constituent_array(
     values: FloatArray = momenta[rows]
     if coordinates == "pt_eta_phi":
         axis: FloatArray = np.zeros((counts.size, 3), dtype=np.float64)
-        np.add.at(axis, np.repeat(np.arange(counts.size), counts), momenta)
-        axis = axis[jet]
-        values = _pt_eta_phi(values)
-        values[:, 1:] -= _pt_eta_phi(axis)[:, 1:]
-        values[:, 2] = np.remainder(values[:, 2] + np.pi, 2.0 * np.pi) - np.pi
+        np.add.at(axis, owners(counts), momenta)
+        pt, eta, phi = pt_eta_phi(values)
+        _, axis_eta, axis_phi = pt_eta_phi(axis[jet])
+        values = np.stack([pt, eta - axis_eta, wrap(phi - axis_phi)], axis=1)
     out = np.zeros((counts.size, n, 3), dtype=np.float32)
     out[jet, rank] = values
     return out
-
-
-def _pt_eta_phi(momenta: FloatArray) -> FloatArray:
-    """Turn px, py, pz (n, 3) into pT, η, φ; η is 0 where there is no pT."""
-    px, py, pz = momenta.T
-    pt = np.hypot(px, py)
-    slope = np.divide(pz, pt, out=np.zeros_like(pt), where=pt > 0.0)
-    return np.stack([pt, np.arcsinh(slope), np.arctan2(py, px)], axis=1)
 
 
 def _is_particle(array: Float32Array) -> BoolArray:

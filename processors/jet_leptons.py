@@ -58,8 +58,7 @@ def stored_leptons(
     InputError
         If an index points to nothing or a lepton's momentum is not finite; the message names file, branch and entry.
     """
-    roles = chunk.schema.roles
-    if not all(role in roles for names in _ROLES.values() for role in names):
+    if not chunk.schema.names_leptons:
         return None
     n_jets = int(counts.sum())
     out = JetLeptons(np.zeros(n_jets), np.full(n_jets, np.nan), np.full(n_jets, np.nan))

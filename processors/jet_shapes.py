@@ -4,17 +4,18 @@ from typing import Any
 
 import numpy as np
 
-from data.errors import ConfigError, InputError
+from data.errors import InputError
 from data.types import FloatArray
 from processors.kernels.buffers import FlatJets, flat_column, flat_jets
+from processors.option_checks import check_positive
+from processors.ragged import owners
 
 
 def _sums(values: FloatArray, jets: FlatJets) -> FloatArray:
     """Sum of ``values`` (n_particles,) over the particles of each jet, in their order."""
     counts = np.diff(jets.offsets)
-    jet = np.repeat(np.arange(counts.size), counts)
     # bincount adds up in order; counts of no particle at all would be integers
-    return np.bincount(jet, weights=values, minlength=counts.size).astype(np.float64)
+    return np.bincount(owners(counts), weights=values, minlength=counts.size).astype(np.float64)
 
 
 def jet_charge(particles: Any, charge: Any, *, kappa: float = 0.5, weights: Any = None) -> FloatArray:
@@ -48,9 +49,7 @@ def jet_charge(particles: Any, charge: Any, *, kappa: float = 0.5, weights: Any 
     ----------
     D. Krohn, M. Schwartz, T. Lin, W. Waalewijn, Phys. Rev. Lett. 110 (2013) 212001.
     """
-    if not (np.isfinite(kappa) and kappa > 0):
-        msg = f"kappa = {kappa!r} must be a positive number"
-        raise ConfigError(msg)
+    check_positive(kappa=kappa)
     jets = flat_jets(particles, weights)
     charges, offsets = flat_column(charge, "charge")
     if not np.array_equal(offsets, jets.offsets):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data.errors import IncompleteError, InputError
+from data.errors import ConfigError, IncompleteError, InputError
 from data.files import atomic_path
 from data.types import BoolArray, FloatArray, IntArray
 from processors.chunks import Chunk
@@ -98,11 +98,17 @@ def write_jet_table(
 
     Raises
     ------
+    ConfigError
+        If ``out`` is a folder or the file itself.
     InputError
-        If the file is damaged, or lacks event ids or jets; the message names file and branch.
+        If the file is damaged, lacks event ids or jets, or holds a pT that no jet has; the message names file and
+        branch.
     IncompleteError
         If fewer entries were read than the file says it has.
     """
+    if out.exists() and "://" not in file and Path(file).exists() and out.samefile(file):
+        msg = f"{out} is the file that is read, and would be overwritten; write to another file"
+        raise ConfigError(msg)
     with reading(file):
         root = open_root(file)
         if TREE not in root.keys(cycle=False):
@@ -168,6 +174,8 @@ def _table(chunk: Chunk, config: JetsConfig, pt_min: float, absent: frozenset[st
     """The jets of a chunk, and how many of them have no particle."""
     alive: BoolArray = np.ones(chunk.size, dtype=np.bool_)
     jets = Jets(chunk, config, alive)
+    if config.source == "stored":
+        _refuse_impossible(chunk, jets)
     chosen = np.flatnonzero(jets["pt"] >= pt_min)
     entry = jets.entry[chosen]
     table: Columns = {
@@ -186,6 +194,14 @@ def _table(chunk: Chunk, config: JetsConfig, pt_min: float, absent: frozenset[st
     for name, values in particle_features(jets, chosen, config).items():
         table[name] = as_float32(values)
     return table, int(np.count_nonzero(jets.particle_jets.of("n_pf", chosen) == 0))
+
+
+def _refuse_impossible(chunk: Chunk, jets: Jets) -> None:
+    """Refuse stored pT that are no number or not positive: NaN would fall below any cut without a word."""
+    pt = jets["pt"]
+    bad = np.flatnonzero(~(np.isfinite(pt) & (pt > 0)))
+    if len(bad):
+        chunk.refuse("pt", f"holds {pt[bad[0]]}", int(jets.entry[bad[0]]))
 
 
 def _absent(schema: FileSchema, config: JetsConfig) -> frozenset[str]:

@@ -14,7 +14,7 @@ from processors.images import constituent_array
 from processors.jet_id import TIGHT, Composition, tight
 from processors.particle_jets import ParticleJets, StoredJets
 from processors.particles import as_records
-from processors.ragged import owners
+from processors.ragged import offsets_of, owners
 from processors.schema import COUNTED, FRACTION_ROLES, JET_ID_ROLES
 
 N_CONSTITUENTS = 100
@@ -155,14 +155,25 @@ class Jets:
         particles = self.particle_jets.particles_of(jets).weighted()
         return constituent_array(as_records(particles), n=N_CONSTITUENTS)
 
+    def without_particles(self, jets: IntArray) -> int:
+        """How many of some jets have no particle, so that all that is computed of them is 0.
+
+        Returns
+        -------
+        int
+            0 where no particles are read.
+        """
+        if not (len(jets) and self._chunk.schema.reads_particles):
+            return 0
+        return int(np.count_nonzero(self.particle_jets.of("n_pf", jets) == 0))
+
     def _count(self, role: str) -> IntArray:
         """Number of stored constituents of each jet."""
         jet, counts = self._chunk.jagged(self._chunk.schema.roles[role])
         entry = owners(counts)
         self._chunk.refuse_outside(role, "jet", jet, entry, self.counts)
         owned = jet >= 0
-        first = np.cumsum(self.counts) - self.counts
-        return np.bincount(first[entry[owned]] + jet[owned], minlength=len(self.entry))
+        return np.bincount(offsets_of(self.counts)[entry[owned]] + jet[owned], minlength=len(self.entry))
 
 
 def _float(values: npt.NDArray[Any]) -> FloatArray:

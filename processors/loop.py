@@ -89,7 +89,14 @@ def run_loop(
     if items:
         merged = _run(plan, items, Guarded(work), processing)
     _raise_problems(merged["problems"])
-    merged = {"ranges": [], "cutflow": {}, "sum_of_squares": 0.0, "sections": [], **merged}
+    merged = {
+        "ranges": [],
+        "cutflow": {},
+        "sum_of_squares": 0.0,
+        "sections": [],
+        "without_particles": 0,
+        **merged,
+    }
     account = settle(plan, merged["ranges"])
     # Weights are whole units, so no partial sum in any cutflow step exceeds this sum of squares.
     check_exact(merged["sum_of_squares"], plan.scale, f"sample '{plan.sample.name}', all events")

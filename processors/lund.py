@@ -11,6 +11,7 @@ from data.types import FloatArray, IntArray
 from processors.kernels.buffers import flat_jets
 from processors.kernels.clustering import CAMBRIDGE, KT
 from processors.kernels.lund import flat_lund
+from processors.option_checks import are_counts, check_positive
 
 FIELDS = ("delta", "kt", "z", "mass", "psi", "pt_hard", "pt_soft")
 LN_R0_DELTA_RANGE = (-1.0, 8.0)
@@ -90,9 +91,7 @@ def lund_declustering(
     if algorithm not in {"cambridge", "kt"}:
         msg = f"algorithm = {algorithm!r} must be 'cambridge' or 'kt'"
         raise ConfigError(msg)
-    if not (np.isfinite(R0) and R0 > 0):
-        msg = f"R0 = {R0!r} must be a positive number"
-        raise ConfigError(msg)
+    check_positive(R0=R0)
     jets = flat_jets(particles, weights)
     splittings, order, counts = flat_lund(*jets, KT if algorithm == "kt" else CAMBRIDGE, primary)
     records = splitting_records(splittings, counts, R0)
@@ -152,8 +151,8 @@ def lund_image(
     ----------
     F. Dreyer, G. Salam, G. Soyez, JHEP 12 (2018) 064; CMS Collaboration, arXiv:2507.07775 (the default bins).
     """
-    if min(bins) < 1:
-        msg = f"bins = {bins!r} must be two positive numbers"
+    if np.shape(bins) != (2,) or not are_counts(bins):
+        msg = f"bins = {bins!r} must be two integers of at least 1"
         raise ConfigError(msg)
     for name, (low, high) in (("ln_r0_delta", ln_r0_delta), ("ln_kt", ln_kt)):
         if not low < high:

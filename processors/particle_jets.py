@@ -7,16 +7,27 @@ import numpy as np
 
 from data.types import BoolArray, FloatArray, IntArray
 from processors.chunks import Chunk
-from processors.clustering import PARTNER_PT_MIN, ClusteredJets, cluster, members_of, partners, together
+from processors.clustering import (
+    PARTNER_PT_MIN,
+    Algorithm,
+    ClusteredJets,
+    cluster,
+    members_of,
+    partners,
+    together,
+)
 from processors.config import JetsConfig
 from processors.jet_id import TIGHT, composition, tight
 from processors.jet_leptons import JetLeptons, leptons_of, stored_leptons
 from processors.kernels.buffers import FlatJets
 from processors.kernels.combined import flat_features
-from processors.particles import JetParticles, Membership, Particles, linked_particles
+from processors.particles import JetParticles, Membership, Particles, linked_particles, mass_of
 from processors.ragged import owners
 from processors.schema import JET_ROLES
 
+STORED_ALGORITHM: Algorithm = "antikt"
+STORED_RADIUS = 0.8
+"""CMS's AK8 jets: what is in them does not depend on the options of clustered jets and of observables."""
 N_TAU, N_SUBJETS = 4, 3
 BATCH = 1_000_000
 """Particles that are clustered at a time."""
@@ -39,7 +50,9 @@ class ParticleJets:
 
     Soft-drop masses are those of the particles: no jet energy correction is applied to the subjets, unlike
     NanoAOD's ``msoftdrop``. Momenta are weighted (PUPPI) but in the lepton subjet fraction, as in CMS; its lepton is
-    the muon or electron that the file links to the jet, else the hardest one among the particles.
+    the muon or electron that the file links to the jet, else the hardest one among the particles. Without links from
+    particles to stored jets these are found again by clustering with anti-kT, R = 0.8, whatever the configuration
+    says of clustered jets.
 
     Parameters
     ----------
@@ -70,18 +83,18 @@ class ParticleJets:
         self._cache: dict[str, FloatArray] = {}
         self._leptons: JetLeptons | None = None
         if stored is None:
-            jets = self._cluster(alive, config.pt_min)
+            jets = self._cluster(alive, config.algorithm, config.radius, config.pt_min)
             self.counts, self._members = jets.counts, jets.members
             kinematics = {"pt": jets.pt, "eta": jets.eta, "phi": jets.phi}
             self._cache |= {role: kinematics[role] for role in JET_ROLES}
         else:
             self.counts, self._members = stored.counts, self._members_of(stored, alive)
-            self._leptons = stored_leptons(chunk, stored.counts, (stored.eta, stored.phi), config.radius)
+            self._leptons = stored_leptons(chunk, stored.counts, (stored.eta, stored.phi), STORED_RADIUS)
         self._alive = alive[owners(self.counts)]
         self._done = np.zeros(len(self._alive), dtype=np.bool_)
-        self._cache |= {role: np.full(len(self._alive), np.nan) for role in SUBSTRUCTURE}
+        self._cache |= {role: np.full(len(self._alive), np.nan) for role in (*SUBSTRUCTURE, "jet_id")}
 
-    def _cluster(self, alive: BoolArray, pt_min: float) -> ClusteredJets:
+    def _cluster(self, alive: BoolArray, algorithm: Algorithm, radius: float, pt_min: float) -> ClusteredJets:
         """Jets of the particles of the entries of interest."""
         rows, offsets = self._particles.moving(alive)
         # clustering takes twenty times the memory of the particles' branches: some entries at a time
@@ -93,8 +106,8 @@ class ParticleJets:
             px, py, pz, energy = (component * weight for component in self._particles.momenta(here))
             jets = cluster(
                 FlatJets(px, py, pz, energy, offsets[first : last + 1] - offsets[first]),
-                algorithm=self._config.algorithm,
-                radius=self._config.radius,
+                algorithm=algorithm,
+                radius=radius,
                 pt_min=pt_min,
             )
             parts.append(jets.with_rows(here))
@@ -103,8 +116,8 @@ class ParticleJets:
     def _members_of(self, stored: StoredJets, alive: BoolArray) -> Membership:
         if "link_jet" in self._chunk.schema.roles:
             return linked_particles(self._chunk, stored.counts, self._particles.counts)
-        jets = self._cluster(alive, PARTNER_PT_MIN)
-        partner = partners((stored.eta, stored.phi), stored.counts, jets, self._config.radius / 2)
+        jets = self._cluster(alive, STORED_ALGORITHM, STORED_RADIUS, PARTNER_PT_MIN)
+        partner = partners((stored.eta, stored.phi), stored.counts, jets, STORED_RADIUS / 2)
         return members_of(partner, jets.members)
 
     def of(self, role: str, jets: IntArray) -> FloatArray:
@@ -121,7 +134,7 @@ class ParticleJets:
         if role == "n_pf":
             return (self._members.offsets[jets + 1] - self._members.offsets[jets]).astype(np.float64)
         if role == "jet_id":
-            return self._identify(jets)
+            self._identify(np.unique(jets[np.isnan(self._cache[role][jets])]))
         if role in SUBSTRUCTURE:
             self._compute(np.unique(jets[~self._done[jets]]))
         return self._cache[role][jets]
@@ -137,10 +150,12 @@ class ParticleJets:
         """The particles of some jets as flat buffers."""
         return self._particles.take(*self._members.of(jets))
 
-    def _identify(self, jets: IntArray) -> FloatArray:
+    def _identify(self, jets: IntArray) -> None:
         """The bits of ``jetId``, made of the particles."""
+        if not len(jets):
+            return
         passed = tight(self._cache["eta"][jets], composition(self.particles_of(jets)))
-        return np.where(passed, float(TIGHT), 0.0)
+        self._cache["jet_id"][jets] = np.where(passed, float(TIGHT), 0.0)
 
     def _compute(self, jets: IntArray) -> None:
         if not len(jets):
@@ -156,12 +171,5 @@ class ParticleJets:
         found = flat_features(
             *particles.unweighted(), particles.weight, lepton_row, lepton_pt, N_TAU, N_SUBJETS, cut
         )
-        out = {"m": _mass(found.groomed), "lsf3": found.lsf}
+        out = {"m": mass_of(*found.groomed.T), "lsf3": found.lsf}
         return out | {name: found.taus[:, n] for n, name in enumerate(TAUS)}
-
-
-def _mass(momenta: FloatArray) -> FloatArray:
-    """Mass (GeV) of px, py, pz, E, shape (n, 4)."""
-    px, py, pz, energy = momenta.T
-    mass: FloatArray = np.sqrt(np.maximum((energy - pz) * (energy + pz) - px * px - py * py, 0.0))
-    return mass

@@ -185,8 +185,8 @@ def linked_particles(chunk: Chunk, jet_counts: IntArray, particle_counts: IntArr
     Raises
     ------
     InputError
-        If the branches differ in length, or an index points to a jet or a particle that is not there; the message
-        names file, branch and entry.
+        If the branches differ in length, an index points to a jet or a particle that is not there, or a particle is
+        linked to a jet twice; the message names file, branch and entry.
     """
     jet, counts = chunk.jagged(chunk.schema.roles["link_jet"])
     particle = chunk.jagged_as("link_particle", "link_jet", counts)
@@ -201,8 +201,33 @@ def linked_particles(chunk: Chunk, jet_counts: IntArray, particle_counts: IntArr
     if np.any(of_jet[1:] < of_jet[:-1]):  # files come sorted by jet
         order = np.argsort(of_jet, kind="stable")
         of_jet, rows = of_jet[order], rows[order]
+    _refuse_repeated(chunk, of_jet, rows, (offsets_of(jet_counts), offsets_of(particle_counts)))
     counts_in_jet = np.bincount(of_jet, minlength=int(jet_counts.sum()))
     return Membership(offsets_of(counts_in_jet), rows)
+
+
+def _refuse_repeated(
+    chunk: Chunk, of_jet: IntArray, rows: IntArray, offsets: tuple[IntArray, IntArray]
+) -> None:
+    """Refuse a particle that is in a jet twice: its momentum would count twice."""
+    first_jet, first_particle = offsets
+    n_particles = int(first_particle[-1])
+    pairs = of_jet * n_particles + rows
+    if np.all(pairs[1:] > pairs[:-1]):
+        return
+    pairs.sort()
+    again = np.flatnonzero(pairs[1:] == pairs[:-1])
+    if len(again):
+        jet, row = divmod(int(pairs[again[0]]), n_particles)
+        entry = int(np.searchsorted(first_jet, jet, side="right")) - 1
+        what = f"links particle {row - first_particle[entry]} to jet {jet - first_jet[entry]} twice"
+        chunk.refuse("link_particle", what, entry)
+
+
+def mass_of(px: FloatArray, py: FloatArray, pz: FloatArray, e: FloatArray) -> FloatArray:
+    """Mass (GeV) of momenta; 0 where rounding makes its square negative."""
+    mass: FloatArray = np.sqrt(np.maximum((e - pz) * (e + pz) - px * px - py * py, 0.0))
+    return mass
 
 
 def as_records(jets: FlatJets) -> ak.Array:

@@ -90,6 +90,7 @@ def plan_sample(sample: Sample, demand: Demand, headroom: float = 1.0) -> Sample
     _check_labels(sample, files)
     _check_meaning(sample, files)
     _log_decisions(sample, files)
+    _warn_of_triggers(sample, files)
     if sample.kind == "data":
         return SamplePlan(sample, tuple(files), DATA_SCALE)
     scale = weight_scale(sample, _sample_sums(sample, files), headroom)
@@ -229,11 +230,11 @@ def check_same_meaning(one: FileFacts, other: FileFacts, what: str) -> None:
     if one.schema is None or other.schema is None:
         return
     here, there = one.schema.meaning(), other.schema.meaning()
-    for role in sorted({*here, *there}):
+    for role in {**here, **there}:
         if here.get(role) != there.get(role):
             msg = (
-                f"{what}: file '{one.path}' has {role} from {here.get(role, 'a stored branch')}, file "
-                f"'{other.path}' from {there.get(role, 'a stored branch')}; use files of one version, or choose "
+                f"{what}: file '{one.path}' has {role} from {here.get(role, 'nothing')}, file "
+                f"'{other.path}' from {there.get(role, 'nothing')}; use files of one version, or choose "
                 "one way in the sections jets and features of the configuration"
             )
             raise InputError(msg)
@@ -249,3 +250,21 @@ def _log_decisions(sample: Sample, files: list[FileFacts]) -> None:
         if words not in shown:
             _LOG.info("sample %s: %s", sample.name, words)
             shown.add(words)
+
+
+def _warn_of_triggers(sample: Sample, files: list[FileFacts]) -> None:
+    """Menus differ between eras of data, so files may lack a trigger that others have; a mistake looks the same."""
+    schemas = {file.path: file.schema for file in files if file.schema is not None}
+    for trigger in year(sample.year).triggers:
+        lacking = [path for path, schema in schemas.items() if trigger in schema.absent_triggers]
+        if 0 < len(lacking) < len(schemas):
+            _LOG.warning(
+                "sample %s: no trigger %s in %d of %d files, '%s' the first: their events are selected by the other "
+                "triggers; check that all files belong to the year '%s'",
+                sample.name,
+                trigger,
+                len(lacking),
+                len(schemas),
+                lacking[0],
+                sample.year,
+            )

@@ -27,7 +27,8 @@ from processors.weights import WeightScale, event_weights
 NOMINAL = "nominal"
 Tally = dict[str, Any]
 """Part of every accumulator: ``ranges`` (list of Range), ``cutflow``, ``sum_of_squares`` of all weights, and
-``sections`` (list of arrays of keys) of certified luminosity sections."""
+``sections`` (list of arrays of keys) of certified luminosity sections, and ``without_particles``, the selected jets
+that have none."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,10 @@ class Recipe:
         plain = self._rounded(generated)
         dijets, cutflow = self._nominal_dijets(chunk, varied[NOMINAL], flags, plain)
         columns = ColumnMaker(chunk, features, self.year.sqrt_s)
-        nominal = self._selected(columns, varied.pop(NOMINAL), dijets, generated, NOMINAL, vary=vary)
+        jets = varied.pop(NOMINAL)
+        nominal = self._selected(columns, jets, dijets, generated, NOMINAL, vary=vary)
         tally = self._tally(chunk, flags, cutflow, plain, nominal)
+        tally["without_particles"] = jets.without_particles(np.concatenate([dijets.heavy, dijets.light]))
         use(nominal)
         del nominal
         clean = flags.failures() == 0

@@ -12,6 +12,7 @@ from processors.schema import (
     B_TAG_ROLES,
     CLUSTERED_B_TAG_ROLES,
     CORRECTION_ROLES,
+    COUNTED,
     EVENT_ROLES,
     FEATURE_ROLES,
     FRACTION_ROLES,
@@ -54,6 +55,8 @@ class FileSchema:
         Jet quantities that are computed from the particles.
     triggers, filters
         Branches of the trigger decisions and the noise filters.
+    absent_triggers
+        Triggers of the year that the file does not have.
     version
         Version of the branch names, in words.
     """
@@ -61,6 +64,7 @@ class FileSchema:
     roles: dict[str, str] = field(hash=False)
     computed: frozenset[str]
     triggers: tuple[str, ...]
+    absent_triggers: tuple[str, ...]
     filters: tuple[str, ...]
     version: str
 
@@ -69,29 +73,49 @@ class FileSchema:
         """Whether the particles are read."""
         return "particle_pt" in self.roles
 
+    @property
+    def names_leptons(self) -> bool:
+        """Whether the leptons of jets are those that the file links to them."""
+        return self.roles.keys() >= LEPTON_LINK_ROLES.keys() - {"electron_correction"}
+
     def branches(self) -> frozenset[str]:
         """Every branch that will be read."""
         return frozenset((*self.roles.values(), *self.triggers, *self.filters))
 
     def meaning(self) -> dict[str, str]:
         """What must be the same in all files of a search: where the quantities come from that have fall-backs."""
-        chosen = {role: self.roles.get(role, "nothing") for role in _DECIDING}
-        features = (*FEATURE_ROLES, *B_TAG_ROLES)
-        chosen |= {role: "particles" for role in features if role in self.computed}
-        chosen["particles"] = "read" if self.reads_particles else "not read"
+        chosen = {role: self.roles.get(role, "nothing") for role in (*FEATURE_ROLES, *_DECIDING)}
+        if chosen["n_pf"] in COUNTED:
+            chosen["n_pf"] = "the number of cross-references"
+        chosen |= {role: "particles" for role in FEATURE_ROLES if role in self.computed}
+        if self.reads_particles and "pt" not in self.computed:
+            chosen["links"] = "cross-references" if "link_jet" in self.roles else "clustering"
+        if "lsf3" in self.computed:
+            chosen["leptons"] = (
+                "links of the file" if self.names_leptons else "the hardest among the particles"
+            )
+            if self.names_leptons:
+                chosen["electron_correction"] = self.roles.get("electron_correction", "nothing")
         return chosen
 
     def decisions(self) -> list[str]:
         """The choices in words, for the log."""
-        lines = [
-            f"{role} from {branch}" for role, branch in self.meaning().items() if branch in self.branches()
-        ]
-        if self.computed:
-            lines.append(f"from the particles: {', '.join(sorted(self.computed))}")
-        if self.reads_particles and "link_jet" not in self.roles:
-            lines.append("particles linked to jets by clustering")
+        meaning = self.meaning()
+        lines = [f"{role} from {self.roles[role]}" for role in _DECIDING if role in self.roles]
         if "charged_multiplicity" in self.roles:
             lines.append("jet identification from multiplicities and energy fractions")
+        if self.computed:
+            lines.append(f"from the particles: {', '.join(sorted(self.computed))}")
+        if "n_pf" in self.roles:
+            lines.append(f"n_pf from {meaning['n_pf']}")
+        if "links" in meaning:
+            lines.append(f"particles linked to jets by {meaning['links']}")
+        if "leptons" in meaning:
+            lines.append(f"leptons of lsf3 from {meaning['leptons']}")
+        if self.triggers:
+            lines.append(f"trigger {' or '.join(self.triggers)}")
+        if self.absent_triggers:
+            lines.append(f"without the trigger {' or '.join(self.absent_triggers)}")
         return lines
 
 
@@ -138,11 +162,16 @@ def resolve(keys: Collection[str], sample: Sample, year: Year, file: str, demand
         msg = (
             f"file '{file}' of sample '{sample.name}' has no branch {'; no branch '.join(search.missing)}. "
             f"Use a file that holds it, or correct the sample's year ('{sample.year}') and kind ('{sample.kind}')"
-            f"{_do_without(search.columns_missing)}"
+            f"{_do_without(search.columns_missing)}{search.other_way()}"
         )
         raise InputError(msg)
     return FileSchema(
-        search.roles, frozenset(search.computed), triggers, year.filters, format_name(search.present)
+        search.roles,
+        frozenset(search.computed),
+        triggers,
+        tuple(trigger for trigger in year.triggers if trigger not in triggers),
+        year.filters,
+        format_name(search.present),
     )
 
 
@@ -182,11 +211,11 @@ def resolve_jets(keys: Collection[str], file: str, jets: JetsConfig) -> FileSche
     if search.missing:
         msg = (
             f"file '{file}' has no branch {'; no branch '.join(search.missing)}. Use a NanoAOD or PFNano file that "
-            "has the jets, or with particles to cluster them from"
+            f"has the jets, or with particles to cluster them from{search.other_way()}"
         )
         raise InputError(msg)
     search.warn_of_weights(file)
-    return FileSchema(search.roles, frozenset(search.computed), (), (), format_name(search.present))
+    return FileSchema(search.roles, frozenset(search.computed), (), (), (), format_name(search.present))
 
 
 def _search_jets(present: frozenset[str], jets: JetsConfig, without: tuple[str, ...]) -> "_Search":
@@ -196,7 +225,7 @@ def _search_jets(present: frozenset[str], jets: JetsConfig, without: tuple[str, 
     search.take_all(EVENT_ROLES)
     search.take_jets()
     search.take_features()
-    if search.has_particles() or jets.source == "particles":
+    if search.has_particles() or search.computed:
         search.take_particles(even_if_unused=True)
         search.take_optional({"particle_charge": PARTICLE_EXTRAS["particle_charge"]})
         if jets.source == "stored":
@@ -302,12 +331,13 @@ class _Search:
     def take_features(self) -> None:
         """Substructure: stored, or computed from the particles."""
         jets, without = self.demand.jets, self.demand.features.without
-        stored = jets.source == "stored" and jets.substructure != "particles"
-        computable = jets.substructure != "stored" and self.has_particles()
+        # Where it has to be computed, particles that are not there are missing: stored values are no way out.
+        compute = jets.source == "particles" or jets.substructure == "particles"
+        may_compute = jets.substructure == "auto" and self.has_particles()
         for name, role in FEATURE_ROLES.items():
             if name in without:
                 continue
-            if computable and not (stored and self.branch(role) is not None):
+            if compute or (may_compute and self.branch(role) is None):
                 self.computed.add(name)
             else:
                 self.take_all({name: role})
@@ -334,6 +364,13 @@ class _Search:
                 self.take_all(LINK_ROLES)
             if "lsf3" in self.computed:
                 self.take_optional(LEPTON_LINK_ROLES)
+
+    def other_way(self) -> str:
+        """The option that does without what is missing for the computation of stored jets' substructure."""
+        jets = self.demand.jets
+        if jets.source == "particles" or jets.substructure != "particles" or self.has_particles():
+            return ""
+        return f", or set jets.{'links' if self.has(PARTICLE_ROLES) else 'substructure'}: auto"
 
     def warn_of_weights(self, file: str) -> None:
         """Momenta without the weights that CMS applies are said once a file."""

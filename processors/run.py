@@ -47,6 +47,7 @@ class SkimResult:
     cutflow: list[Step]
     outputs: list[Path]
     luminosity: ProcessedLuminosity | None
+    without_particles: int
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class HistogramResult:
     cutflow: list[Step]
     outputs: list[Path]
     luminosity: ProcessedLuminosity | None
+    without_particles: int
     histograms: Histograms
 
 
@@ -97,7 +99,13 @@ def run_skim(
         parts = [Path(scratch) / name for name in result.merged.get("parts", [])]
         unique = sample.kind == "data"
         outputs = merge_parts(parts, folder, empty_table(plan, options), sample.name, unique=unique)
-    return SkimResult(result.account, result.cutflow, outputs, _luminosity(plan, recipe, result))
+    return SkimResult(
+        result.account,
+        result.cutflow,
+        outputs,
+        _luminosity(plan, recipe, result),
+        _empty_jets(result, sample),
+    )
 
 
 def run_histograms(
@@ -145,7 +153,12 @@ def run_histograms(
     path = out_root / "histograms" / f"{sample.name}.h5"
     write_histograms(path, histograms)
     return HistogramResult(
-        result.account, result.cutflow, [path], _luminosity(plan, recipe, result), histograms
+        result.account,
+        result.cutflow,
+        [path],
+        _luminosity(plan, recipe, result),
+        _empty_jets(result, sample),
+        histograms,
     )
 
 
@@ -163,6 +176,19 @@ def _prepare(sample: Sample, options: EventOptions) -> tuple[SamplePlan, Recipe]
     plan = plan_sample(sample, options.demand(sample), CORRECTIONS_HEADROOM if corrected else 1.0)
     golden = None if sample.golden_json is None else read_golden_json(sample.golden_json)
     return plan, recipe_of(plan, options, golden)
+
+
+def _empty_jets(result: LoopResult, sample: Sample) -> int:
+    """Selected jets of which the file has no particle: all that is computed of them is 0."""
+    number: int = result.merged["without_particles"]
+    if number:
+        _LOG.warning(
+            "sample %s: %d selected jets have no particles, what is computed of them is 0; check the links from "
+            "particles to jets, or set jets.links: clustering",
+            sample.name,
+            number,
+        )
+    return number
 
 
 def _luminosity(plan: SamplePlan, recipe: Recipe, result: LoopResult) -> ProcessedLuminosity | None:

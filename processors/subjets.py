@@ -10,6 +10,7 @@ from data.errors import ConfigError
 from processors.kernels.buffers import flat_jets
 from processors.kernels.clustering import CAMBRIDGE, KT
 from processors.kernels.subjets import flat_exclusive_subjets, flat_soft_drop_mask
+from processors.option_checks import check_counts, check_soft_drop
 
 
 def exclusive_subjets(
@@ -47,14 +48,12 @@ def exclusive_subjets(
     ----------
     S. Catani, Y. Dokshitzer, M. Seymour, B. Webber, Nucl. Phys. B 406 (1993) 187.
     """
-    if n < 1:
-        msg = f"n = {n!r} must be at least 1"
-        raise ConfigError(msg)
+    check_counts(n=n)
     if algorithm not in {"cambridge", "kt"}:
         msg = f"algorithm = {algorithm!r} must be 'kt' or 'cambridge'"
         raise ConfigError(msg)
     jets = flat_jets(particles, weights)
-    momenta, counts, index = flat_exclusive_subjets(*jets, n, KT if algorithm == "kt" else CAMBRIDGE)
+    momenta, counts, index = flat_exclusive_subjets(*jets, int(n), KT if algorithm == "kt" else CAMBRIDGE)
     columns = dict(zip(("px", "py", "pz", "E"), momenta.T, strict=True))
     subjets = ak.zip(
         {name: ak.unflatten(values, counts) for name, values in columns.items()},
@@ -96,9 +95,7 @@ def soft_drop_mask(
     ----------
     A. Larkoski, S. Marzani, G. Soyez, J. Thaler, JHEP 05 (2014) 146.
     """
-    if not 0.0 <= z_cut <= 0.5 or not np.isfinite(beta) or not (np.isfinite(R0) and R0 > 0):
-        msg = f"z_cut = {z_cut!r} must lie in [0, 0.5], beta = {beta!r} be finite and R0 = {R0!r} positive"
-        raise ConfigError(msg)
+    check_soft_drop(z_cut, beta, R0)
     jets = flat_jets(particles, weights)
     mask = flat_soft_drop_mask(*jets, float(z_cut), float(beta), float(R0))
     return ak.unflatten(mask, np.diff(jets.offsets))

@@ -20,16 +20,11 @@ from processors.kernels.grooming import flat_soft_drop
 from processors.kernels.lepton import flat_lepton_fraction, hardest_leptons, nearest_particles
 from processors.kernels.taus import flat_nsubjettiness
 from processors.lund import splitting_records
+from processors.momenta import pt_eta_phi
+from processors.option_checks import are_counts, check_counts, check_positive, check_soft_drop
+from processors.particles import mass_of
 
 AXES = ("kt", "onepass_kt", "wta_kt", "onepass_wta_kt")
-
-
-def _check_positive(**options: float) -> None:
-    """Refuse options that are not positive numbers."""
-    for name, value in options.items():
-        if not (np.isfinite(value) and value > 0):
-            msg = f"{name} = {value!r} must be a positive number"
-            raise ConfigError(msg)
 
 
 def nsubjettiness(
@@ -77,13 +72,13 @@ def nsubjettiness(
     JHEP 04 (2014) 013 (winner takes all).
     """
     numbers = np.atleast_1d(np.asarray(n))
-    if numbers.ndim != 1 or not numbers.size or numbers.dtype.kind not in "iu" or numbers.min() < 1:
+    if numbers.ndim != 1 or not are_counts(numbers):
         msg = f"n = {n!r} must be an integer of at least 1, or a sequence of such"
         raise ConfigError(msg)
     if axes not in AXES:
         msg = f"axes = {axes!r} must be one of {', '.join(AXES)}"
         raise ConfigError(msg)
-    _check_positive(R0=R0, beta=beta)
+    check_positive(R0=R0, beta=beta)
     onepass = axes.startswith("onepass")
     if onepass and beta > 2.0:
         plain = axes.removeprefix("onepass_")
@@ -98,11 +93,8 @@ def nsubjettiness(
 
 def _pt_eta_phi_mass(momenta: FloatArray) -> dict[str, FloatArray]:
     """Turn px, py, pz, E (n, 4) in GeV into pT, η, φ, mass (GeV, rad); 0 for a null vector."""
-    px, py, pz, energy = momenta.T
-    pt = np.hypot(px, py)
-    eta = np.arcsinh(np.divide(pz, pt, out=np.zeros_like(pt), where=pt > 0.0))
-    mass2 = (energy - pz) * (energy + pz) - pt * pt
-    return {"pt": pt, "eta": eta, "phi": np.arctan2(py, px), "mass": np.sqrt(np.maximum(mass2, 0.0))}
+    pt, eta, phi = pt_eta_phi(momenta)
+    return {"pt": pt, "eta": eta, "phi": phi, "mass": mass_of(*momenta.T)}
 
 
 def _momenta(components: FloatArray) -> Any:
@@ -117,17 +109,6 @@ def _groomed(
     """Records of groomed jets, from px, py, pz, E (n, 4)."""
     prongs = {"subjet1": _momenta(first), "subjet2": _momenta(second)}
     return ak.zip({**_pt_eta_phi_mass(groomed), "delta_r": delta_r, "z": z, **prongs}, depth_limit=1)
-
-
-def _check_soft_drop(z_cut: float, beta: float, R0: float) -> None:
-    """Refuse options of soft drop that are out of range."""
-    if not 0.0 <= z_cut <= 0.5:
-        msg = f"z_cut = {z_cut!r} must lie in [0, 0.5]"
-        raise ConfigError(msg)
-    if not np.isfinite(beta):
-        msg = f"beta = {beta!r} must be a finite number"
-        raise ConfigError(msg)
-    _check_positive(R0=R0)
 
 
 def soft_drop(
@@ -172,7 +153,7 @@ def soft_drop(
     ----------
     A. Larkoski, S. Marzani, G. Soyez, J. Thaler, JHEP 05 (2014) 146.
     """
-    _check_soft_drop(z_cut, beta, R0)
+    check_soft_drop(z_cut, beta, R0)
     jets = flat_jets(particles, weights)
     return _groomed(*flat_soft_drop(*jets, float(z_cut), float(beta), float(R0)))
 
@@ -250,7 +231,7 @@ def lsf(particles: Any, leptons: Any, n: int = 3, *, weights: Any | None = None)
     Raises
     ------
     ConfigError
-        If ``n`` is less than 1.
+        If ``n`` is not an integer of at least 1.
     InputError
         If momenta are missing, not finite or negative (the message names the jet), or if leptons are not given for
         each jet.
@@ -259,11 +240,9 @@ def lsf(particles: Any, leptons: Any, n: int = 3, *, weights: Any | None = None)
     ----------
     C. Brust, P. Maksimovic, A. Sady, P. Saraswat, M. Walters, Y. Xin, JHEP 04 (2015) 079.
     """
-    if n < 1:
-        msg = f"n = {n!r} must be at least 1"
-        raise ConfigError(msg)
+    check_counts(n=n)
     jets = flat_jets(particles, weights)
-    return flat_lepton_fraction(*jets, *_leptons(jets, leptons), n)
+    return flat_lepton_fraction(*jets, *_leptons(jets, leptons), int(n))
 
 
 def jet_substructure(
@@ -310,11 +289,8 @@ def jet_substructure(
     InputError
         If momenta or weights are missing, not finite or negative; the message names the jet.
     """
-    for name, number in (("n_tau", n_tau), ("n_subjets", n_subjets)):
-        if number < 1:
-            msg = f"{name} = {number!r} must be at least 1"
-            raise ConfigError(msg)
-    _check_soft_drop(z_cut, beta, R0)
+    check_counts(n_tau=n_tau, n_subjets=n_subjets)
+    check_soft_drop(z_cut, beta, R0)
     jets = flat_jets(particles)
     n_jets = len(jets.offsets) - 1
     rows, pt = np.full(n_jets, -1), np.zeros(n_jets)
@@ -322,7 +298,7 @@ def jet_substructure(
         rows, pt = _leptons(jets, leptons)
     weight = np.ones(len(jets.px)) if weights is None else flat_weights(weights, jets)
     cut = (float(z_cut), float(beta), float(R0))
-    found = flat_features(*jets, weight, rows, pt, n_tau, n_subjets, cut)
+    found = flat_features(*jets, weight, rows, pt, int(n_tau), int(n_subjets), cut)
     prongs = found.prongs
     return ak.zip(
         {

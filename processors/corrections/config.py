@@ -249,7 +249,8 @@ def required_roles(config: CorrectionsConfig | None, kind: Kind = "simulation") 
     Parameters
     ----------
     config
-        Corrections of the sample's year, if any; its files are opened to see what they need.
+        Corrections of the sample's year, if any; its files are opened, all that this kind of sample uses, to see
+        what they need and that they hold it.
     kind
         Kind of the sample.
 
@@ -263,8 +264,12 @@ def required_roles(config: CorrectionsConfig | None, kind: Kind = "simulation") 
     InputError
         If a correction file cannot be read or lacks a correction.
     """
-    roles = () if config is None else (*_jet_roles(config, kind), *_weight_roles(config, kind))
-    return tuple(dict.fromkeys(roles))
+    if config is None:
+        return ()
+    if kind == "simulation":
+        for path, name in _weight_tables(config):
+            correction_table(path, name)
+    return tuple(dict.fromkeys((*_jet_roles(config, kind), *_weight_roles(config, kind))))
 
 
 def correction_files(config: CorrectionsConfig | None) -> tuple[Path, ...]:
@@ -297,6 +302,19 @@ def _jet_roles(config: CorrectionsConfig, kind: Kind) -> Iterator[str]:
             yield from (role for key, role in INPUT_ROLES.items() if key in inputs)
     if config.jer is not None and config.jer.method == "hybrid" and simulated:
         yield from GENERATOR_JET_ROLES
+
+
+def _weight_tables(config: CorrectionsConfig) -> Iterator[tuple[Path, str]]:
+    """File and name of the corrections that weights are made of."""
+    if config.pileup is not None:
+        yield config.pileup.file, config.pileup.name
+    if config.btag is not None:
+        btag = config.btag
+        yield btag.file, btag.heavy.name
+        yield btag.file, btag.light.name
+        yield btag.efficiency_file or btag.file, btag.efficiency.name
+    if config.trigger is not None:
+        yield config.trigger.file, config.trigger.name
 
 
 def _weight_roles(config: CorrectionsConfig, kind: Kind) -> Iterator[str]:

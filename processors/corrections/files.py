@@ -21,6 +21,8 @@ Value = npt.NDArray[Any] | str | int | float | None
 Naming = Callable[[int], str]
 """Says which jet or event stands at a position, for messages."""
 
+_REFUSALS = (RuntimeError, IndexError, TypeError, ValueError)  # of correctionlib
+
 
 @dataclass(frozen=True)
 class CorrectionTable:
@@ -63,8 +65,9 @@ class CorrectionTable:
         try:
             # correctionlib declares scalars and awkward arrays too; here it gets numpy arrays or constants.
             result: Any = self.correction.evaluate(*arguments)
-        except (RuntimeError, IndexError, TypeError, ValueError) as error:
-            msg = f"{self} cannot be evaluated: {error}; use a file that covers these events and these inputs"
+        except _REFUSALS as error:
+            where = naming(self._first_refused(arguments, size))
+            msg = f"{self} cannot be evaluated for {where}: {error}; use a file that covers these events and inputs"
             raise InputError(msg) from None
         factors: FloatArray = np.broadcast_to(np.asarray(result, dtype=np.float64), (size,))
         bad = np.flatnonzero(~np.isfinite(factors))
@@ -74,6 +77,21 @@ class CorrectionTable:
             )
             raise InputError(msg)
         return factors
+
+    def _first_refused(self, arguments: list[Any], size: int) -> int:
+        """Position of the first element that the correction refuses, where it refuses them together."""
+        low, high = 0, size
+        while high - low > 1:
+            middle = (low + high) // 2
+            try:
+                self.correction.evaluate(
+                    *(part[low:middle] if isinstance(part, np.ndarray) else part for part in arguments)
+                )
+            except _REFUSALS:
+                high = middle
+            else:
+                low = middle
+        return low
 
     def _argument(self, name: str, values: Mapping[str, Value], naming: Naming) -> Value:
         value = values.get(name)

@@ -18,6 +18,7 @@ from data.samples import Kind
 from data.types import BoolArray, FloatArray, IntArray
 from processors.corrections.config import CorrectionsConfig, JerConfig, JesConfig, JmsConfig, SmearingConfig
 from processors.corrections.files import CorrectionTable, Value, correction_table
+from processors.ragged import wrap
 
 _JER_STREAM = 0x4A4552  # "JER": independent random numbers for the two smearings
 _JMR_STREAM = 0x4A4D52  # "JMR"
@@ -42,6 +43,8 @@ class JetInputs:
         Jet area; momentum density of the event, GeV.
     gen_pt, gen_eta, gen_phi
         The generator jet that the file links to, NaN where there is none.
+    source
+        File and sample of the jets, for messages; empty where they have none.
     """
 
     pt: npt.NDArray[np.floating]
@@ -58,11 +61,13 @@ class JetInputs:
     gen_pt: npt.NDArray[np.floating] | None = None
     gen_eta: npt.NDArray[np.floating] | None = None
     gen_phi: npt.NDArray[np.floating] | None = None
+    source: str = ""
 
     def describe(self, jet: int) -> str:
         """Name a jet for messages."""
         ids = f"{self.run[jet]}:{self.luminosity_block[jet]}:{self.event[jet]}"
-        return f"jet {self.number[jet]} of event {ids} (run:luminosity block:event)"
+        of_source = f" of {self.source}" if self.source else ""
+        return f"jet {self.number[jet]} of event {ids} (run:luminosity block:event){of_source}"
 
     def values(self) -> dict[str, Value]:
         """What correction files may ask for, under the names of CMS."""
@@ -301,8 +306,7 @@ def _match(jets: JetInputs, resolution: FloatArray, radius: float) -> tuple[Floa
         msg = "jer.method 'hybrid' needs generator jets, which this sample lacks; set jer.method: stochastic"
         raise InputError(msg)
     difference = (jets.pt - np.asarray(jets.gen_pt, dtype=np.float64)) / jets.pt
-    delta_phi = np.abs(jets.phi.astype(np.float64) - jets.gen_phi)
-    delta_phi = np.minimum(delta_phi, 2 * np.pi - delta_phi)
+    delta_phi = wrap(jets.phi.astype(np.float64) - jets.gen_phi)
     near = np.hypot(jets.eta.astype(np.float64) - jets.gen_eta, delta_phi) < radius / 2
     # Comparisons with NaN, where there is no generator jet, are false.
     return difference, near & (np.abs(difference) < _SIGMAS * resolution)

@@ -68,6 +68,8 @@ class WeightInputs:
         For the b tag.
     features
         Feature columns by name, float64, for the trigger efficiency.
+    source
+        File and sample of the events, for messages; empty where they have none.
     """
 
     run: npt.NDArray[np.integer]
@@ -82,11 +84,19 @@ class WeightInputs:
     shower_weights: Jagged | None = None
     subjets: Subjets | None = None
     features: Mapping[str, npt.NDArray[np.floating]] = field(default_factory=dict)
+    source: str = ""
 
     def describe(self, event: int) -> str:
         """Name an event for messages."""
         ids = f"{self.run[event]}:{self.luminosity_block[event]}:{self.event[event]}"
-        return f"event {ids} (run:luminosity block:event)"
+        return f"event {ids} (run:luminosity block:event){self._of_source()}"
+
+    def describe_all(self) -> str:
+        """Name all the events together for messages."""
+        return f"these events{self._of_source()}"
+
+    def _of_source(self) -> str:
+        return f" of {self.source}" if self.source else ""
 
 
 @dataclass(frozen=True)
@@ -220,7 +230,7 @@ def _prefiring(inputs: WeightInputs) -> _Part:
     stored = (inputs.prefiring_nominal, inputs.prefiring_up, inputs.prefiring_down)
     factors = [np.asarray(values) for values in stored if values is not None]
     if len(factors) != len(stored):
-        msg = "correction 'prefiring': these events have no L1PreFiringWeight; leave it out for them"
+        msg = f"correction 'prefiring': {inputs.describe_all()} have no L1PreFiringWeight; leave it out for them"
         raise InputError(msg)
     return _measured("prefiring", inputs, factors, "prefiring")
 
@@ -259,7 +269,9 @@ def _rectangular(
 ) -> FloatArray:
     """Stored ratios of weights as (n, entries): the same allowed number in every event, all finite."""
     if jagged is None:
-        msg = f"correction '{key}': these events have no {branch}; leave the correction out for them"
+        msg = (
+            f"correction '{key}': {inputs.describe_all()} have no {branch}; leave the correction out for them"
+        )
         raise InputError(msg)
     values, counts = jagged
     entries = int(counts[0]) if len(counts) else allowed[0]
@@ -284,7 +296,7 @@ def _btag(inputs: WeightInputs, btag: BtagConfig) -> _Part:
     """Π SF over tagged subjets × Π (1 − SF·ε)/(1 − ε) over the others (see CMS, arXiv:1712.07158)."""
     subjets = inputs.subjets
     if subjets is None:
-        msg = "correction 'btag': these events have no flavour of subjets; leave the correction out for them"
+        msg = f"correction 'btag': {inputs.describe_all()} have no flavour of subjets; leave it out for them"
         raise InputError(msg)
     unknown = np.flatnonzero(~np.isin(subjets.flavour, _FLAVOURS))
     if len(unknown):

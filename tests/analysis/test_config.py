@@ -96,11 +96,49 @@ def test_wrong_overrides_are_named(write, override, message):
         ),
         ({"selection": {"jet_pt_min": -1}}, "greater than 0"),
         ({"processing": {"chunksize": 5}}, "did you mean 'chunk_size'"),
+        (
+            {"corrections": {"2018": {"scale": True}}},
+            r"search\.yaml: corrections\.2018 is of no sample of this search, which are of 2017; correct the year",
+        ),
+        ({"corrections": {"2077": {"scale": True}}}, "year '2077' is unknown"),
+        ({"corrections": {2017: {"scale": True}}}, r"key 'corrections\.2017': .* put it in quotes: \"2017\""),
     ],
 )
 def test_wrong_configurations_are_named(write, changes, message):
     with pytest.raises(ConfigError, match=message):
         load_config(write(**changes))
+
+
+def test_corrections_of_the_years_that_are_searched(write):
+    config, _ = load_config(write(corrections={"2017": {"scale": True}}))
+    assert config.corrections["2017"].scale
+
+
+@pytest.mark.parametrize("region", [None, "signal", "validation"])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"run": None}, "key 'run': expected a mapping of keys to values, found nothing"),
+        ({"run": {"output": 3}}, r"key 'run\.output'"),
+        ({"selection": None}, "key 'selection': expected a mapping of keys to values, found nothing"),
+        ({"scan": None}, "key 'scan': expected a mapping of keys to values, found nothing"),
+        ({"scan": [3000]}, "key 'scan': expected a mapping of keys to values, found list"),
+        ({"scan": {"masses": [3000], "fit_start": "abc"}}, r"key 'scan\.fit_start': .*valid number"),
+        ({"scan": {"masses": 3000}}, r"key 'scan\.masses'"),
+    ],
+)
+def test_empty_and_wrong_sections_are_named_in_every_region(write, changes, message, region):
+    with pytest.raises(ConfigError, match=message):
+        load_config(write(**changes), region=region)
+
+
+def test_validation_wins_over_an_unblinded_region_of_the_file(write):
+    """The file alone would be refused: the region searched cannot be blind."""
+    path = write(selection={"region": "signal", "blind": True})
+    with pytest.raises(ConfigError, match="blind is true"):
+        load_config(path)
+    config, _ = load_config(path, region="validation")
+    assert (config.selection.region, config.selection.blind) == ("validation", True)
 
 
 @pytest.mark.parametrize("name", DEMOS)

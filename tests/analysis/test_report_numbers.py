@@ -19,7 +19,9 @@ def test_largest_excess_ignores_invalid_and_takes_the_lower_mass():
 
 def test_windows_are_listed_once_a_method():
     points = [{"mass": mass, "window": "B3", "valid": True} for mass in (2900, 3000)]
-    scan = Scan(masses=(2900, 3000), selections={"cwola": points}, sqrt_s=13000, sample="mock", region="signal")
+    scan = Scan(
+        masses=(2900, 3000), selections={"cwola": points}, sqrt_s=13000, sample="mock", region="signal"
+    )
     (row,) = tables.window_table(scan).rows
     assert row[:3] == ("cwola", "B3", "2230 – 2725")
     assert row[5:] == ("1.00 %", "2900, 3000")

@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from data.errors import InputError
+from data.errors import ConfigError, InputError
 from data.files import atomic_path, hash_json, read_json, sha256_file, write_json
 
 
@@ -21,6 +21,17 @@ def test_a_failed_write_leaves_the_old_file_and_no_debris(tmp_path):
         _write_half_and_fail(path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_place_where_no_file_can_be_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=f"{tmp_path} is a folder, .* give the name of a file"):
+        write_json(tmp_path, {})
+    (tmp_path / "file").write_text("old")
+    with pytest.raises(ConfigError, match=r"file: this folder cannot be made \(File exists\)"):
+        write_json(tmp_path / "file" / "result.json", {})
+    with pytest.raises(ConfigError, match=r"deep: this folder cannot be made \(Not a directory\)"):
+        write_json(tmp_path / "file" / "deep" / "result.json", {})
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
 def test_json_round_trip_refuses_not_a_number(tmp_path):

@@ -42,6 +42,11 @@ def test_files_become_absolute_and_luminosity_falls_back_to_the_year(tmp_path):
         ({"kind": "date"}, "key 'samples.mock.kind'"),
         ({"process": "a b"}, "key 'samples.mock.process'"),
         ({"luminosity_ifb": -1}, "greater than 0"),
+        ({"year": 2017}, r'put it in quotes: "2017"'),
+        (
+            {"generated": {"count": 5, "sumw": 5.0, "sumw2": 5.0}},
+            "sample 'mock' is data with 'generated', which only simulation has; remove the key",
+        ),
     ],
 )
 def test_a_wrong_definition_is_named(tmp_path, change, message):

@@ -58,3 +58,27 @@ def test_bad_yaml_is_named_and_never_runs(tmp_path, text, message):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read"):
         read_yaml(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "name: x\nsamples: {2017: {}}\n",
+            "key 'samples.2017': YAML reads 2017 as int, .* put it in quotes: \"2017\"",
+        ),
+        ("name: 2017\n", "key 'name': YAML reads 2017 as int, .* put it in quotes: \"2017\""),
+        ("name: 1.5\n", "key 'name': YAML reads 1.5 as float, .* put it in quotes: \"1.5\""),
+        ("name: on\n", "key 'name': YAML reads True as bool, not as text; put it in quotes$"),
+        (
+            "name: x\nprocessing:\n",
+            "key 'processing': expected a mapping of keys to values, found nothing; fill it",
+        ),
+        ("name: x\nsamples: [1]\n", "key 'samples': expected a mapping of keys to values, found list"),
+    ],
+)
+def test_what_yaml_makes_of_unquoted_and_empty_values(tmp_path, text, message):
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        Outer.parse(read_yaml(path), "run.yaml")

@@ -3,7 +3,9 @@
 import logging
 from pathlib import Path
 
+import awkward as ak
 import pytest
+import uproot
 
 from data.errors import ConfigError
 from processors import histograms, rmm_columns
@@ -12,7 +14,8 @@ from processors.corrections.config import CorrectionsConfig
 from processors.event_options import EventOptions
 from processors.loop import work_items
 from processors.preflight import plan_sample
-from processors.run import run_histograms
+from processors.run import run_histograms, run_skim
+from processors.skim import read_features
 
 JMS = CorrectionsConfig.parse({"jms": {"scale": 1.0, "uncertainty": 0.02}}, "test.yaml")
 BTAG = {
@@ -107,3 +110,25 @@ def test_no_bar_and_no_widget_outside_a_terminal(caplog, capsys, tmp_path, make_
         make_sample([path]), ProcessingConfig(), EventOptions(), {}, trained_on=True, out_root=tmp_path
     )
     assert capsys.readouterr() == ("", "")
+
+
+def test_selected_jets_without_particles_are_counted_and_said(tmp_path, make_sample, caplog):
+    source = Path(__file__).parents[2] / "data" / "mini" / "signal_particles_0.root"
+    with uproot.open({source: None}) as file:
+        names = [branch.name for branch in file["Events"].branches if not branch.name.startswith("n")]
+        columns = {name: file["Events"][name].array() for name in names}
+        runs = file["Runs"].arrays(library="np")
+    links = columns["FatJetPFCands_jetIdx"]
+    columns["FatJetPFCands_jetIdx"] = ak.where(links == 0, -1, links)
+    with uproot.recreate(tmp_path / "a.root") as file:
+        file.mktree("Events", {name: ak.type(values).content for name, values in columns.items()}).extend(
+            columns
+        )
+        file.mktree("Runs", {name: values.dtype for name, values in runs.items()}).extend(runs)
+    sample = make_sample([tmp_path / "a.root"], kind="simulation")
+    options = EventOptions(jets=JetsConfig(substructure="particles"))
+    result = run_skim(sample, ProcessingConfig(), options, tmp_path)
+    table = read_features(tmp_path / "features" / "mock")
+    empty = int((table["n_pf_j1"] == 0).sum() + (table["n_pf_j2"] == 0).sum())
+    assert result.without_particles == empty > 100
+    assert f"{empty} selected jets have no particles" in caplog.text

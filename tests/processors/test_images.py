@@ -193,9 +193,11 @@ def test_arrays_that_cannot_be_standardised():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda jets: jet_image(jets, pixels=0), "pixels = 0 must be at least 1"),
-        (lambda jets: jet_image(jets, width=-1.0), "width = -1.0 a positive number"),
-        (lambda jets: constituent_array(jets, n=0), "n = 0 must be at least 1"),
+        (lambda jets: jet_image(jets, pixels=0), "pixels = 0 must be an integer of at least 1"),
+        (lambda jets: jet_image(jets, pixels=2.5), "pixels = 2.5 must be an integer of at least 1"),
+        (lambda jets: jet_image(jets, width=-1.0), "width = -1.0 must be a positive number"),
+        (lambda jets: constituent_array(jets, n=0), "n = 0 must be an integer of at least 1"),
+        (lambda jets: constituent_array(jets, n=1.5), "n = 1.5 must be an integer of at least 1"),
         (lambda jets: constituent_array(jets, coordinates="polar"), "coordinates = 'polar' must be"),
     ],
 )

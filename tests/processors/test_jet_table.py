@@ -231,6 +231,36 @@ def test_faults_of_the_file(tmp_path):
     assert not out.exists()
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0, -5.0])
+def test_impossible_momenta_are_refused_and_never_cut_away(tmp_path, make_nano_file, value):
+    def change(columns):
+        pt = ak.to_numpy(ak.flatten(columns["FatJet"]["pt"])).copy()
+        pt[2] = value
+        columns["FatJet"]["pt"] = ak.unflatten(pt, ak.num(columns["FatJet"]["pt"]))
+
+    file = make_nano_file(tmp_path / "a.root", 20, change=change)
+    for pt_min in (0.0, 300.0):
+        with pytest.raises(
+            InputError, match=rf"a\.root': branch FatJet_pt holds {value} in entry [01]; repair"
+        ):
+            table_of(file, tmp_path / "jets.parquet", pt_min=pt_min)
+    assert not (tmp_path / "jets.parquet").exists()
+
+
+def test_the_file_that_is_read_is_never_overwritten(tmp_path, monkeypatch, capsys):
+    file = copy_of(MINI / "signal_4000_400_400_0.root", tmp_path / "a.root", 3)
+    (tmp_path / "link.root").symlink_to(file)
+    before = file.read_bytes()
+    monkeypatch.chdir(tmp_path)
+    for given, out in (("a.root", file), (file, "a.root"), (file, "link.root"), ("link.root", "a.root")):
+        assert oddjet(monkeypatch, "substructure", given, "--out", out) == 1
+        assert re.search(r"error: .*\.root is the file that is read.*another file", capsys.readouterr().err)
+    assert file.read_bytes() == before
+    assert oddjet(monkeypatch, "substructure", file, "--out", tmp_path) == 1
+    assert re.search(r"error: .* is a folder, .*give the name of a file", capsys.readouterr().err)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.root", "link.root"]
+
+
 def test_lost_chunk(tmp_path, monkeypatch):
     whole = jet_table._chunks
     monkeypatch.setattr(jet_table, "_chunks", lambda *arguments: list(whole(*arguments))[1:])

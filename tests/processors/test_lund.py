@@ -209,7 +209,12 @@ def test_emissions_fill_the_plane_evenly():
     [
         (lambda jets: lund_declustering(jets, algorithm="antikt"), "algorithm = 'antikt' must be"),
         (lambda jets: lund_declustering(jets, R0=0), "R0 = 0 must be a positive number"),
-        (lambda jets: lund_image(lund_declustering(jets), bins=(0, 20)), "bins = .* two positive"),
+        (
+            lambda jets: lund_image(lund_declustering(jets), bins=(0, 20)),
+            "bins = .* two integers of at least 1",
+        ),
+        (lambda jets: lund_image(lund_declustering(jets), bins=(2.5, 20)), "bins = .* two integers"),
+        (lambda jets: lund_image(lund_declustering(jets), bins=(20, 20, 20)), "bins = .* two integers"),
         (lambda jets: lund_image(lund_declustering(jets), ln_kt=(1, 1)), "ln_kt = .* increasing"),
         (
             lambda jets: lund_image(lund_declustering(jets), jet_weights=np.ones(3)),

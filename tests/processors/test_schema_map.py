@@ -142,8 +142,10 @@ def schema_of(make_sample, jets, drop=(), add=()):
 
 
 LINKS = ("FatJetPFCands_jetIdx", "FatJetPFCands_pFCandsIdx")
-LEPTONS = ("FatJet_muonIdx3SJ", "FatJet_electronIdx3SJ") + tuple(
-    f"{lepton}_{name}" for lepton in ("Muon", "Electron") for name in ("pt", "eta", "phi")
+LEPTONS = (
+    "FatJet_muonIdx3SJ",
+    "FatJet_electronIdx3SJ",
+    *(f"{lepton}_{name}" for lepton in ("Muon", "Electron") for name in ("pt", "eta", "phi")),
 )
 
 

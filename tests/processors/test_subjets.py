@@ -95,10 +95,11 @@ def test_weights_empty_jets_no_jets_and_few_particles():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda jets: exclusive_subjets(jets, 0), "n = 0 must be at least 1"),
+        (lambda jets: exclusive_subjets(jets, 0), "n = 0 must be an integer of at least 1"),
+        (lambda jets: exclusive_subjets(jets, 2.5), "n = 2.5 must be an integer of at least 1"),
         (lambda jets: exclusive_subjets(jets, 2, algorithm="antikt"), "algorithm = 'antikt' must be"),
         (lambda jets: soft_drop_mask(jets, z_cut=0.6), r"z_cut = 0.6 must lie in \[0, 0.5\]"),
-        (lambda jets: soft_drop_mask(jets, R0=-1.0), "R0 = -1.0 positive"),
+        (lambda jets: soft_drop_mask(jets, R0=-1.0), "R0 = -1.0 must be a positive number"),
     ],
 )
 def test_options_that_make_no_sense(call, message):

@@ -418,6 +418,13 @@ def test_wrong_arrays_say_what_is_missing():
         (lambda p: soft_drop(p, beta=np.nan), "beta = nan"),
         (lambda p: soft_drop(p, R0=-0.8), "R0 = -0.8"),
         (lambda p: lsf(p, p.pt > 0, n=0), "n = 0"),
+        (lambda p: lsf(p, p.pt > 0, n=2.5), "n = 2.5 must be an integer of at least 1"),
+        (lambda p: lsf(p, p.pt > 0, n=True), "n = True must be an integer"),
+        (lambda p: lsf(p, p.pt > 0, n=[2]), r"n = \[2\] must be an integer"),
+        (lambda p: jet_substructure(p, n_tau=2.5), "n_tau = 2.5 must be an integer"),
+        (lambda p: jet_substructure(p, n_subjets=2.0), "n_subjets = 2.0 must be an integer"),
+        (lambda p: nsubjettiness(p, [1, 2.5]), r"n = \[1, 2.5\] must be an integer"),
+        (lambda p: nsubjettiness(p, n=True), "n = True must be an integer"),
     ],
 )
 def test_bad_options_are_named(call, message):

@@ -1,6 +1,6 @@
 import pytest
 
-from data.errors import ConfigError
+from data.errors import ConfigError, InputError
 from processors.corrections.config import (
     CorrectionsConfig,
     correction_files,
@@ -103,3 +103,32 @@ def test_roles_are_what_the_files_need(jerc_file):
 def test_what_makes_no_sense_is_refused(section, match):
     with pytest.raises(ConfigError, match=match):
         parse(**section)
+
+
+def test_every_table_of_weights_is_opened_before_the_loop(write_corrections, nodes):
+    """A wrong name or file is said once, with the nearest names, and not by each chunk."""
+    file = str(write_corrections({"here": (("pt",), nodes["formula"]("0.9", "pt"))}))
+    btag = {
+        "file": file,
+        "threshold": 0.5,
+        **{key: {"name": "here"} for key in ("heavy", "light", "efficiency")},
+    }
+    right = {
+        "pileup": {"file": file, "name": "here"},
+        "trigger": {"file": file, "name": "here"},
+        "btag": btag,
+    }
+    assert required_roles(parse(**right)) == (
+        "n_true_interactions",
+        "subjet_pt",
+        "subjet_eta",
+        "subjet_flavour",
+    )
+    wrong = [{key: right[key] | {"name": "hree"}} for key in ("pileup", "trigger")]
+    wrong += [{"btag": btag | {key: {"name": "hree"}}} for key in ("heavy", "light", "efficiency")]
+    for section in wrong:
+        with pytest.raises(InputError, match=r"corrections\.json: holds no correction 'hree'; .*: here"):
+            required_roles(parse(**section))
+        assert required_roles(parse(**section), "data") == ()
+    with pytest.raises(InputError, match=r"none\.json: cannot be read"):
+        required_roles(parse(btag=btag | {"efficiency_file": "none.json"}))

@@ -91,11 +91,16 @@ def test_outside_of_the_file(write_corrections, nodes):
     content = nodes["binning"]("a", [0.0, 1.0, 2.0], [5.0, 6.0])
     path = write_corrections({"c": (("a",), content)})
     with pytest.raises(
-        InputError, match=r"corrections\.json: correction 'c' cannot be evaluated: Index above"
+        InputError, match=r"corrections\.json: correction 'c' cannot be evaluated for jet 0: Index above"
     ):
         correction_table(path, "c").evaluate({"a": np.array([3.0])}, 1, naming)
+    for first in range(6):
+        values = np.full(6, 0.5)
+        values[first:] = np.resize([3.0, 1.5], 6 - first)
+        with pytest.raises(InputError, match=f"cannot be evaluated for jet {first}: Index above"):
+            correction_table(path, "c").evaluate({"a": values}, 6, naming)
     path = write_corrections({"c": (("systematic",), nodes["category"]("systematic", {"nom": 1.0}))})
-    with pytest.raises(InputError, match=r"correction 'c' cannot be evaluated: Index not available.*nominal"):
+    with pytest.raises(InputError, match=r"'c' cannot be evaluated for jet 0: Index not available.*nominal"):
         correction_table(path, "c").evaluate({"systematic": "nominal"}, 1, naming)
 
 

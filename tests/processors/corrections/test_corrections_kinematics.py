@@ -23,7 +23,7 @@ def parse(**sections):
     return CorrectionsConfig.parse(sections, "search.yaml")
 
 
-def make_jets(n=1, **columns):
+def make_jets(n=1, source="", **columns):
     base = {
         "pt": np.full(n, 100.0),
         "eta": np.zeros(n),
@@ -34,11 +34,12 @@ def make_jets(n=1, **columns):
         "event": np.arange(n, dtype=np.uint64) // 2,
         "number": np.arange(n) % 2,
     }
-    return JetInputs(**(base | {name: np.asarray(values) for name, values in columns.items()}))
+    columns = {name: np.asarray(values) for name, values in columns.items()}
+    return JetInputs(**(base | columns), source=source)
 
 
 def rows(jets, chosen):
-    columns = {entry.name: getattr(jets, entry.name) for entry in fields(jets)}
+    columns = {entry.name: getattr(jets, entry.name) for entry in fields(jets) if entry.name != "source"}
     return JetInputs(**{name: None if values is None else values[chosen] for name, values in columns.items()})
 
 
@@ -336,3 +337,29 @@ def test_missing_inputs_are_named(jerc_file, write_corrections, nodes):
 def test_impossible_momenta_are_refused(pt):
     with pytest.raises(InputError, match=r"jet 1 of event 1:2:0 \(.*\) has pT .*, which no jet has"):
         varied_jets(make_jets(2, pt=[100.0, pt]), None, "simulation")
+
+
+def test_messages_name_file_and_sample(write_corrections, nodes):
+    jets = make_jets(2, "file 'a.root' of sample 'qcd'", pt=[100.0, np.nan])
+    with pytest.raises(
+        InputError, match=r"jet 1 of event 1:2:0 \(.*\) of file 'a\.root' of sample 'qcd' has pT"
+    ):
+        varied_jets(jets, None, "simulation")
+    content = nodes["binning"]("JetPt", [0.0, 150.0], [1.0])
+    file = str(write_corrections({"MC": (("JetPt",), content)}))
+    jes = {"file": file, "correction": "MC", "undo_stored": False}
+    jets = make_jets(5, "file 'a.root'", pt=[100.0, 120.0, 100.0, 200.0, 300.0])
+    with pytest.raises(
+        InputError, match=r"'MC' cannot be evaluated for jet 1 of event 1:2:1 \(.*\) of file 'a\.root': Index"
+    ):
+        varied_jets(jets, parse(jes=jes), "simulation")
+
+
+@pytest.mark.parametrize("turn", [-1, 0, 1])
+def test_generator_jets_match_across_the_cut_in_azimuth(turn):
+    """ΔR = 0.2 < 0.4 on both sides of ±π, and where azimuths lie a full turn apart."""
+    phi = np.array([np.pi - 0.1, -np.pi + 0.1])
+    gen_phi = np.array([-np.pi + 0.1, np.pi - 0.1]) + 2 * np.pi * turn
+    jets = make_jets(2, phi=phi, gen_phi=gen_phi, gen_eta=[0.0, 0.0], gen_pt=[98.0, 98.0])
+    moved = varied_jets(jets, parse(jer=SMEAR), "simulation")
+    np.testing.assert_allclose(moved["nominal"][0], 98.0 + 1.2 * 2.0)  # hybrid method, s = 1.2

@@ -130,9 +130,10 @@ def test_pileup_out_of_range_names_file_and_correction(write_corrections, nodes)
     file = str(write_corrections(pileup_file(write_corrections, nodes)))
     config = parse(pileup={"file": file, "name": "pileup"})
     with pytest.raises(
-        InputError, match=r"corrections\.json: correction 'pileup' cannot be evaluated: Index above"
+        InputError,
+        match=r"corrections\.json: correction 'pileup' cannot be evaluated for event 1:2:11 .*: Index above",
     ):
-        weight_factors(events(n_true_interactions=np.array([200.0])), config)
+        weight_factors(events(3, n_true_interactions=np.array([50.0, 200.0, 300.0])), config)
     with pytest.raises(InputError, match="correction 'pileup' needs the input 'NumTrueInteractions'"):
         weight_factors(events(), config)
 
@@ -339,3 +340,16 @@ def test_cms_events_have_the_layout_that_is_read(jerc_file):
     assert 0.7 < mean["mur_up"] < 0.98
     assert 1.001 < mean["pdf_up"] < 1.1
     assert mean["pdf_up"] + mean["pdf_down"] == pytest.approx(2)
+
+
+def test_messages_name_file_and_sample():
+    source = "file 'a.root' of sample 'qcd'"
+    with pytest.raises(
+        InputError, match=r"these events of file 'a\.root' of sample 'qcd' have no LHEScaleWeight"
+    ):
+        weight_factors(events(2, source=source), parse(scale=True))
+    ratios = jagged([[1.0] * 9, [np.nan] * 9])
+    with pytest.raises(
+        InputError, match=r"of event 1:2:11 \(.*\) of file 'a\.root' of sample 'qcd' is not finite"
+    ):
+        weight_factors(events(2, scale_weights=ratios, source=source), parse(scale=True))

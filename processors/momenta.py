@@ -1,0 +1,24 @@
+"""From Cartesian momenta to those of a collider."""
+
+import numpy as np
+
+from data.types import FloatArray
+
+
+def pt_eta_phi(momenta: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Transverse momentum, pseudorapidity and azimuth.
+
+    Parameters
+    ----------
+    momenta : array (n, ≥ 3)
+        px, py, pz (GeV), and what may follow.
+
+    Returns
+    -------
+    pt, eta, phi : array (n,)
+        GeV, –, rad; η is 0 where there is no transverse momentum.
+    """
+    px, py, pz = momenta[:, :3].T
+    pt = np.hypot(px, py)
+    slope = np.divide(pz, pt, out=np.zeros_like(pt), where=pt > 0.0)
+    return pt, np.arcsinh(slope), np.arctan2(py, px)
