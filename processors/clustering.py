@@ -10,7 +10,8 @@ import vector
 
 from data.types import FloatArray, IntArray
 from processors.kernels.buffers import FlatJets
-from processors.particles import Membership, mass_of
+from processors.momenta import mass_of
+from processors.particles import Membership
 from processors.ragged import offsets_of, owners, ranges, wrap
 
 Algorithm = Literal["antikt", "cambridge", "kt"]

@@ -22,3 +22,9 @@ def pt_eta_phi(momenta: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]
     pt = np.hypot(px, py)
     slope = np.divide(pz, pt, out=np.zeros_like(pt), where=pt > 0.0)
     return pt, np.arcsinh(slope), np.arctan2(py, px)
+
+
+def mass_of(px: FloatArray, py: FloatArray, pz: FloatArray, e: FloatArray) -> FloatArray:
+    """Mass (GeV) of momenta; 0 where rounding makes its square negative."""
+    mass: FloatArray = np.sqrt(np.maximum((e - pz) * (e + pz) - px * px - py * py, 0.0))
+    return mass

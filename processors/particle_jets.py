@@ -21,7 +21,8 @@ from processors.jet_id import TIGHT, composition, tight
 from processors.jet_leptons import JetLeptons, leptons_of, stored_leptons
 from processors.kernels.buffers import FlatJets
 from processors.kernels.combined import flat_features
-from processors.particles import JetParticles, Membership, Particles, linked_particles, mass_of
+from processors.momenta import mass_of
+from processors.particles import JetParticles, Membership, Particles, linked_particles
 from processors.ragged import owners
 from processors.schema import JET_ROLES
 

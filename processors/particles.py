@@ -224,12 +224,6 @@ def _refuse_repeated(
         chunk.refuse("link_particle", what, entry)
 
 
-def mass_of(px: FloatArray, py: FloatArray, pz: FloatArray, e: FloatArray) -> FloatArray:
-    """Mass (GeV) of momenta; 0 where rounding makes its square negative."""
-    mass: FloatArray = np.sqrt(np.maximum((e - pz) * (e + pz) - px * px - py * py, 0.0))
-    return mass
-
-
 def as_records(jets: FlatJets) -> ak.Array:
     """Flat buffers as an awkward array jets × particles of records ``px py pz E`` (GeV)."""
     momenta = ak.zip({"px": jets.px, "py": jets.py, "pz": jets.pz, "E": jets.e})

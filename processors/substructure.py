@@ -20,9 +20,8 @@ from processors.kernels.grooming import flat_soft_drop
 from processors.kernels.lepton import flat_lepton_fraction, hardest_leptons, nearest_particles
 from processors.kernels.taus import flat_nsubjettiness
 from processors.lund import splitting_records
-from processors.momenta import pt_eta_phi
+from processors.momenta import mass_of, pt_eta_phi
 from processors.option_checks import are_counts, check_counts, check_positive, check_soft_drop
-from processors.particles import mass_of
 
 AXES = ("kt", "onepass_kt", "wta_kt", "onepass_wta_kt")
 
