@@ -127,7 +127,7 @@ class Recipe:
         return DijetCuts.of(self.options.selection, self.year, self.kind)
 
     def _generated(self, chunk: Chunk) -> FloatArray:
-        """GenWeight of simulation, 1 of data."""
+        """The generator's weights of simulation, 1 of data."""
         if self.kind == "data":
             return np.ones(chunk.size)
         generated = chunk.role("generator_weight")
@@ -182,7 +182,7 @@ class Recipe:
         if self.golden is not None:
             good = flags.masks["golden_json"]
             sections = [unique_sections(chunk.role("run")[good], chunk.role("luminosity_block")[good])]
-        squares = float(np.square(weight).sum())
+        squares = max(float(np.square(weight).sum()), float(np.square(corrected).sum()))
         return {"ranges": [done], "cutflow": cutflow, "sum_of_squares": squares, "sections": sections}
 
 
