@@ -40,6 +40,8 @@ def measure(n_jets):
     """CPU per jet (µs), ours and fastjet's (reclustering included), and how many times slower fastjet's is."""
     import fastjet
 
+    fastjet._swig.ClusterSequence.set_fastjet_banner_stream(None)  # standard output is JSON
+
     jets = mini_jets(n_jets)
     few = max(1, n_jets // 20)  # fastjet takes tens of milliseconds a jet for N3
     momenta = BENCH["cartesian"](jets)
