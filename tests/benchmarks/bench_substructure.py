@@ -24,6 +24,8 @@ from processors.substructure import jet_substructure, lsf, nsubjettiness, soft_d
 MINI = Path(__file__).parents[2] / "data" / "mini"
 N = [1, 2, 3, 4]
 
+FEWEST = 45  # particles of a jet
+
 
 def toy_jets(n_jets, *, seed, n_prongs=2, pt=600.0, generations=7):
     """Jets by collinear splittings: a few hard prongs, then angular-ordered emissions with dP ~ dz/z dθ/θ.
@@ -80,13 +82,16 @@ def cpu_per_jet(function, n_jets, repeats=5):
 
 
 def shipped_jets(n_jets):
-    """Jets with pT > 500 GeV of the shipped simulation, half multijets, half signal; and which particles are leptons."""
+    """Jets with pT > 500 GeV of the shipped simulation, half multijets, half signal; and which particles are leptons.
+
+    The simulation has no multiparton interactions: jets of 45 particles or more have about as many as those of data.
+    """
     jets, leptons = [], []
     for sample in ("qcd", "signal"):
         names = [f"PFCands_{q}" for q in ("pt", "eta", "phi", "mass", "pdgId")]
         names += ["FatJetPFCands_jetIdx", "FatJetPFCands_pFCandsIdx", "FatJet_pt"]
         with uproot.open(MINI / f"{sample}_particles_0.root") as file:
-            events = file["Events"].arrays(names, entry_stop=n_jets // 4 + 50)
+            events = file["Events"].arrays(names)
         columns = {
             q: events[f"PFCands_{q}"][events.FatJetPFCands_pFCandsIdx] for q in ("pt", "eta", "phi", "mass")
         }
@@ -95,8 +100,10 @@ def shipped_jets(n_jets):
         for jet in (0, 1):
             here = (events.FatJetPFCands_jetIdx == jet)[events.FatJet_pt[:, jet] > 500]
             chosen = events.FatJet_pt[:, jet] > 500
-            jets.append(ak.zip(columns)[chosen][here][: n_jets // 4])
-            leptons.append(is_lepton[chosen][here][: n_jets // 4])
+            found, leptonic = ak.zip(columns)[chosen][here], is_lepton[chosen][here]
+            large = ak.num(found) >= FEWEST
+            jets.append(found[large][: n_jets // 4])
+            leptons.append(leptonic[large][: n_jets // 4])
     return ak.concatenate(jets), ak.concatenate(leptons)
 
 
