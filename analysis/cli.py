@@ -258,5 +258,14 @@ def main() -> None:
     try:
         app()
     except OddjetError as error:
-        _CONSOLE.print(f"error: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(1)
+        _fail(str(error))
+    except OSError as error:  # a full disk, a folder that may not be written
+        _fail(
+            f"{error.filename or 'output'}: {error.strerror or error}; check the path, its permissions and the disk"
+        )
+
+
+def _fail(message: str) -> None:
+    """Print an error and leave with exit code 1."""
+    _CONSOLE.print(f"error: {message}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(1)

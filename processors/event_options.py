@@ -3,10 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from data.errors import ConfigError
 from data.samples import Sample, year
 from processors.config import FeaturesConfig, JetsConfig, SelectionConfig
-from processors.corrections.config import CorrectionsConfig, required_roles, variation_names
+from processors.corrections.config import (
+    CorrectionsConfig,
+    TriggerConfig,
+    required_roles,
+    variation_names,
+)
+from processors.corrections.weights import WeightInputs, weight_factors
+from processors.features import columns
 from processors.resolve import Demand
 from processors.selection import VALIDATION_THIRD_PT
 
@@ -80,6 +89,8 @@ class EventOptions:
         ------
         ConfigError
             If a correction needs what the options leave out.
+        InputError
+            If a correction file cannot be read or lacks a correction, or needs an input that is not there.
         """
         section = self.corrections_of(sample)
         if section is not None and section.btag is not None and "deepb" in self.features.without:
@@ -93,7 +104,17 @@ class EventOptions:
                 "jets; set jes.undo_stored: false and jer.method: stochastic, or jets.source: stored"
             )
             raise ConfigError(msg)
+        if section is not None and section.trigger is not None and sample.kind == "simulation":
+            self._try_trigger(section.trigger)
         return Demand(self.jets, self.features, roles)
+
+    def _try_trigger(self, trigger: TriggerConfig) -> None:
+        """Look up the trigger's efficiency for no event: a wrong input shows before the loop."""
+        ids, nothing = np.zeros(0, dtype=np.int64), np.zeros(0)
+        known = {
+            name: nothing for name, kind in columns(self.features, label=False).items() if not kind.shape
+        }
+        weight_factors(WeightInputs(ids, ids, ids, features=known), CorrectionsConfig(trigger=trigger))
 
     def variations(self, sample: Sample) -> tuple[str, ...]:
         """Names of all variations of a sample, ``nominal`` first."""

@@ -1,5 +1,6 @@
 """The command line as its users meet it: exit codes, messages, help."""
 
+import errno
 import logging
 import re
 import shutil
@@ -147,3 +148,15 @@ def test_a_wrong_recipe_is_named(monkeypatch, capsys, tmp_path):
 def test_the_fixture_is_a_ttree(search):
     with uproot.open(search.parent / FILE) as file:
         assert file.classname_of("Events") == "TTree"
+
+
+def test_an_output_that_cannot_be_written_ends_in_one_message(monkeypatch, capsys, search):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device", "features/mock")
+
+    monkeypatch.setattr(cli, "skim", full)
+    code, text = oddjet(monkeypatch, capsys, "skim", search)
+    assert code == 1
+    assert (
+        "error: features/mock: No space left on device; check the path, its permissions and the disk" in text
+    )

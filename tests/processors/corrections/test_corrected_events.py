@@ -519,3 +519,23 @@ def test_missing_generator_jet_is_named(tmp_path, make_nano_file, make_sample, a
     message = r"branch FatJet_genJetAK8Idx points to generator jet 99, which is not there in entry \d;"
     with pytest.raises(InputError, match=message):
         skim(make_sample([path], kind="simulation"), options, tmp_path)
+
+
+def test_wrong_inputs_of_the_trigger_show_before_the_loop(write_corrections, nodes, make_sample, tmp_path):
+    content = nodes["category"]("systematic", dict.fromkeys(("nominal", "up", "down"), 1.0))
+    file = write_corrections({"trigger": (("HT", "systematic"), content)})
+    sample = make_sample([tmp_path / "none.root"], kind="simulation")
+    for inputs, message in (
+        ({}, "needs the input 'HT', which is not available here; available: .*mjj"),
+        ({"HT": "mjj", "pt": "pt_j1"}, r"has no input 'pt' \(key trigger.inputs\)"),
+        ({"HT": "mJJ"}, "needs the input 'HT'"),
+    ):
+        section = CorrectionsConfig.parse(
+            {"trigger": {"file": str(file), "name": "trigger", "inputs": inputs}}, "test.yaml"
+        )
+        with pytest.raises(InputError, match=message):
+            EventOptions(corrections={"2017": section}).demand(sample)
+    right = {"file": str(file), "name": "trigger", "inputs": {"HT": "mjj"}}
+    EventOptions(corrections={"2017": CorrectionsConfig.parse({"trigger": right}, "test.yaml")}).demand(
+        sample
+    )
