@@ -1,6 +1,7 @@
 """The command line ``oddjet``: thin functions that read a configuration and call the stages."""
 
 import contextlib
+import errno
 import logging
 import os
 import sys
@@ -259,10 +260,12 @@ def main() -> None:
         app()
     except OddjetError as error:
         _fail(str(error))
-    except OSError as error:  # a full disk, a folder that may not be written
-        _fail(
-            f"{error.filename or 'output'}: {error.strerror or error}; check the path, its permissions and the disk"
-        )
+    except BrokenPipeError:  # whoever read the output has seen enough
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT}:
+            raise
+        _fail(f"{error.filename or 'output'}: {error.strerror}; check the path, its permissions and the disk")
 
 
 def _fail(message: str) -> None:

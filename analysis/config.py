@@ -16,7 +16,7 @@ from data.errors import ConfigError
 from data.samples import Sample, read_samples, year
 from data.sections import Section, read_yaml
 from processors.config import FeaturesConfig, JetsConfig, ProcessingConfig, SelectionConfig
-from processors.corrections.config import CorrectionsConfig
+from processors.corrections.config import CorrectionsConfig, JesConfig
 from processors.event_options import EventOptions
 from processors.resolve import absent_columns
 from processors.scorers import INCLUSIVE
@@ -222,14 +222,22 @@ def _absolute(section: CorrectionsConfig, folder: Path) -> CorrectionsConfig:
     return section.model_copy(update=update)
 
 
+def _scales_data(jes: JesConfig | None) -> bool:
+    """Whether the jets of data are corrected too."""
+    return jes is not None and jes.data_correction is not None
+
+
 def _check_corrected_years(path: Path, samples: dict[str, Sample], config: Config) -> None:
     """Corrections of a year that is not searched would do nothing."""
-    searched = sorted({sample.year for sample in samples.values()})
+    simulated = {sample.year for sample in samples.values() if sample.kind == "simulation"}
+    scales = {name: section.jes for name, section in config.corrections.items()}
+    scaled = {sample.year for sample in samples.values() if _scales_data(scales.get(sample.year))}
+    searched = sorted(simulated | scaled)
     for corrected in config.corrections:
         year(corrected)
         if corrected not in searched:
             msg = (
-                f"{path}: corrections.{corrected} is of no sample of this search, which are of {', '.join(searched)}; "
+                f"{path}: corrections.{corrected} corrects no sample of this search (those that it could are of {', '.join(searched) or 'no year'}); "
                 "correct the year, or remove the section"
             )
             raise ConfigError(msg)

@@ -12,7 +12,7 @@ from scipy.optimize import brentq
 from scipy.special import log_ndtr
 from scipy.stats import norm
 
-from analysis.fit import SignalTest
+from analysis.profile_likelihood import SignalTest
 from analysis.toys import ToyFits
 from data.errors import FitError
 from data.types import FloatArray
@@ -124,6 +124,9 @@ def _asimov_error(asimov: SignalTest) -> float:
 
 def _crossing(function: Callable[[float], float], low: float, high: float) -> float:
     """Zero of a rising function that is negative at ``low``; the bracket is widened upwards."""
+    if function(low) > 0:
+        msg = f"the limit cannot be found: CLs is excluded at {low:g} events already; use fewer shape parameters"
+        raise FitError(msg)
     for _ in range(40):
         if function(high) > 0:
             return float(brentq(function, low, high, rtol=1e-5, xtol=1e-9))

@@ -5,7 +5,7 @@ import dataclasses
 import iminuit  # type: ignore[import-untyped]
 import numpy as np
 
-from analysis.fit import SignalTest
+from analysis.profile_likelihood import SignalTest
 from data.errors import FitError
 from data.types import FloatArray
 

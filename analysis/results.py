@@ -7,8 +7,9 @@ import numpy as np
 
 from analysis.dijet import function_name
 from analysis.f_test import Step
-from analysis.fit import BackgroundFit, SignalTest, pearson
+from analysis.fit import BackgroundFit, pearson
 from analysis.limits import Limit
+from analysis.profile_likelihood import SignalTest
 from analysis.spectrum import sum_between
 from data.types import FloatArray, IntArray
 

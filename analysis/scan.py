@@ -6,9 +6,10 @@ import numpy as np
 
 from analysis.dijet import DijetModel
 from analysis.f_test import FTest, Step, f_test, fit_candidates
-from analysis.fit import BackgroundFit, SignalTest, check_healthy
+from analysis.fit import BackgroundFit, check_healthy
 from analysis.limits import Limit, asymptotic_limit, toy_limit
 from analysis.minuit import minuit_check
+from analysis.profile_likelihood import SignalTest
 from analysis.results import MassResult, ScanResult, SelectionResult, fits_entry
 from analysis.scan_config import ScanConfig
 from analysis.signal_shape import SignalModel

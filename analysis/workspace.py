@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.fit import Minimum, SignalTest
+from analysis.fit import Minimum
+from analysis.profile_likelihood import SignalTest
 from analysis.results import MassResult
 from data.errors import FitError
 from data.files import write_json

@@ -109,7 +109,7 @@ class EventOptions:
         return Demand(self.jets, self.features, roles)
 
     def _try_trigger(self, trigger: TriggerConfig) -> None:
-        """Look up the trigger's efficiency for no event: a wrong input shows before the loop."""
+        """Look up the trigger's efficiency for no event: an input that is not there shows before the loop."""
         ids, nothing = np.zeros(0, dtype=np.int64), np.zeros(0)
         known = {
             name: nothing for name, kind in columns(self.features, label=False).items() if not kind.shape

@@ -86,7 +86,7 @@ def refer(scorers: Mapping[str, Path]) -> tuple[ScorerReference, ...]:
     return tuple(references)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.cache
 def load(reference: ScorerReference) -> Scorer:
     """The method behind a reference, loaded once a process."""
     scorer: Scorer = models.load(Path(reference.folder))

@@ -79,7 +79,7 @@ def merge_parts(parts: list[Path], folder: Path, empty: Columns, sample: str, *,
     """
     tables = [empty, *(map_part(part) for part in parts)]
     order = sorted_rows(tables)
-    _check_duplicates(tables, sample, unique=unique)
+    _check_duplicates(tables, order, sample, unique=unique)
     fresh = folder.with_name(f".{uuid.uuid4().hex[:8]}.{folder.name}")
     fresh.mkdir(parents=True)
     try:
@@ -139,17 +139,16 @@ def _read(path: Path) -> Columns:
     return from_arrow(table)
 
 
-def _check_duplicates(tables: list[Columns], sample: str, *, unique: bool) -> None:
+def _check_duplicates(tables: list[Columns], order: IntArray, sample: str, *, unique: bool) -> None:
     ids = ("run", "luminosity_block", "event")
-    table = {name: np.concatenate([part[name] for part in tables]) for name in ids}
+    table = {name: np.concatenate([part[name] for part in tables])[order] for name in ids}
     again = duplicate_ids(table)
     if not len(again):
         return
-    shown = [
-        f"{table['run'][row]}:{table['luminosity_block'][row]}:{table['event'][row]}"
-        for row in again[:_MOST_IDS]
-    ]
-    more = f" and {len(again) - _MOST_IDS} more" if len(again) > _MOST_IDS else ""
+    named = [f"{table['run'][row]}:{table['luminosity_block'][row]}:{table['event'][row]}" for row in again]
+    distinct = list(dict.fromkeys(named))
+    shown = distinct[:_MOST_IDS]
+    more = f" and {len(distinct) - _MOST_IDS} more" if len(distinct) > _MOST_IDS else ""
     what = (
         f"sample '{sample}': {len(again)} selected events have the run:luminosityBlock:event of another one: "
         f"{', '.join(shown)}{more}"

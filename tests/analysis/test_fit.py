@@ -1,13 +1,17 @@
 """Fits: convergence, agreement with iminuit, closed forms, toys."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.stats import kstest
 
+from analysis import profile_likelihood
 from analysis.dijet import density, gauss_nodes
-from analysis.fit import SignalTest, check_healthy, fit_background, minimise
+from analysis.fit import check_healthy, fit_background, minimise
 from analysis.likelihood import Likelihood
 from analysis.minuit import minuit_check
+from analysis.profile_likelihood import SignalTest
 from analysis.signal_shape import SignalModel
 from analysis.spectrum import Spectrum
 from data.errors import FitError, InputError
@@ -183,3 +187,42 @@ def test_2000_toys_have_half_chi_square(n_events, n_shape):
     assert kstest(z[z > 0], "halfnorm").pvalue > 0.01
     assert abs(pulls.mean()) < 0.15
     assert 0.9 < pulls.std() < 1.1
+
+
+@pytest.mark.parametrize("failing", [None, "null", "last", "best"])
+def test_a_fixed_yield_takes_the_lower_of_two_valleys(monkeypatch, failing):
+    """The profile of few events may have two minima; a fit far out must not keep the next ones in the wrong one."""
+    starts = {name: SimpleNamespace(theta=name) for name in ("null", "last", "best")}
+    valleys = {"null": 3.0, "last": 2.0, "best": 1.0}
+
+    def minimise_from(_, theta, signal_yield, *, free_yield):
+        assert signal_yield == 10.0
+        assert not free_yield
+        if theta == failing:
+            msg = "did not converge"
+            raise FitError(msg)
+        return SimpleNamespace(theta=theta, value=valleys[theta])
+
+    monkeypatch.setattr(profile_likelihood, "minimise", minimise_from)
+    test = object.__new__(SignalTest)
+    test.__dict__ |= {
+        "likelihood": None,
+        "null": starts["null"],
+        "_last": starts["last"],
+        "best": starts["best"],
+    }
+    expected = min(value for name, value in valleys.items() if name != failing)
+    assert test.at(10.0).value == expected
+
+
+def test_a_fixed_yield_that_never_converges(monkeypatch):
+    def never(*_, **__):
+        msg = "did not converge"
+        raise FitError(msg)
+
+    monkeypatch.setattr(profile_likelihood, "minimise", never)
+    test = object.__new__(SignalTest)
+    start = SimpleNamespace(theta=0.0)
+    test.__dict__ |= {"likelihood": None, "null": start, "_last": start, "best": start}
+    with pytest.raises(FitError, match="did not converge"):
+        test.at(10.0)

@@ -7,8 +7,9 @@ import pytest
 from scipy.optimize import brentq
 from scipy.stats import norm, poisson
 
-from analysis.fit import SignalTest, fit_background
+from analysis.fit import fit_background
 from analysis.limits import _crossing, asymptotic_limit, asymptotic_log_cls, toy_limit
+from analysis.profile_likelihood import SignalTest
 from analysis.signal_shape import SignalModel
 from analysis.spectrum import Spectrum
 from data.errors import FitError

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from analysis.dijet import density
-from analysis.fit import SignalTest, fit_background
+from analysis.fit import fit_background
+from analysis.profile_likelihood import SignalTest
 from analysis.signal_shape import SignalModel
 from analysis.spectrum import Spectrum
 from analysis.toys import ToyFits

@@ -77,9 +77,7 @@ def test_duplicates_are_named(tmp_path):
     part = tmp_path / "part.arrow"
     write_part(part, table)
     empty = {name: values[:0] for name, values in table.items()}
-    with pytest.raises(
-        InputError, match=r"8 selected events .* 1:1:1, .* and 3 more; primary datasets overlap"
-    ):
+    with pytest.raises(InputError, match=r"8 selected events .*: 1:1:1; primary datasets overlap"):
         merge_parts([part], tmp_path / "features", empty, "mock", unique=True)
     merge_parts([part], tmp_path / "features", empty, "mock", unique=False)
 
