@@ -125,7 +125,7 @@ def _asimov_error(asimov: SignalTest) -> float:
 def _crossing(function: Callable[[float], float], low: float, high: float) -> float:
     """Zero of a rising function that is negative at ``low``; the bracket is widened upwards."""
     if function(low) > 0:
-        msg = f"the limit cannot be found: CLs is excluded at {low:g} events already; use fewer shape parameters"
+        msg = f"the limit cannot be found, {low:g} signal events are excluded already; use fewer shape parameters"
         raise FitError(msg)
     for _ in range(40):
         if function(high) > 0:

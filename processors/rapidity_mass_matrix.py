@@ -10,6 +10,7 @@ from data.errors import ConfigError, InputError
 from data.types import FloatArray, IntArray
 from processors.event_objects import MOMENTUM, finite_column, missing_momentum, refuse_values
 from processors.kernels.rapidity_mass import flat_matrices
+from processors.option_checks import check_positive
 
 Form = Literal["full", "reduced", "compact"]
 Slots = int | Mapping[str, int]
@@ -249,10 +250,7 @@ def rapidity_mass_matrix(
     (arXiv:2307.01612); W. Islam, S. Chekanov, arXiv:2602.17563.
     """
     slots = _slots(n, form)
-    for name, value in (("sqrt_s", sqrt_s), ("angular_scale", angular_scale)):
-        if not (np.isfinite(value) and value > 0):
-            msg = f"{name} = {value!r} must be a positive number"
-            raise ConfigError(msg)
+    check_positive(sqrt_s=sqrt_s, angular_scale=angular_scale)
     if np.dtype(dtype) not in {np.dtype(np.float32), np.dtype(np.float64)}:
         msg = f"dtype = {dtype!r} must be float32 or float64"
         raise ConfigError(msg)

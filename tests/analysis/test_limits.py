@@ -139,3 +139,8 @@ def test_limit_bounds_the_yield_from_above_and_is_where_cls_says():
 def test_no_limit_is_an_error():
     with pytest.raises(FitError, match="no limit found below"):
         _crossing(lambda mu: -1.0, 0.0, 1.0)
+
+
+def test_a_limit_below_the_start_is_refused_instead_of_a_crossing_that_is_none():
+    with pytest.raises(FitError, match="the limit cannot be found, 3 signal events are excluded already"):
+        _crossing(lambda signal_yield: signal_yield - 2.0, 3.0, 5.0)

@@ -8,10 +8,11 @@ import pytest
 import uproot
 
 from data.errors import ConfigError
-from processors import histograms, rmm_columns
+from processors import rmm_columns
 from processors.config import FeaturesConfig, JetsConfig, MatrixConfig, ProcessingConfig, SelectionConfig
 from processors.corrections.config import CorrectionsConfig
 from processors.event_options import EventOptions
+from processors.jets import Jets
 from processors.loop import work_items
 from processors.preflight import plan_sample
 from processors.run import run_histograms, run_skim
@@ -56,18 +57,25 @@ def test_forgotten_prefiring_is_said(make_sample, tmp_path):
     assert not options.forgets_prefiring(make_sample([tmp_path / "a.root"]))
 
 
-def test_pass_two_makes_no_matrix_that_no_method_reads(tmp_path, make_nano_file, make_sample, monkeypatch):
-    calls = []
-    monkeypatch.setattr(rmm_columns, "rapidity_mass_columns", lambda *_: calls.append(1))
-    monkeypatch.setattr(
-        histograms, "load", lambda _: pytest.fail("there is no method")
-    )  # the loop runs in this process
-    path = make_nano_file(tmp_path / "a.root", 300, simulation=True)
+def test_pass_two_makes_no_array_that_no_method_reads(tmp_path, make_sample, monkeypatch):
+    path = Path(__file__).parents[2] / "data" / "mini" / "qcd_particles_0.root"
     sample = make_sample([path], kind="simulation")
-    options = EventOptions(corrections={"2017": JMS})
+    features = FeaturesConfig(constituents=True, rapidity_mass_matrix=MatrixConfig())
+    options = EventOptions(features=features, corrections={"2017": JMS})
+    calls = []
+    for owner, name in ((rmm_columns, "rapidity_mass_columns"), (Jets, "constituents")):
+        original = getattr(owner, name)
+
+        def counted(*arguments, original=original, name=name):
+            calls.append(name)
+            return original(*arguments)
+
+        monkeypatch.setattr(owner, name, counted)
     result = run_histograms(sample, ProcessingConfig(), options, {}, trained_on=False, out_root=tmp_path)
     assert list(result.histograms["mjj"].axes["variation"]) == ["nominal", "jms_up", "jms_down"]
     assert not calls
+    run_skim(sample, ProcessingConfig(), options, tmp_path)
+    assert {"rapidity_mass_columns", "constituents"} == set(calls)
 
 
 def test_chunks_are_small_where_much_is_read(make_sample):
@@ -103,7 +111,7 @@ def test_equal_problems_of_chunks_are_said_once(tmp_path, make_nano_file, make_s
     assert str(caught.value).count("'missing'") == 1
 
 
-def test_no_bar_and_no_widget_outside_a_terminal(caplog, capsys, tmp_path, make_nano_file, make_sample):
+def test_no_bar_outside_a_terminal(caplog, capsys, tmp_path, make_nano_file, make_sample):
     caplog.set_level(logging.INFO)
     path = make_nano_file(tmp_path / "a.root", 50)
     run_histograms(
