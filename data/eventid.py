@@ -88,7 +88,8 @@ def row_hashes(columns: Table) -> UintArray:
     Parameters
     ----------
     columns
-        Column name to one-dimensional numeric array; the order of the columns does not matter.
+        Column name to numeric array, one entry a row (a number or an array of numbers); the order of the columns
+        does not matter.
 
     Returns
     -------
@@ -108,7 +109,8 @@ def row_hashes(columns: Table) -> UintArray:
     for name in sorted(columns):
         # + 0 turns −0 into 0.
         bits = (np.asarray(columns[name]).astype(np.float32) + np.float32(0)).view(np.uint32)
-        state = splitmix64(state ^ bits.astype(np.uint64))
+        for number in bits.reshape(len(bits), -1).T if bits.ndim > 1 else (bits,):
+            state = splitmix64(state ^ number.astype(np.uint64))
     return state
 
 

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Self
 from data.errors import ConfigError, InputError
 from data.sections import Section
 from data.types import FloatArray, IntArray, Table
-from models.bundle import HEADER, Arrays, Header, read_bundle
+from models.arrays import Arrays
+from models.bundle import HEADER, Header, read_bundle
 from models.regions import Interval, Regions, regions
 
 
@@ -34,6 +35,14 @@ class Method(abc.ABC):
     """One line for `models.available`."""
     options_type: ClassVar[type[Section]]
     """Section that validates the method's options."""
+    family: ClassVar[str]
+    """Weak supervision, unsupervised, hybrid, event level or reference."""
+    flat: ClassVar[bool]
+    """Whether a selection with the default options is promised to be flat in mjj."""
+    takes: ClassVar[Mapping[str, bool]] = {}
+    """Further tables that `fit` takes by keyword: ``signal``, ``background``, ``wide``; True where it needs them."""
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]]
+    """Options of the presets ``quick`` (minutes become seconds) and ``paper`` (the authors' recipe)."""
 
     def __init__(self, window: Regions, working_point: float, seed: int, options: Section) -> None:
         self.window = window
@@ -67,22 +76,26 @@ class Method(abc.ABC):
         return self.required_columns(self.options)
 
     @abc.abstractmethod
-    def fit(self, table: Table, *, workers: int = 1) -> Self:
+    def fit(self, table: Table | None = None, *, workers: int = 1, **further: Table) -> Self:
         """Train on a table; labels are never read.
 
         Parameters
         ----------
         table
-            Column name to one-dimensional array, ``mjj`` (GeV) among them.
+            Column name to array, one entry an event, ``mjj`` (GeV) among them. Only `supervised` does without.
         workers
-            Processes that train folds side by side; the result is the same to the bit.
+            Processes that train side by side; the result is the same to the bit.
+        **further
+            The tables of `takes`: ``signal`` and ``background`` (simulation, with ``weight`` where events have one),
+            ``wide`` (data of large |Δη|).
 
         Raises
         ------
         InputError
             If a column is missing or holds values that are not finite.
         TrainingError
-            If the method cannot be trained on this table.
+            If the method cannot be trained on these tables: the window is outside the data, a band is empty, an input
+            constant, a fold too small, an event doubled, the data weighted, a table missing or not one that it takes.
         """
 
     @abc.abstractmethod
@@ -146,6 +159,45 @@ def _method(name: str, source: str) -> type[Method]:
     raise ConfigError(msg)
 
 
+def describe(name: str) -> type[Method]:
+    """The class of a method: its docstring, options, presets and the tables that it takes.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such method.
+    """
+    return _method(name, "models.describe")
+
+
+PRESETS = ("default", "quick", "paper")
+
+
+def _with_preset(method: type[Method], options: Mapping[str, Any], source: str) -> Section:
+    """The options of a preset with the given ones over them."""
+    given = {key: value for key, value in options.items() if value is not None}
+    preset = given.pop("preset", "default")
+    if preset not in PRESETS:
+        msg = f"{source}: unknown preset '{preset}'; known presets: {', '.join(PRESETS)}"
+        raise ConfigError(msg)
+    # A part of a nested section given alone must leave the method's own defaults of the others as they are.
+    base = method.options_type.parse({}, source).model_dump()
+    if preset != "default":
+        base = _merged(base, method.presets[preset])
+    return method.options_type.parse(_merged(base, given), source)
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            merged[key] = _merged(below, value)
+        else:
+            merged[key] = value
+    return merged
+
+
 def check_options(name: str, options: Mapping[str, Any], source: str) -> tuple[str, ...]:
     """Validate a method's options without making it.
 
@@ -154,7 +206,7 @@ def check_options(name: str, options: Mapping[str, Any], source: str) -> tuple[s
     name
         The method.
     options
-        Its options as plain values.
+        Its options as plain values, ``preset`` among them.
     source
         Where they come from, for messages.
 
@@ -169,7 +221,7 @@ def check_options(name: str, options: Mapping[str, Any], source: str) -> tuple[s
         If the method or an option is unknown or out of range.
     """
     method = _method(name, source)
-    return method.required_columns(method.options_type.parse(dict(options), source))
+    return method.required_columns(_with_preset(method, options, source))
 
 
 def needing(columns: Collection[str]) -> list[str]:
@@ -178,7 +230,7 @@ def needing(columns: Collection[str]) -> list[str]:
     return [
         name
         for name, method in sorted(_METHODS.items())
-        if wanted.intersection(method.required_columns(method.options_type()))
+        if wanted.intersection(method.required_columns(method.options_type.parse({}, name)))
     ]
 
 
@@ -207,7 +259,8 @@ def create(
     seed
         Not negative; the same seed gives the same bits.
     **options
-        The method's own, among them ``features`` and ``classifier``.
+        ``preset`` (default, quick or paper) and the method's own, among them ``features`` and ``classifier``; what is
+        given here wins over the preset.
 
     Raises
     ------
@@ -223,8 +276,7 @@ def create(
         msg = f"{source}: seed must be in 0 … 2⁶⁴ − 1, found {seed}"
         raise ConfigError(msg)
     window = regions(signal_region, low_band, high_band)
-    plain = {key: value for key, value in options.items() if value is not None}
-    return method(window, float(working_point), int(seed), method.options_type.parse(plain, source))
+    return method(window, float(working_point), int(seed), _with_preset(method, options, source))
 
 
 def load(folder: str | Path) -> Method:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pydantic
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
@@ -16,6 +15,7 @@ from data.errors import ConfigError, InputError
 from data.eventid import N_BATCHES, N_FOLDS, N_INNER
 from data.files import atomic_path, read_json, sha256_file, write_json
 from data.sections import Section
+from models.arrays import Arrays
 
 WEIGHTS, HEADER = "weights.safetensors", "bundle.json"
 _LIBRARIES = ("numpy", "numba", "scikit-learn", "scipy", "torch")
@@ -32,15 +32,16 @@ class FoldScheme(Section):
     """Columns by whose contents a row without event id is recognised."""
 
 
-class Calibration(Section):
-    """How network outputs become a score."""
+class CalibrationNote(Section):
+    """How network outputs become a score, in words."""
 
+    score: str
     ranks: str
-    combination: str
+    decorrelation: str
     threshold: str
 
 
-class Training(Section):
+class Provenance(Section):
     """What a method was trained on, and with what."""
 
     table_hash: str = pydantic.Field(pattern="^[0-9a-f]{64}$")
@@ -48,6 +49,8 @@ class Training(Section):
     rows_low: int = pydantic.Field(ge=0)
     rows_signal: int = pydantic.Field(ge=0)
     rows_high: int = pydantic.Field(ge=0)
+    further: dict[str, str] = pydantic.Field(default_factory=dict)
+    """Hashes of the further tables (signal, background, wide) by keyword."""
     versions: dict[str, str]
 
 
@@ -65,14 +68,11 @@ class Header(Section):
     options: dict[str, Any]
     inputs: tuple[str, ...]
     folds: FoldScheme
-    calibration: Calibration
+    calibration: CalibrationNote
     thresholds: tuple[float, ...] = pydantic.Field(min_length=N_FOLDS, max_length=N_FOLDS)
     """Score above which a fold selects, one a fold."""
-    training: Training
+    training: Provenance
     weights_sha256: str = pydantic.Field(pattern="^[0-9a-f]{64}$")
-
-
-Arrays = dict[str, npt.NDArray[Any]]
 
 
 def versions() -> dict[str, str]:

@@ -1,89 +1,111 @@
-"""What every classifier of the package does, whatever it is made of.
+"""Classifiers of events: boosted trees or stacks of dense networks, the same to every method."""
 
-A classifier is a pair of pure functions on arrays: ``train`` gives named arrays, ``probability`` evaluates them.
-The modules are imported when first used: scoring with trees needs no torch.
-"""
-
-import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pydantic
+import torch
 
-from data.eventid import N_INNER
 from data.sections import Section
-from data.types import BoolArray, FloatArray, IntArray
-from models.preprocessing import Inputs
+from data.types import FloatArray
+from models import trees
+from models.arrays import Arrays, take
+from models.jobs import Member, Schedule, StackJob, Training, TreeJob
+from models.networks.base import BUFFER
+from models.networks.dense import Activation, DenseClassifier, check_layers
+from models.networks.scoring import in_batches, tensors
+from models.preprocessing import Inputs, standardisation
+from models.problems import Problem
+from models.stack import merged_arrays
+from models.trees import TreeSettings
 
-Arrays = dict[str, npt.NDArray[Any]]
 Kind = Literal["trees", "mlp"]
 
 
-class TreeSettings(Section):
-    """Boosted trees.
-
-    The defaults were chosen on one simulated pseudo-experiment (13,000 to 17,000 events in the signal region, some 200
-    of them signal, drawn afresh several times), never on the shipped sample. There the number of members matters most:
-    a single one an inner split gave a mean significance after a 1 % cut of 5.7, four gave 7.5. Eight that see a
-    quarter of the events each do as well as eight that see all, in two thirds of the time. Fewer leaves or trees lose
-    a little; larger leaves and regularisation did not help in smaller toys.
-    """
-
-    bags: int = pydantic.Field(default=8, ge=1, le=200)
-    """Members an inner split, each on its own Poisson bootstrap of the training events."""
-    sampling: float = pydantic.Field(default=0.25, gt=0, le=1)
-    """Mean number of copies of an event in a bootstrap; less than 1 is faster, and members differ more."""
-    iterations: int = pydantic.Field(default=200, ge=1, le=5000)
-    """Most trees a member; early stopping ends it sooner."""
-    patience: int = pydantic.Field(default=10, ge=1)
-    """Trees without a lower loss on the inner validation quarter before a member stops."""
-    learning_rate: float = pydantic.Field(default=0.1, gt=0, le=1)
-    leaves: int = pydantic.Field(default=31, ge=2, le=256)
-    samples_per_leaf: int = pydantic.Field(default=5, ge=1)
-    l2: float = pydantic.Field(default=0.0, ge=0)
-    feature_fraction: float = pydantic.Field(default=0.6, gt=0, le=1)
-    """Share of the inputs tried at each node."""
-    bins: int = pydantic.Field(default=255, ge=2, le=255)
-    """Bins an input, half of them quantiles, half of equal width."""
-
-
 class MlpSettings(Section):
-    """The dense network of CMS-EXO-22-026 (arXiv:2512.20395)."""
+    """Dense networks; the defaults are those of the batched trainer, `paper` presets name the authors'."""
 
-    epochs: int = pydantic.Field(default=100, ge=1, le=2000)
-    batch: int = pydantic.Field(default=256, ge=2)
-    learning_rate: float = pydantic.Field(default=1e-3, gt=0, le=1)
-    small_below: int = pydantic.Field(default=10_000, ge=0)
-    """Fewer training events than this get the small network."""
+    hidden: tuple[int, ...] = (64, 64, 64)
+    """Sizes of the hidden layers."""
+    activations: Activation | tuple[Activation, ...] = "relu"
+    """One for all hidden layers, or one for each."""
+    dropout: tuple[float, ...] = ()
+    """Drop-out probability after each hidden layer; missing ones are 0."""
+    small_below: int = pydantic.Field(default=0, ge=0)
+    """Fewer training events than this get the layers ``small`` without drop-out."""
+    small: tuple[int, ...] = (16, 16, 16, 8, 4)
+    bags: int = pydantic.Field(default=2, ge=1, le=100)
+    """Networks an inner split, each with its own start and order of events."""
+    schedule: Schedule = Schedule(
+        epochs=30, batch=512, learning_rate=3e-3, decay="one_cycle", betas=(0.9, 0.99), keep=3
+    )
+
+    def network(self, n_inputs: int, rows: int) -> DenseClassifier:
+        """The network for so many inputs and training rows."""
+        if rows < self.small_below:
+            return DenseClassifier(n_inputs, self.small, self._each(self.small))
+        return DenseClassifier(n_inputs, self.hidden, self._each(self.hidden), self.dropout)
+
+    def _each(self, hidden: tuple[int, ...]) -> tuple[Activation, ...]:
+        given = self.activations
+        if isinstance(given, str):
+            return (given,) * len(hidden)
+        return (given + (given[-1],) * len(hidden))[: len(hidden)]
+
+    @pydantic.model_validator(mode="after")
+    def _layers_fit(self) -> "MlpSettings":
+        if min((*self.hidden, *self.small), default=0) < 1 or not self.hidden or not self.small:
+            msg = "hidden, small: at least one layer of at least one unit"
+            raise ValueError(msg)
+        if not self.activations or any(not 0 <= share < 1 for share in self.dropout):
+            msg = "activations: name at least one; dropout: shares between 0 and 1"
+            raise ValueError(msg)
+        return self
 
 
-@dataclass(frozen=True)
-class Problem:
-    """One classification problem with its inner splits.
+CMS_MLP: Mapping[str, Any] = {
+    "hidden": (64, 128, 128, 32, 16, 8),
+    "activations": ("leaky_relu", "elu", "elu", "elu", "elu", "elu"),
+    "dropout": (0.2, 0.2, 0.2, 0.2),
+    "small_below": 10_000,
+    "bags": 1,
+    "schedule": {
+        "epochs": 100,
+        "batch": 256,
+        "learning_rate": 1e-3,
+        "betas": (0.8, 0.99),
+        "patience": 15,
+        "monitor": "training",
+        "min_delta": 1e-6,
+    },
+}
+"""The network of CMS-EXO-22-026 (arXiv:2412.03747; methods in arXiv:2512.20395).
 
-    Parameters
-    ----------
-    x
-        float32, shape (events, inputs).
-    target
-        True for the class whose probability is wanted.
-    weight
-        Not negative.
-    split
-        Inner split 0 … 3: the network of split s validates on its events and trains on the others.
-    """
+Ours differ where bits must not depend on tail events: inputs are standardised with the mean and deviation of the fold's
+training events instead of a batch-normalisation layer.
+"""
+LHCO_MLP: Mapping[str, Any] = {
+    "hidden": (64, 64, 64),
+    "bags": 1,
+    "schedule": {"epochs": 100, "batch": 128, "learning_rate": 1e-3, "keep": 10},
+}
+"""The classifier of CATHODE (arXiv:2109.00546, section III): the mean of its ten best epochs."""
 
-    x: Inputs
-    target: BoolArray
-    weight: FloatArray
-    split: IntArray
 
-    def parts(self) -> list[tuple[BoolArray, BoolArray]]:
-        """Training and validation events of each inner split, as masks."""
-        return [(self.split != number, self.split == number) for number in range(N_INNER)]
+class ClassifierOptions(Section):
+    """Options of methods that train a classifier."""
+
+    classifier: Kind = "trees"
+    trees: TreeSettings = TreeSettings()
+    mlp: MlpSettings = MlpSettings()
+
+    @property
+    def built(self) -> "Classifier":
+        """The classifier that these options describe."""
+        return Classifier(self.classifier, self.trees if self.classifier == "trees" else self.mlp)
 
 
 @dataclass(frozen=True)
@@ -93,62 +115,92 @@ class Classifier:
     kind: Kind
     settings: TreeSettings | MlpSettings
 
-    def train(self, problem: Problem, seed: Callable[..., int]) -> Arrays:
-        """Train the networks of all inner splits; ``seed`` gives the seed of a part of the task."""
-        return _module(self.kind).train(problem, self.settings, seed)
+    def train(
+        self, problems: Sequence[Problem], seeds: Sequence[Callable[..., int]]
+    ) -> Training[list[Arrays]]:
+        """Train the networks of all inner splits of every problem.
+
+        Parameters
+        ----------
+        problems
+            Any number, e.g. one a fold; those with as many inputs share a stack.
+        seeds
+            One a problem: gives the seed of a part of it.
+
+        Returns
+        -------
+        list of dict
+            One a problem: the arrays that `probability` reads.
+        """
+        if isinstance(self.settings, TreeSettings):
+            jobs = [TreeJob(p, self.settings, seed) for p, seed in zip(problems, seeds, strict=True)]
+            return list((yield jobs))
+        stacks = [_stack_job(p, self.settings, seed) for p, seed in zip(problems, seeds, strict=True)]
+        results = yield stacks
+        return [merged_arrays(result.networks) for result in results]
 
     def probability(self, arrays: Mapping[str, npt.NDArray[Any]], x: Inputs) -> FloatArray:
-        """Mean output of the networks, float64, one an event."""
-        return _module(self.kind).probability(arrays, x)
+        """Mean output of the networks, float64, one an event; a row's value does not depend on the other rows."""
+        if isinstance(self.settings, TreeSettings):
+            return trees.probability(arrays, x)
+        return _dense_probability(arrays, x, self.settings)
 
     def check(self, arrays: Mapping[str, npt.NDArray[Any]], n_inputs: int) -> None:
-        """Refuse arrays that no training could have made; the message says what is wrong with them."""
-        _module(self.kind).check(arrays, n_inputs)
+        """Refuse arrays that no training could have made.
+
+        Raises
+        ------
+        ValueError
+            Saying what is wrong with them.
+        """
+        if isinstance(self.settings, TreeSettings):
+            trees.check(arrays, n_inputs)
+            return
+        members = check_layers(arrays, _network_of(arrays, n_inputs, self.settings).sizes)
+        for name in ("mean", "deviation"):
+            values = take(arrays, f"{BUFFER}{name}", "float32", members, 1, n_inputs)
+            if not np.isfinite(values).all() or (name == "deviation" and not np.all(values > 0)):
+                msg = f"the inputs' {name} is not that of a trained network"
+                raise ValueError(msg)
 
 
-class _Module(Protocol):
-    def train(
-        self, problem: Problem, settings: TreeSettings | MlpSettings, seed: Callable[..., int]
-    ) -> Arrays: ...
-
-    def probability(self, arrays: Mapping[str, npt.NDArray[Any]], x: Inputs) -> FloatArray: ...
-
-    def check(self, arrays: Mapping[str, npt.NDArray[Any]], n_inputs: int) -> None: ...
-
-
-def _module(kind: Kind) -> _Module:
-    return cast("_Module", importlib.import_module(f"models.{kind}"))
-
-
-def take(
-    arrays: Mapping[str, npt.NDArray[Any]], name: str, dtype: str, *shape: int | None
-) -> npt.NDArray[Any]:
-    """An array of a bundle with the type and shape that it must have.
-
-    Parameters
-    ----------
-    arrays
-        Arrays by name.
-    name
-        The one wanted.
-    dtype
-        Its type.
-    shape
-        Its shape; None where any length is allowed.
-
-    Raises
-    ------
-    ValueError
-        If it is missing or different.
-    """
-    if name not in arrays:
-        msg = f"array '{name}' is missing"
-        raise ValueError(msg)
-    array = arrays[name]
-    fits = len(array.shape) == len(shape) and all(
-        want is None or have == want for have, want in zip(array.shape, shape, strict=True)
+def _stack_job(problem: Problem, settings: MlpSettings, seed: Callable[..., int]) -> StackJob:
+    mean, deviation = standardisation(problem.x)
+    buffers = {"mean": mean[None], "deviation": deviation[None]}
+    parts = [(np.flatnonzero(fitted), np.flatnonzero(validation)) for fitted, validation in problem.parts()]
+    members = tuple(
+        Member(fitted, validation, seed("split", number, "bag", bag), buffers)
+        for number, (fitted, validation) in enumerate(parts)
+        for bag in range(settings.bags)
     )
-    if array.dtype != np.dtype(dtype) or not fits:
-        msg = f"array '{name}' is {array.dtype} of shape {array.shape}, expected {dtype} of shape {shape}"
-        raise ValueError(msg)
-    return array
+    data = {
+        "x": problem.x,
+        "target": problem.target.astype(np.float32),
+        "weight": (problem.weight / problem.weight.mean()).astype(np.float32),
+    }
+    rows = max(len(fitted) for fitted, _ in parts)
+    return StackJob(settings.network(problem.x.shape[1], rows), settings.schedule, data, members)
+
+
+def _network_of(
+    arrays: Mapping[str, npt.NDArray[Any]], n_inputs: int, settings: MlpSettings
+) -> DenseClassifier:
+    """The network that the arrays are of: the large one, or that for few events."""
+    layers = sum(name.startswith("weight") for name in arrays)
+    large = settings.network(n_inputs, settings.small_below)
+    first = arrays.get("weight0")
+    is_large = len(large.hidden) + 1 == layers and first is not None and first.shape[-1] == large.hidden[0]
+    return large if is_large or not settings.small_below else settings.network(n_inputs, 0)
+
+
+def _dense_probability(
+    arrays: Mapping[str, npt.NDArray[Any]], x: Inputs, settings: MlpSettings
+) -> FloatArray:
+    network, parameters = _network_of(arrays, x.shape[1], settings), tensors(arrays)
+    members = len(arrays["weight0"])
+
+    def mean_output(rows: torch.Tensor) -> torch.Tensor:
+        logits = network.logits(parameters, rows.expand(members, -1, -1))
+        return logits.double().sigmoid().mean(dim=0)
+
+    return in_batches(mean_output, x)

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from data.errors import InputError, TrainingError
 from data.eventid import N_FOLDS, UintArray, batch_number, duplicate_ids, fold_of, row_batch, row_hashes
 from data.types import FloatArray, IntArray, Table
-from models.classifiers import take
-from models.preprocessing import column
+from models.arrays import take
+from models.preprocessing import array_column, column
 
 ID_COLUMNS = ("run", "luminosity_block", "event")
 NOT_TRAINED = -1
@@ -38,19 +38,22 @@ class TrainingSample:
     Parameters
     ----------
     columns
-        The columns needed, float64, sorted by event id (bare tables: by content).
+        The columns needed, sorted by event id (bare tables: by content); float64, arrays an event float32.
     hashes
         Row hashes of the contents, uint64.
     batch
         0 … 39.
     identified_by
         ``"event id"`` or ``"row contents"``.
+    weight
+        Event weights; 1 for data.
     """
 
-    columns: dict[str, FloatArray]
+    columns: dict[str, npt.NDArray[Any]]
     hashes: UintArray
     batch: IntArray
     identified_by: Identified
+    weight: FloatArray
 
     @property
     def fold(self) -> IntArray:
@@ -58,7 +61,14 @@ class TrainingSample:
         return fold_of(self.batch)
 
 
-def training_sample(table: Table, names: tuple[str, ...], hashed: tuple[str, ...]) -> TrainingSample:
+def training_sample(
+    table: Table,
+    names: tuple[str, ...],
+    hashed: tuple[str, ...],
+    *,
+    what: str = "the training sample",
+    weighted: bool = False,
+) -> TrainingSample:
     """Check a table and put it into canonical order.
 
     Parameters
@@ -69,37 +79,55 @@ def training_sample(table: Table, names: tuple[str, ...], hashed: tuple[str, ...
         Columns needed for training.
     hashed
         Columns by whose contents a row is recognised.
+    what
+        The table, for messages.
+    weighted
+        Whether events may have weights other than 1, as simulation has.
 
     Raises
     ------
     InputError
         If a column is missing, has another length, or holds a value that is not finite.
     TrainingError
-        If an event stands twice, or the table is weighted.
+        If an event stands twice, or has a weight that the table may not have.
     """
-    columns = {name: column(table, name) for name in names}
+    columns = {name: array_column(table, name) for name in names}
     rows = len(columns[names[0]])
-    _same_length(table, (*names, *(ID_COLUMNS if has_ids(table) else ())), rows)
-    if "weight" in table and not np.all(column(table, "weight") == 1.0):
-        msg = "column 'weight': the training sample must be data or mock data, whose events all have weight 1"
-        raise TrainingError(msg)
+    ids_there = has_ids(table)
+    _same_length(table, (*names, *(ID_COLUMNS if ids_there else ())), rows)
+    weight = _weights(table, rows, what, weighted=weighted)
     hashes = _hashes(columns, hashed)
-    if not has_ids(table):
+    if not ids_there:
         # The columns themselves break the ties of rows that are equal in float32.
-        order = np.lexsort((*(columns[name] for name in reversed(names)), hashes))
-        batch = row_batch(hashes)
-        return _ordered(columns, hashes, batch, order, "row contents")
+        numbers = [columns[name] for name in reversed(names) if columns[name].ndim == 1]
+        order = np.lexsort((weight, *numbers, hashes))
+        return _ordered(columns, hashes, row_batch(hashes), weight, order, "row contents")
     ids: dict[str, npt.NDArray[Any]] = {name: np.asarray(table[name]) for name in ID_COLUMNS}
     twice = duplicate_ids(ids)
     if len(twice):
         first = ", ".join(f"{name} {int(values[twice[0]])}" for name, values in ids.items())
-        msg = (
-            f"{len(twice)} events stand twice in the training sample, the first is {first}; remove the copies"
-        )
+        msg = f"{len(twice)} events stand twice in {what}, the first is {first}; remove the copies"
         raise TrainingError(msg)
     order = np.lexsort((ids["event"], ids["luminosity_block"], ids["run"]))
     batch = batch_number(ids["run"], ids["luminosity_block"], ids["event"])
-    return _ordered(columns, hashes, batch, order, "event id")
+    return _ordered(columns, hashes, batch, weight, order, "event id")
+
+
+def _weights(table: Table, rows: int, what: str, *, weighted: bool) -> FloatArray:
+    if "weight" not in table:
+        return np.ones(rows)
+    weight = column(table, "weight")
+    _same_length(table, ("mjj", "weight"), rows)
+    if not weighted and not np.all(weight == 1.0):
+        msg = f"column 'weight': {what} must be data or mock data, whose events all have weight 1"
+        raise TrainingError(msg)
+    if np.any(weight < 0) or (rows and not weight.sum() > 0):
+        msg = (
+            f"column 'weight': {what} holds {int(np.count_nonzero(weight < 0))} negative weights of {rows}; a training "
+            "needs weights that are not negative and not all zero: use a sample generated without negative weights"
+        )
+        raise TrainingError(msg)
+    return weight
 
 
 def _same_length(table: Table, names: tuple[str, ...], rows: int) -> None:
@@ -110,14 +138,15 @@ def _same_length(table: Table, names: tuple[str, ...], rows: int) -> None:
 
 
 def _ordered(
-    columns: dict[str, FloatArray],
+    columns: dict[str, npt.NDArray[Any]],
     hashes: UintArray,
     batch: IntArray,
+    weight: FloatArray,
     order: IntArray,
     identified_by: Identified,
 ) -> TrainingSample:
     ordered = {name: values[order] for name, values in columns.items()}
-    return TrainingSample(ordered, hashes[order], batch[order], identified_by)
+    return TrainingSample(ordered, hashes[order], batch[order], identified_by, weight[order])
 
 
 @dataclass(frozen=True)
@@ -158,15 +187,17 @@ class KnownRows:
         return cls(hashes, folds)
 
 
-def remember(sample: TrainingSample) -> KnownRows:
-    """The rows of a training sample, to be recognised later.
+def remember(*samples: TrainingSample) -> KnownRows:
+    """The rows of all tables that were trained on, to be recognised later.
 
     Two events with equal contents but different ids share a hash; the one in the lower fold is kept, so that the
     result does not depend on their order.
     """
-    order = np.lexsort((sample.fold, sample.hashes))
-    hashes, first = np.unique(sample.hashes[order], return_index=True)
-    return KnownRows(hashes, sample.fold[order][first].astype(np.int8))
+    known = np.concatenate([sample.hashes for sample in samples])
+    folds = np.concatenate([sample.fold for sample in samples])
+    order = np.lexsort((folds, known))
+    hashes, first = np.unique(known[order], return_index=True)
+    return KnownRows(hashes, folds[order][first].astype(np.int8))
 
 
 def own_folds(

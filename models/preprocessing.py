@@ -1,12 +1,15 @@
 """From columns to network inputs, and from network outputs to ranks."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from data.errors import InputError, TrainingError
 from data.types import FloatArray, Table
+from models.arrays import take
 
 Inputs = npt.NDArray[np.float32]
 MAX_KNOTS = 10_001
@@ -37,6 +40,31 @@ def column(table: Table, name: str) -> FloatArray:
         raise InputError(msg)
     if len(values) and np.abs(values).max() > np.finfo(np.float32).max:
         msg = f"column '{name}' holds values beyond the range of float32; check its units"
+        raise InputError(msg)
+    return values
+
+
+def array_column(table: Table, name: str) -> npt.NDArray[Any]:
+    """One column, checked: float64 where it holds one number an event, float32 where it holds an array an event.
+
+    Raises
+    ------
+    InputError
+        If the column is missing, not numeric, or holds a value that is not finite in float32.
+    """
+    if name not in table or np.ndim(table[name]) <= 1:
+        return column(table, name)
+    values = np.asarray(table[name])
+    if values.dtype.kind not in "biuf":
+        msg = f"column '{name}': expected numbers, found {values.dtype}"
+        raise InputError(msg)
+    values = values.astype(np.float32)
+    bad = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
+    if len(bad):
+        msg = (
+            f"column '{name}': {len(bad)} of {len(values)} rows hold values that are NaN or infinite in float32, the "
+            f"first is row {bad[0]}; remove these events or repair the column"
+        )
         raise InputError(msg)
     return values
 
@@ -94,14 +122,15 @@ def standardisation(x: Inputs) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.
 
 @dataclass(frozen=True)
 class RankTransform:
-    """Monotonic map from a network's output to its rank in [0, 1] within a reference sample.
+    """Strictly monotonic map from a network's output to its rank in [0, 1] within a reference sample.
 
     Parameters
     ----------
     knots
         Distinct outputs, ascending.
     ranks
-        Their ranks; linear in between, constant outside.
+        Their ranks, above 0 and below 1; linear in between. Beyond the last knot ranks approach 1 (below the first, 0)
+        hyperbolically, so that the order of events more extreme than all of the reference is kept.
     """
 
     knots: FloatArray
@@ -109,24 +138,54 @@ class RankTransform:
 
     def __call__(self, output: FloatArray) -> FloatArray:
         """Ranks of outputs."""
-        return np.interp(output, self.knots, self.ranks)
+        rank = np.interp(output, self.knots, self.ranks)
+        span = self.knots[-1] - self.knots[0]
+        scale = span / 100.0 if span > 0 else max(abs(self.knots[0]), 1.0)
+        above = np.maximum(output - self.knots[-1], 0.0) / scale
+        below = np.maximum(self.knots[0] - output, 0.0) / scale
+        rank = np.where(above > 0, 1.0 - (1.0 - self.ranks[-1]) / (1.0 + above), rank)
+        return np.where(below > 0, self.ranks[0] / (1.0 + below), rank)
+
+    def arrays(self) -> dict[str, FloatArray]:
+        """What a bundle keeps."""
+        return {"knots": self.knots, "ranks": self.ranks}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], what: str) -> "RankTransform":
+        """From the arrays of a bundle; ``what`` names the transform in messages.
+
+        Raises
+        ------
+        ValueError
+            If they could not have been saved.
+        """
+        knots = take(arrays, "knots", "float64", None)
+        steps = take(arrays, "ranks", "float64", len(knots))
+        ascending = len(knots) > 0 and np.all(np.diff(knots) > 0) and np.all(np.diff(steps) > 0)
+        if not ascending or not np.isfinite(knots).all() or steps[0] < 0 or steps[-1] > 1:
+            msg = f"the rank transform {what} does not ascend from 0 to 1"
+            raise ValueError(msg)
+        return cls(knots, steps)
 
 
-def fit_ranks(output: FloatArray) -> RankTransform:
+def fit_ranks(output: FloatArray, weight: FloatArray | None = None) -> RankTransform:
     """Rank transform of a reference sample: the middle of the steps of its distribution function.
 
     Parameters
     ----------
     output
         Outputs of the reference events, at least one. Above 10,001 distinct values, evenly spaced ones are kept.
+    weight
+        Weights of the events, positive; by default all equal.
 
     Returns
     -------
     RankTransform
         Equal outputs get equal ranks, whatever the order of the events.
     """
-    knots, counts = np.unique(output, return_counts=True)
-    ranks = (np.cumsum(counts) - 0.5 * counts) / len(output)
+    knots, place = np.unique(output, return_inverse=True)
+    counts = np.bincount(place, weight, len(knots))
+    ranks = (np.cumsum(counts) - 0.5 * counts) / counts.sum()
     if len(knots) > MAX_KNOTS:
         kept = np.linspace(0, len(knots) - 1, MAX_KNOTS).round().astype(np.int64)
         knots, ranks = knots[kept], ranks[kept]

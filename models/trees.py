@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pydantic
 from scipy.special import expit
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from data.sections import Section
 from data.types import FloatArray
-from models.classifiers import Arrays, Problem, TreeSettings, take
+from models.arrays import Arrays, take
 from models.kernels.forest import member_logits
 from models.preprocessing import Inputs
+from models.problems import Problem
 from models.threads import one_thread
 
 _NODE = {
@@ -38,6 +41,34 @@ _ORDER = (
     "member_start",
     "baseline",
 )
+
+
+class TreeSettings(Section):
+    """Boosted trees.
+
+    The defaults were chosen on one simulated pseudo-experiment (13,000 to 17,000 events in the signal region, some 200
+    of them signal, drawn afresh several times), never on the shipped sample. There the number of members matters most:
+    a single one an inner split gave a mean significance after a 1 % cut of 5.7, four gave 7.5. Eight that see a
+    quarter of the events each do as well as eight that see all, in two thirds of the time. Fewer leaves or trees lose
+    a little; larger leaves and regularisation did not help in smaller toys.
+    """
+
+    bags: int = pydantic.Field(default=8, ge=1, le=200)
+    """Members an inner split, each on its own Poisson bootstrap of the training events."""
+    sampling: float = pydantic.Field(default=0.25, gt=0, le=1)
+    """Mean number of copies of an event in a bootstrap; less than 1 is faster, and members differ more."""
+    iterations: int = pydantic.Field(default=200, ge=1, le=5000)
+    """Most trees a member; early stopping ends it sooner."""
+    patience: int = pydantic.Field(default=10, ge=1)
+    """Trees without a lower loss on the inner validation quarter before a member stops."""
+    learning_rate: float = pydantic.Field(default=0.1, gt=0, le=1)
+    leaves: int = pydantic.Field(default=31, ge=2, le=256)
+    samples_per_leaf: int = pydantic.Field(default=5, ge=1)
+    l2: float = pydantic.Field(default=0.0, ge=0)
+    feature_fraction: float = pydantic.Field(default=0.6, gt=0, le=1)
+    """Share of the inputs tried at each node."""
+    bins: int = pydantic.Field(default=255, ge=2, le=255)
+    """Bins an input, half of them quantiles, half of equal width."""
 
 
 def train(problem: Problem, settings: TreeSettings, seed: Callable[..., int]) -> Arrays:

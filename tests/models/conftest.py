@@ -8,7 +8,7 @@ import models
 WINDOW = {"signal_region": (3000.0, 3600.0), "low_band": (2500.0, 3000.0), "high_band": (3600.0, 4400.0)}
 INPUTS = ("m", "tau21", "tau32", "tau43", "lsf3", "deepb", "n_pf")
 QUICK_TREES = {"bags": 1, "iterations": 12, "patience": 5}
-QUICK_MLP = {"epochs": 4}
+QUICK_MLP = {"bags": 1, "schedule": {"epochs": 4}}
 
 
 def make_table(background=4000, signal=0, seed=0, *, ids=True):

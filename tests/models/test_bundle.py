@@ -115,7 +115,11 @@ def change_arrays(folder, **changes):
             lambda f: change_arrays(f, **{"fold2/j1/network/left": np.zeros(2, np.int32)}),
             "the bundle is damaged",
         ),
-        (lambda f: change_arrays(f, **{"fold2/j1/rank/ranks": np.zeros(2)}), "array 'j1/rank/ranks'"),
+        (lambda f: change_arrays(f, **{"fold2/j1/rank/ranks": np.zeros(2)}), "array 'ranks' is"),
+        (
+            lambda f: change_arrays(f, **{"calibration1/rank/knots": np.zeros(556)}),
+            "bundle.json: .*the bundle is damaged",
+        ),
     ],
 )
 def test_a_damaged_bundle_is_named(folder, harm, match):

@@ -7,7 +7,7 @@ from scipy import stats
 import models
 from data.errors import InputError
 from data.eventid import batch_number, fold_of
-from models.cwola_training import checked_sample, train_fold
+from models.driver import train_together
 from models.folds import training_sample
 
 
@@ -55,38 +55,33 @@ def test_without_signal_the_selected_fraction_is_flat_in_mjj(quick, tables):
 
 def test_own_fold_scores_do_not_depend_on_the_own_fold(quick, table, trained, rows_of):
     """Networks of a fold are the same when the fold's rows are changed, and when they are not there at all."""
-    task = trained.task()
     fold = fold_of(batch_number(table["run"], table["luminosity_block"], table["event"]))
     changed = dict(table)
     for name in trained.inputs:
         changed[name] = np.where(fold == 2, np.flip(table[name]), table[name])
-    hashed = ("mjj", *trained.inputs)
-    whole, other = (train_fold(checked_sample(t, task, hashed), task, 2) for t in (table, changed))
+    names, hashed = ("mjj", *trained.inputs, "pt_j1", "pt_j2"), ("mjj", *trained.inputs)
     removed = rows_of(table, fold != 2)
     kept = removed | {
         name: np.append(values, table[name][fold == 2][:400]) for name, values in removed.items()
     }
-    fewer = train_fold(training_sample(kept, task.columns, hashed), task, 2)
-    for head in ("j1", "j2"):
-        for result in (other, fewer):
-            assert result.networks[head].keys() == whole.networks[head].keys()
-            assert all(np.array_equal(result.networks[head][n], a) for n, a in whole.networks[head].items())
+    whole, *others = (
+        train_together([quick().train(training_sample(t, names, hashed), {})])[0][2]
+        for t in (table, changed, kept)
+    )
+    for other in others:
+        networks = [name for name in whole if "/network/" in name]
+        assert networks
+        assert all(np.array_equal(other[name], whole[name]) for name in networks)
 
 
 def test_an_event_is_scored_by_its_own_fold_only(trained, table):
     score = trained.score(table, trained_on=True)
     state = trained._trained
     fold = fold_of(batch_number(table["run"], table["luminosity_block"], table["event"]))
-    x = {
-        jet: np.stack([table[n].astype(np.float32) for n in trained.inputs if n.endswith(jet)], 1)
-        for jet in ("j1", "j2")
-    }
     for number in range(5):
         own = fold == number
-        one = state.folds[number].score(
-            {j: np.ascontiguousarray(v[own]) for j, v in x.items()}, trained._heads, trained._classifier
-        )
-        np.testing.assert_array_equal(score[own], one)
+        raw = trained.raw_score(state.folds[number], {name: table[name][own] for name in trained.inputs})
+        np.testing.assert_array_equal(score[own], state.calibrations[number].ranks(raw))
 
 
 def test_other_samples_get_the_mean_over_folds_and_up_to_five_votes(trained, other):
@@ -129,7 +124,7 @@ def test_order_of_rows_and_further_columns_change_no_bit(quick, tables, rows_of,
     np.testing.assert_array_equal(
         first.fold_votes(table, trained_on=True)[order], second.fold_votes(shuffled, trained_on=True)
     )
-    assert first._trained.training == second._trained.training
+    assert first._trained.provenance == second._trained.provenance
 
 
 def test_one_worker_or_two_give_the_same_bits(quick, table, trained, tmp_path):
@@ -174,7 +169,7 @@ def test_event_scope_and_features_without_jets(quick, tables):
     table["delta_m"] = table["m_j1"] - table["m_j2"]
     bare = {name: table[name] for name in ("mjj", "m_j1", "delta_m", "tau21_j1", "tau21_j2")}
     method = quick(features=["m_j1", "delta_m", "tau21_j1", "tau21_j2"]).fit(bare)
-    assert [head.name for head in method.task().heads] == ["event"]
+    assert [head.name for head in method.options.heads()] == ["event"]
     assert method.inputs == ("m_j1", "delta_m", "tau21_j1", "tau21_j2")
     assert np.all(np.isfinite(method.score(bare)))
 

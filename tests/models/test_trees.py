@@ -5,7 +5,8 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from models import trees
-from models.classifiers import Problem, TreeSettings
+from models.problems import Problem
+from models.trees import TreeSettings
 from models.seeds import task_seed
 from models.threads import one_thread
 

@@ -1,0 +1,375 @@
+"""What all trained methods share: folds, calibration, scoring by own folds, bundles.
+
+A method says how the networks of its five folds are trained and what they give for an event; everything else is here,
+so that no method can score an event with networks that have seen it.
+"""
+
+import abc
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from data.errors import InputError, TrainingError
+from data.eventid import N_FOLDS
+from data.sections import Section
+from data.types import FloatArray, IntArray, Table
+from models.arrays import Arrays, below, prefixed
+from models.base import Method
+from models.bundle import (
+    CalibrationNote,
+    FoldScheme,
+    Header,
+    Provenance,
+    digest_of,
+    serialise,
+    versions,
+    write_bundle,
+)
+from models.calibration import Calibration, Reference, ranks_of, threshold_of
+from models.checks import check_inputs, check_side_bands, check_splits, check_window
+from models.driver import train_together
+from models.folds import NOT_TRAINED, KnownRows, TrainingSample, own_folds, remember, training_sample
+from models.jobs import Training
+from models.options import MethodOptions
+from models.preprocessing import array_column
+from models.quantile_regression import train_quantiles
+from models.regions import HIGH, LOW, SIGNAL, Regions
+from models.seeds import task_seed
+
+TABLES = {
+    "signal": "simulated signal",
+    "background": "simulated background",
+    "wide": "data of large |Δη|, where no signal is expected",
+}
+"""Further tables that a method may take in `Method.fit`, by keyword."""
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """State after training: arrays and calibration of each fold."""
+
+    folds: tuple[Arrays, ...]
+    calibrations: tuple[Calibration, ...]
+    known: KnownRows
+    provenance: Provenance
+    identified_by: Literal["event id", "row contents"]
+
+
+class FoldedMethod(Method):
+    """A method trained in five folds.
+
+    Parameters
+    ----------
+    window, working_point, seed, options
+        See `models.create`.
+    """
+
+    bands: ClassVar[tuple[int, ...]] = (LOW, SIGNAL, HIGH)
+    """Regions of the window that must hold events."""
+    calibrated_on: ClassVar[Literal["side bands", "background"]] = "side bands"
+    """``background``: ranks and thresholds come from the held-out simulated background in the signal region."""
+    fixed_cut: ClassVar[float | None] = None
+    """Raw score above which the method always selects, whatever the working point."""
+    score_is: ClassVar[str]
+    """What the raw score is, for the bundle's readers."""
+    training_hint: ClassVar[str] = "training reads it"
+    """What the columns of `training_columns` are for, for the message where one is missing."""
+    table_needed: ClassVar[bool] = True
+    """Whether `fit` needs a table of data."""
+    optional_columns: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Columns of further tables, by keyword, that are read where they are there."""
+    options: MethodOptions
+
+    def __init__(self, window: Regions, working_point: float, seed: int, options: Section) -> None:
+        super().__init__(window, working_point, seed, options)
+        self._trained: _Trained | None = None
+
+    @classmethod
+    def required_columns(cls, options: Section) -> tuple[str, ...]:
+        """The inputs that the options name."""
+        return cast("MethodOptions", options).inputs
+
+    def training_columns(self) -> tuple[str, ...]:
+        """Columns that training reads besides the inputs and ``mjj``."""
+        return ()
+
+    @abc.abstractmethod
+    def train(self, sample: TrainingSample, extras: Mapping[str, TrainingSample]) -> Training[list[Arrays]]:
+        """Train all folds: yields jobs, returns the arrays of fold 0 … 4.
+
+        What belongs to a fold may depend on rows of the other four folds only, of every table.
+
+        Parameters
+        ----------
+        sample
+            The data, in canonical order; for methods that take none, the background.
+        extras
+            Further tables by keyword.
+        """
+
+    @abc.abstractmethod
+    def raw_score(self, fold: Arrays, columns: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
+        """Raw score of a fold's networks: finite, larger is more anomalous, independent of the other rows.
+
+        Parameters
+        ----------
+        fold
+            Arrays of the fold.
+        columns
+            ``mjj`` (GeV) and the inputs: float64, or float32 where a column holds an array an event.
+        """
+
+    @abc.abstractmethod
+    def check_fold(self, fold: Arrays) -> None:
+        """Raise ValueError where a bundle's arrays could not have been saved."""
+
+    def seeds(self, fold: int, *parts: str | int) -> Callable[..., int]:
+        """Gives seeds of the parts of a fold's task; a function of what the task is alone."""
+        return functools.partial(task_seed, self.seed, self.name, self.window.label(), "fold", fold, *parts)
+
+    @property
+    def _hashed(self) -> tuple[str, ...]:
+        return ("mjj", *self.inputs)
+
+    def fit(self, table: Table | None = None, *, workers: int = 1, **further: Table) -> Self:
+        """Train on a table and the further tables that the method takes; see `Method.fit`."""
+        place = self.options.device, self.options.precision
+        train_together([self.training(table, further)], workers=workers, device=place[0], precision=place[1])
+        return self
+
+    def training(self, table: Table | None, further: Mapping[str, Table]) -> Training[None]:
+        """The whole training as a generator of jobs; the method is trained once it has returned."""
+        sample, extras = self._samples(table, further)
+        region = self.window.of(sample.columns["mjj"])
+        self._check(sample, extras, region)
+        folds = yield from self.train(sample, extras)
+        calibrations = yield from self._calibrated(sample, extras, folds)
+        counts = {number: int(np.count_nonzero(region == number)) for number in (LOW, SIGNAL, HIGH)}
+        provenance = Provenance(
+            table_hash=_hash_of(sample),
+            rows=len(region),
+            rows_low=counts[LOW],
+            rows_signal=counts[SIGNAL],
+            rows_high=counts[HIGH],
+            further={name: _hash_of(extra) for name, extra in sorted(extras.items())},
+            versions=versions(),
+        )
+        known = remember(sample, *extras.values())
+        self._trained = _Trained(tuple(folds), tuple(calibrations), known, provenance, sample.identified_by)
+
+    def _samples(
+        self, table: Table | None, further: Mapping[str, Table]
+    ) -> tuple[TrainingSample, dict[str, TrainingSample]]:
+        unknown = sorted(set(further) - set(self.takes))
+        lacking = sorted(name for name, required in self.takes.items() if required and name not in further)
+        if unknown:
+            taken = f"takes {', '.join(sorted(self.takes))}" if self.takes else "learns from the table alone"
+            msg = f"method '{self.name}' {taken}; leave out {', '.join(unknown)}"
+            raise TrainingError(msg)
+        if lacking:
+            named = ", ".join(f"{name}=… ({TABLES[name]})" for name in lacking)
+            msg = f"method '{self.name}' needs further tables: pass {named} to fit"
+            raise TrainingError(msg)
+        names = ("mjj", *dict.fromkeys((*self.inputs, *self.training_columns())))
+        for given in (table, *further.values()):
+            self._training_columns_there(given)
+        extras = {
+            name: training_sample(
+                given,
+                (*names, *(extra for extra in self.optional_columns.get(name, ()) if extra in given)),
+                self._hashed,
+                what=f"the table '{name}'",
+                weighted=name != "wide",
+            )
+            for name, given in further.items()
+        }
+        if table is not None:
+            return training_sample(table, names, self._hashed), extras
+        if self.table_needed:
+            msg = f"method '{self.name}' learns from data: pass a table to fit"
+            raise TrainingError(msg)
+        return extras["background"], extras
+
+    def _training_columns_there(self, table: Table | None) -> None:
+        if table is None or any(name not in table for name in self._hashed):
+            return
+        for name in self.training_columns():
+            if name not in table:
+                msg = f"column '{name}' is missing: {self.training_hint}"
+                raise TrainingError(msg)
+
+    def _check(self, sample: TrainingSample, extras: Mapping[str, TrainingSample], region: IntArray) -> None:
+        check_window(region, sample, self.window, self.bands)
+        check_inputs(sample, region, self.inputs)
+        if self.calibrated_on == "background":
+            self._check_background(extras["background"])
+            return
+        check_side_bands(region, sample, self.window, self.working_point)
+        if SIGNAL in self.bands:
+            check_splits(region, sample, self.window)
+
+    def _check_background(self, background: TrainingSample) -> None:
+        inside = self.window.of(background.columns["mjj"]) == SIGNAL
+        needed = int(np.ceil(1.0 / self.working_point))
+        for fold in range(N_FOLDS):
+            held = int(np.count_nonzero(inside & (background.fold == fold)))
+            if held < needed:
+                msg = (
+                    f"table 'background': fold {fold} holds {held} events of the signal region; a threshold at working "
+                    f"point {self.working_point:g} needs {needed}: raise working_point or add events"
+                )
+                raise TrainingError(msg)
+
+    def _calibrated(
+        self, sample: TrainingSample, extras: Mapping[str, TrainingSample], folds: Sequence[Arrays]
+    ) -> Training[list[Calibration]]:
+        """Ranks and thresholds of all folds, each from events that the fold's networks never saw."""
+        source = extras["background"] if self.calibrated_on == "background" else sample
+        region = self.window.of(source.columns["mjj"])
+        wanted = region == SIGNAL if self.calibrated_on == "background" else region >= 0
+        raws, ranks, references = [], [], []
+        for number, fold in enumerate(folds):
+            own = source.fold == number
+            raws.append(self._raw(fold, {name: source.columns[name][own] for name in self._hashed}))
+            inside = wanted[own]
+            references.append(
+                Reference(source.columns["mjj"][own][inside], region[own][inside], source.weight[own][inside])
+            )
+            ranks.append(ranks_of(raws[number][inside], references[number], self.fixed_cut))
+        curves: Sequence[Any] = [None] * N_FOLDS
+        if self.options.decorrelate == "quantile":
+            curves = yield from self._curves(source, raws, ranks)
+        calibrations = []
+        for number, reference in enumerate(references):
+            own = Calibration(ranks[number], 0.0, curves[number])
+            inside = wanted[source.fold == number]
+            score = own.score(raws[number][inside], reference.mjj)
+            threshold = (
+                threshold_of(score, reference, self.working_point)
+                if self.fixed_cut is None
+                else float(own.ranks(np.array([self.fixed_cut]))[0])
+            )
+            calibrations.append(Calibration(own.ranks, threshold, own.curves))
+        return calibrations
+
+    def _curves(
+        self, source: TrainingSample, raws: Sequence[FloatArray], ranks: Sequence[Any]
+    ) -> Training[Any]:
+        """Quantiles of the rank against mjj, from the events of the whole spectrum."""
+        pooled = np.zeros(len(source.fold))
+        for number, raw in enumerate(raws):
+            pooled[source.fold == number] = ranks[number](raw)
+        settings = self.options.quantile
+        seeds = functools.partial(task_seed, self.seed, self.name, self.window.label(), "quantiles")
+        levels = settings.levels(self.working_point)
+        curves = yield from train_quantiles(
+            pooled, source.columns["mjj"], source.fold, levels, settings, seeds
+        )
+        return curves
+
+    def _raw(self, fold: Arrays, columns: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
+        raw = self.raw_score(fold, columns)
+        bad = np.flatnonzero(~np.isfinite(raw))
+        if len(bad):
+            values = ", ".join(
+                f"{name} {columns[name][bad[0]]:g}" for name in columns if columns[name].ndim == 1
+            )
+            msg = (
+                f"method '{self.name}': {len(bad)} of {len(raw)} scores are not finite, the first for {values}; "
+                "look for extreme values among these"
+            )
+            raise InputError(msg)
+        return raw
+
+    def evaluate(self, table: Table, *, trained_on: bool | None = None) -> tuple[FloatArray, IntArray]:
+        """Rank and votes; networks of a fold see only the events that they may score. See `Method.evaluate`."""
+        trained = self._state()
+        columns = {name: array_column(table, name) for name in self._hashed}
+        rows = len(columns["mjj"])
+        other = {name: len(values) for name, values in columns.items() if len(values) != rows}
+        if other:
+            msg = f"columns of another number of rows than mjj ({rows}): {other}"
+            raise InputError(msg)
+        own = own_folds(table, self._hashed, trained.known, trained_on=trained_on)
+        everyone = own == NOT_TRAINED
+        score, votes = np.zeros(rows), np.zeros(rows, dtype=np.int64)
+        for number, (fold, calibration) in enumerate(zip(trained.folds, trained.calibrations, strict=True)):
+            chosen = np.flatnonzero(everyone | (own == number))
+            if len(chosen) == 0:
+                continue
+            here = {name: values[chosen] for name, values in columns.items()}
+            rank = calibration.score(self._raw(fold, here), here["mjj"])
+            score[chosen] += rank
+            votes[chosen] += np.where(everyone[chosen], 1, N_FOLDS) * (rank > calibration.threshold)
+        return np.where(everyone, score / N_FOLDS, score), votes
+
+    def _state(self) -> _Trained:
+        if self._trained is None:
+            msg = f"method '{self.name}' is not trained; call fit(table) or load a bundle first"
+            raise TrainingError(msg)
+        return self._trained
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``weights.safetensors`` and ``bundle.json``; see `Method.save`."""
+        trained = self._state()
+        arrays: Arrays = {"trained/hashes": trained.known.hashes, "trained/folds": trained.known.folds}
+        for number, (fold, calibration) in enumerate(zip(trained.folds, trained.calibrations, strict=True)):
+            arrays |= prefixed(f"fold{number}/", fold)
+            arrays |= prefixed(f"calibration{number}/", calibration.arrays())
+        content, digest = serialise(arrays)
+        header = Header(
+            method=self.name,
+            signal_region=self.signal_region,
+            low_band=self.low_band,
+            high_band=self.high_band,
+            working_point=self.working_point,
+            seed=self.seed,
+            options=self.options.model_dump(mode="json"),
+            inputs=self.inputs,
+            folds=FoldScheme(identified_by=trained.identified_by, hashed=self._hashed),
+            calibration=self._note(),
+            thresholds=tuple(calibration.threshold for calibration in trained.calibrations),
+            training=trained.provenance,
+            weights_sha256=digest,
+        )
+        write_bundle(Path(folder), header, content)
+
+    def _note(self) -> CalibrationNote:
+        where = "signal region of the background" if self.calibrated_on == "background" else "window"
+        threshold = "weighted quantile of the fold's held-out events, both side bands equal"
+        return CalibrationNote(
+            score=self.score_is,
+            ranks=f"among the fold's held-out events in the {where}",
+            decorrelation="none" if self.options.decorrelate == "none" else "quantile regression against mjj",
+            threshold=threshold if self.fixed_cut is None else f"fixed at a raw score of {self.fixed_cut:g}",
+        )
+
+    @classmethod
+    def restore(cls, header: Header, arrays: Arrays, source: str) -> Self:
+        """The trained method that a bundle holds."""
+        options = cls.options_type.parse(header.options, f"{source}: options")
+        window = Regions(header.low_band, header.signal_region, header.high_band)
+        method = cls(window, header.working_point, header.seed, options)
+        try:
+            folds = tuple(below(arrays, f"fold{number}/") for number in range(N_FOLDS))
+            for fold in folds:
+                method.check_fold(fold)
+            calibrations = tuple(
+                Calibration.from_arrays(below(arrays, f"calibration{number}/"), threshold)
+                for number, threshold in enumerate(header.thresholds)
+            )
+            known = KnownRows.checked(arrays)
+        except ValueError as error:
+            msg = f"{source}: {error}; the bundle is damaged: train the method again"
+            raise InputError(msg) from None
+        method._trained = _Trained(folds, calibrations, known, header.training, header.folds.identified_by)
+        return method
+
+
+def _hash_of(sample: TrainingSample) -> str:
+    return digest_of({**sample.columns, "batch": sample.batch, "weight": sample.weight})

@@ -1,0 +1,130 @@
+"""Training as jobs: methods say what is to be trained, one driver trains everything that fits together at once.
+
+A method's training is a generator. It yields a list of jobs, gets a list of results, and so on until it returns its
+trained state. The driver runs many such trainings side by side (folds, windows, seeds, injected signals) and puts all
+networks of one kind into one stack.
+"""
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pydantic
+
+from data.sections import Section
+from data.types import FloatArray, IntArray
+from models.arrays import Arrays
+from models.networks.base import Network
+from models.problems import Problem
+from models.trees import TreeSettings
+
+
+class Schedule(Section):
+    """How a stack is trained; every member keeps its own count of steps, learning rate and early stopping."""
+
+    epochs: int = pydantic.Field(default=50, ge=1)
+    """Most passes over a member's training rows."""
+    batch: int = pydantic.Field(default=256, ge=2)
+    """Rows a step; the last batch of an epoch is filled up from the epoch's first rows."""
+    learning_rate: float = pydantic.Field(default=1e-3, gt=0, le=1)
+    """Learning rate; the largest one of a ``one_cycle``."""
+    decay: Literal["constant", "one_cycle", "cosine"] = "constant"
+    """``one_cycle`` rises over the first fifth of the steps and falls to zero; ``cosine`` only falls."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Adam's decay rates of the first and second moment."""
+    weight_decay: float = pydantic.Field(default=0.0, ge=0)
+    """Decoupled weight decay (AdamW)."""
+    clip: float = pydantic.Field(default=0.0, ge=0)
+    """Largest norm of a member's gradient; 0 for no limit."""
+    patience: int = pydantic.Field(default=0, ge=0)
+    """Epochs without a lower monitored loss before a member stops; 0: never."""
+    monitor: Literal["validation", "training"] = "validation"
+    """The loss that early stopping watches. The weights kept are always those of the best validation loss."""
+    min_delta: float = pydantic.Field(default=0.0, ge=0)
+    """What counts as lower."""
+    keep: int = pydantic.Field(default=1, ge=1)
+    """Epochs kept, those of the lowest validation loss: an ensemble if more than one."""
+    plateau: int = pydantic.Field(default=0, ge=0)
+    """Epochs without a lower validation loss before the learning rate is multiplied by ``plateau_factor``; 0: never."""
+    plateau_factor: float = pydantic.Field(default=0.3, gt=0, lt=1)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of a job.
+
+    Parameters
+    ----------
+    fitted, validation
+        Row numbers of the job's data; at least one each.
+    seed
+        Of initial weights, shuffling and noise.
+    buffers
+        Constants of this member (e.g. the mean of its inputs), without the axis of members; the network finds them
+        under ``buffer.NAME``.
+    """
+
+    fitted: IntArray
+    validation: IntArray
+    seed: int
+    buffers: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StackJob:
+    """Networks of one kind to be trained on one set of data.
+
+    Parameters
+    ----------
+    network
+        Their kind.
+    schedule
+        How they train.
+    data
+        Arrays that the network's losses read, float32 (or int64), one entry a row.
+    members
+        The networks.
+    """
+
+    network: Network
+    schedule: Schedule
+    data: Mapping[str, npt.NDArray[Any]]
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True)
+class StackResult:
+    """What became of a job's networks.
+
+    Parameters
+    ----------
+    networks
+        One a member: parameters and buffers by name, float32, with a leading axis of kept epochs, best first.
+    validation
+        Best validation loss of each member, shape (members,).
+    history
+        Validation loss of each member after each epoch, shape (members, epochs), NaN after its end.
+    """
+
+    networks: tuple[Arrays, ...]
+    validation: FloatArray
+    history: FloatArray
+
+
+@dataclass(frozen=True)
+class TreeJob:
+    """Boosted trees to be trained on one problem; ``seed`` gives the seed of a part of the job."""
+
+    problem: Problem
+    settings: TreeSettings
+    seed: Callable[..., int]
+
+
+Job = StackJob | TreeJob
+Result = StackResult | Arrays
+"""Of a `StackJob` a `StackResult`, of a `TreeJob` the forest's arrays."""
+T = TypeVar("T")
+Training = Generator[Sequence[Job], Sequence[Any], T]
+"""A training: yields jobs, is sent their results in the same order, returns what was trained."""

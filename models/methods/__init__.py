@@ -1,0 +1,1 @@
+"""The anomaly methods, one file each; importing this package makes them known to `models.create`."""

@@ -1,0 +1,168 @@
+"""CWoLa Hunting: a classifier of signal region against side bands, which needs no label."""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import pydantic
+
+from data.eventid import N_FOLDS, inner_split
+from data.types import FloatArray
+from models.arrays import Arrays, below, prefixed
+from models.base import register
+from models.classifiers import CMS_MLP, ClassifierOptions
+from models.folded import FoldedMethod
+from models.folds import TrainingSample
+from models.jobs import Training
+from models.options import FeatureOptions
+from models.preprocessing import RankTransform, fit_ranks, input_matrix
+from models.problems import Problem
+from models.regions import SIGNAL
+from models.weights import PT_BINS, band_weights, match_pt
+
+JETS = ("j1", "j2")
+JET_INPUTS = ("m", "tau21", "tau32", "tau43", "lsf3", "deepb", "n_pf")
+
+
+@dataclass(frozen=True)
+class Head:
+    """One classifier of a fold.
+
+    Parameters
+    ----------
+    name
+        ``j1``, ``j2`` or ``event``.
+    inputs
+        Its input columns.
+    pt
+        Column whose spectrum the side bands are matched in; None for no matching.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    pt: str | None
+
+
+class CwolaOptions(FeatureOptions, ClassifierOptions):
+    """Options of ``cwola``."""
+
+    features: tuple[str, ...] = tuple(f"{name}_{jet}" for jet in JETS for name in JET_INPUTS)
+    """Input columns; by default the seven a jet of CMS-EXO-22-026."""
+    scope: Literal["jet", "event"] | None = None
+    """``jet``: one classifier a jet, the larger rank counts; ``event``: one classifier of all inputs. By default
+    ``jet`` where every feature is of a jet (its name ends in _j1 or _j2)."""
+    pt_bins: int = pydantic.Field(default=PT_BINS, ge=0, le=200)
+    """Bins of the jet-pT reweighting in scope ``jet``; 0 for none."""
+
+    @pydantic.model_validator(mode="after")
+    def _features_are_of_jets(self) -> Self:
+        other = [name for name in self.features if not name.endswith(tuple(f"_{jet}" for jet in JETS))]
+        if self.scope == "jet" and other:
+            msg = f"features: {', '.join(other)} belong to no jet; use scope: event"
+            raise ValueError(msg)
+        return self
+
+    def heads(self) -> tuple[Head, ...]:
+        """The classifiers of a fold."""
+        of_jets = {jet: tuple(name for name in self.features if name.endswith(f"_{jet}")) for jet in JETS}
+        in_jets = sum(len(names) for names in of_jets.values())
+        if self.scope == "event" or (self.scope is None and in_jets < len(self.features)):
+            return (Head("event", self.features, None),)
+        return tuple(
+            Head(jet, names, f"pt_{jet}" if self.pt_bins else None) for jet, names in of_jets.items() if names
+        )
+
+
+@register
+class Cwola(FoldedMethod):
+    """Classification without labels in a mass window, as CMS-EXO-22-026 ran it.
+
+    For each jet a classifier learns to tell the signal region from its two side bands. If the inputs of background
+    jets do not depend on mjj, the best such classifier is a monotonic function of the likelihood ratio of signal to
+    background, whatever the signal is. The classifier's outputs are turned into ranks, the larger of both jets is the
+    score, and the cut keeps a fixed fraction of the side bands; the whole mjj spectrum is then kept for the fit.
+
+    *Assumes* that background inputs, once the jet's pT spectrum is matched, are the same in signal region and side
+    bands. *Is blind to* signals wider than the signal region, to signals so weak that the classifier learns
+    fluctuations instead, and to what only the correlation of both jets shows.
+
+    Parameters
+    ----------
+    window, working_point, seed, options
+        See `models.create` and `CwolaOptions`.
+
+    References
+    ----------
+    J. H. Collins, K. Howe, B. Nachman, "Anomaly Detection for Resonant New Physics with Machine Learning",
+    Phys. Rev. Lett. 121 (2018) 241803, arXiv:1805.02664. E. M. Metodiev, B. Nachman, J. Thaler, "Classification
+    without labels", JHEP 10 (2017) 174, arXiv:1708.02949. CMS, EXO-22-026, arXiv:2412.03747 and arXiv:2512.20395.
+    """
+
+    name = "cwola"
+    summary = "CWoLa Hunting: signal region against side bands, a classifier for each jet (arXiv:1805.02664)"
+    family = "weak supervision"
+    flat = False
+    score_is = "largest rank of the jets' classifiers"
+    training_hint = (
+        "the side bands are matched to its spectrum; add it, or train without matching (pt_bins=0)"
+    )
+    options_type = CwolaOptions
+    options: CwolaOptions
+    presets = {
+        "quick": {"trees": {"bags": 2, "iterations": 60}, "mlp": {"bags": 1, "schedule": {"epochs": 10}}},
+        "paper": {"classifier": "mlp", "mlp": CMS_MLP},
+    }
+
+    @property
+    def _heads(self) -> tuple[Head, ...]:
+        return self.options.heads()
+
+    def training_columns(self) -> tuple[str, ...]:
+        """The jets' pT (GeV), for the reweighting."""
+        return tuple(head.pt for head in self._heads if head.pt)
+
+    def train(self, sample: TrainingSample, extras: Mapping[str, TrainingSample]) -> Training[list[Arrays]]:
+        """5 folds × 4 inner splits of each jet's classifier, all side by side; see `FoldedMethod.train`."""
+        places = [(fold, head) for fold in range(N_FOLDS) for head in self._heads]
+        problems = [self.problem(sample, fold, head) for fold, head in places]
+        seeds = [self.seeds(fold, head.name) for fold, head in places]
+        networks = yield from self.options.built.train(problems, seeds)
+        region = self.window.of(sample.columns["mjj"])
+        folds: list[Arrays] = [{} for _ in range(N_FOLDS)]
+        for (fold, head), network in zip(places, networks, strict=True):
+            held = (region >= 0) & (sample.fold == fold)
+            own = {name: sample.columns[name][held] for name in head.inputs}
+            ranks = fit_ranks(self.options.built.probability(network, input_matrix(own, head.inputs)))
+            folds[fold] |= prefixed(f"{head.name}/network/", network)
+            folds[fold] |= prefixed(f"{head.name}/rank/", ranks.arrays())
+        return folds
+
+    def problem(self, sample: TrainingSample, fold: int, head: Head) -> Problem:
+        """What the classifiers of a jet learn while a fold is held out."""
+        region, split = self.window.of(sample.columns["mjj"]), inner_split(sample.batch, fold)
+        fitted = (region >= 0) & (split >= 0)
+        columns = {name: values[fitted] for name, values in sample.columns.items()}
+        weight = band_weights(region[fitted])
+        if head.pt:
+            weight = match_pt(columns[head.pt], region[fitted], weight, self.options.pt_bins)
+        x = input_matrix(columns, head.inputs)
+        return Problem(x, region[fitted] == SIGNAL, weight / weight.mean(), split[fitted])
+
+    def raw_score(self, fold: Arrays, columns: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
+        """The largest of the jets' ranks: one odd jet is enough."""
+        outputs = []
+        for head in self._heads:
+            network = below(fold, f"{head.name}/network/")
+            ranks = RankTransform.from_arrays(below(fold, f"{head.name}/rank/"), f"of '{head.name}'")
+            x = input_matrix(columns, head.inputs)
+            outputs.append(ranks(self.options.built.probability(network, x)))
+        return functools.reduce(np.maximum, outputs)
+
+    def check_fold(self, fold: Arrays) -> None:
+        """See `FoldedMethod.check_fold`."""
+        for head in self._heads:
+            self.options.built.check(below(fold, f"{head.name}/network/"), len(head.inputs))
+            RankTransform.from_arrays(below(fold, f"{head.name}/rank/"), f"of '{head.name}'")

@@ -1,0 +1,64 @@
+"""What a kind of network is to the batched trainer."""
+
+import abc
+from collections.abc import Sequence
+
+import torch
+
+Parameters = dict[str, torch.Tensor]
+"""Name to tensor of shape (members, …). Names that begin with ``buffer.`` are constants: they are not trained."""
+Batch = dict[str, torch.Tensor]
+"""Name of a data array to its rows, shape (members, rows, …)."""
+BUFFER = "buffer."
+
+
+class Noise:
+    """Random numbers of a stack: each member draws from its own generator, whoever else is in the stack.
+
+    Parameters
+    ----------
+    generators
+        One a member.
+    training
+        Whether the network is being trained: drop-out and batch statistics are for training only.
+    device
+        Where the numbers are wanted; they are drawn on the CPU, so that a device does not change them.
+    """
+
+    def __init__(
+        self, generators: Sequence[torch.Generator], *, training: bool, device: torch.device | str = "cpu"
+    ) -> None:
+        self.generators = list(generators)
+        self.training = training
+        self.device = device
+
+    def uniform(self, *shape: int) -> torch.Tensor:
+        """Uniform in [0, 1), shape (members, *shape)."""
+        return torch.stack([torch.rand(shape, generator=own) for own in self.generators]).to(self.device)
+
+    def normal(self, *shape: int) -> torch.Tensor:
+        """Standard normal, shape (members, *shape)."""
+        return torch.stack([torch.randn(shape, generator=own) for own in self.generators]).to(self.device)
+
+
+class Network(abc.ABC):
+    """A kind of network with its sizes.
+
+    Subclasses are frozen dataclasses: networks that are equal may train in one stack. They hold no weights; all of
+    their functions are pure functions of parameters.
+    """
+
+    @abc.abstractmethod
+    def initial(self, generator: torch.Generator) -> Parameters:
+        """Trained parameters of one member before training, without the axis of members."""
+
+    @abc.abstractmethod
+    def losses(self, parameters: Parameters, batch: Batch, noise: Noise) -> torch.Tensor:
+        """Loss of each row, shape (members, rows), event weights included; a member's loss is the mean over rows.
+
+        No member may influence another: sums run over a member's own rows only.
+        """
+
+    def refreshed(self, parameters: Parameters, batch: Batch) -> Parameters:  # noqa: ARG002
+        """Buffers to be replaced after an epoch, from the epoch's last batch; none by default."""
+        return {}

@@ -1,0 +1,80 @@
+"""Network of one input that gives several quantiles at once, trained with the pinball loss."""
+
+from dataclasses import dataclass
+
+import torch
+
+from models.networks.base import Batch, Network, Noise, Parameters
+from models.networks.dense import Activation, apply_layers, initial_layers
+
+
+def pinball_loss(difference: torch.Tensor, quantiles: torch.Tensor) -> torch.Tensor:
+    """ρ_q(u) = max(q·u, (q − 1)·u) of u = value − prediction; its mean is least at the values' quantile q.
+
+    Parameters
+    ----------
+    difference
+        Value minus prediction, any shape.
+    quantiles
+        q, broadcast against it.
+
+    Returns
+    -------
+    torch.Tensor
+        Not negative.
+
+    References
+    ----------
+    R. Koenker, G. Bassett, "Regression Quantiles", Econometrica 46 (1978) 33.
+    """
+    return torch.maximum(quantiles * difference, (quantiles - 1.0) * difference)
+
+
+@dataclass(frozen=True)
+class QuantileNetwork(Network):
+    """Conditional quantiles of log(s/(1 − s)), s a rank in [0, 1], as functions of a standardised mass.
+
+    The last layer starts at zero and is added to logit(q), the quantiles of ranks that do not depend on the mass:
+    what little data cannot tell stays uncorrelated. A row is a few events of neighbouring masses that share one
+    evaluation of the network: ``mass`` (1,), ``value`` (events,) logits of the scores, ``weight`` (events,).
+
+    Parameters
+    ----------
+    quantiles
+        Ascending, between 0 and 1.
+    layers, units
+        Hidden ELU layers.
+    """
+
+    quantiles: tuple[float, ...]
+    layers: int
+    units: int
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The mass, hidden layers, quantiles."""
+        return (1, *(self.units,) * self.layers, len(self.quantiles))
+
+    def initial(self, generator: torch.Generator) -> Parameters:
+        """Weights of one member."""
+        parameters = initial_layers(self.sizes, generator)
+        for name in (f"weight{self.layers}", f"bias{self.layers}"):
+            parameters[name] = torch.zeros_like(parameters[name])
+        return parameters
+
+    def curves(self, parameters: Parameters, mass: torch.Tensor) -> torch.Tensor:
+        """Quantiles of the logits, shape (members, rows, quantiles), at standardised masses (members, rows, 1)."""
+        activations: list[Activation] = ["elu"] * self.layers
+        offsets = apply_layers(parameters, mass, activations)
+        return offsets + torch.logit(self._levels(offsets))
+
+    def losses(self, parameters: Parameters, batch: Batch, noise: Noise) -> torch.Tensor:  # noqa: ARG002
+        """Mean over a row's events of the pinball losses, each divided by √(q(1 − q)), the spread of its gradient."""
+        predicted = self.curves(parameters, batch["mass"])
+        levels = self._levels(predicted)
+        spread = torch.sqrt(levels * (1.0 - levels))
+        losses = pinball_loss(batch["value"][..., None] - predicted[:, :, None, :], levels) / spread
+        return (losses.sum(dim=-1) * batch["weight"]).mean(dim=-1)
+
+    def _levels(self, like: torch.Tensor) -> torch.Tensor:
+        return torch.tensor(self.quantiles, dtype=like.dtype, device=like.device)

@@ -1,0 +1,98 @@
+"""Adam on the rows of one tensor: every row is a network of its own, with its own rate and step count."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+
+from data.types import FloatArray
+from models.jobs import Schedule
+
+EPSILON = 1e-8
+RISING = 0.2
+"""Share of the steps over which a one-cycle rate rises."""
+FIRST = 0.04
+"""Where it begins, in units of its largest value."""
+
+
+def rate_shape(decay: Literal["constant", "one_cycle", "cosine"], done: FloatArray) -> FloatArray:
+    """Learning rate in units of its largest value.
+
+    Parameters
+    ----------
+    decay
+        Kind of schedule.
+    done
+        Share of the steps done, 0 … 1.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, one a network.
+
+    References
+    ----------
+    L. N. Smith, N. Topin, "Super-convergence", arXiv:1708.07120 (one cycle).
+    """
+    if decay == "constant":
+        return np.ones_like(done)
+    if decay == "cosine":
+        return 0.5 * (1.0 + np.cos(np.pi * done))
+    rising = FIRST + (1.0 - FIRST) * done / RISING
+    falling = 0.5 * (1.0 + np.cos(np.pi * (done - RISING) / (1.0 - RISING)))
+    return np.where(done < RISING, rising, falling)
+
+
+@dataclass
+class Adam:
+    """Adam with decoupled weight decay (arXiv:1412.6980, arXiv:1711.05101) for a stack.
+
+    Parameters
+    ----------
+    schedule
+        Decay rates of the moments, weight decay, largest gradient norm.
+    first, second
+        Moments, shape (members, parameters).
+    count
+        Steps of each member, shape (members, 1).
+    """
+
+    schedule: Schedule
+    first: torch.Tensor
+    second: torch.Tensor
+    count: torch.Tensor
+
+    @classmethod
+    def start(cls, flat: torch.Tensor, schedule: Schedule) -> "Adam":
+        """Before the first step."""
+        count = torch.zeros(len(flat), 1, dtype=torch.float64, device=flat.device)
+        return cls(schedule, torch.zeros_like(flat), torch.zeros_like(flat), count)
+
+    def subset(self, chosen: torch.Tensor) -> "Adam":
+        """A copy for some members."""
+        return dataclasses.replace(
+            self, first=self.first[chosen], second=self.second[chosen], count=self.count[chosen]
+        )
+
+    def write(self, chosen: torch.Tensor, part: "Adam") -> None:
+        """Take over what became of a copy."""
+        self.first[chosen], self.second[chosen] = part.first, part.second
+        self.count[chosen] = part.count
+
+    def step(self, flat: torch.Tensor, gradient: torch.Tensor, rate: torch.Tensor) -> None:
+        """Change ``flat`` (members, parameters) in place; ``rate`` holds one learning rate a member."""
+        beta1, beta2 = self.schedule.betas
+        if self.schedule.clip:
+            norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
+            gradient.mul_((self.schedule.clip / (norm + EPSILON)).clamp(max=1.0))
+        self.count += 1.0
+        self.first.lerp_(gradient, 1.0 - beta1)
+        self.second.mul_(beta2).addcmul_(gradient, gradient, value=1.0 - beta2)
+        if self.schedule.weight_decay:
+            flat.mul_(1.0 - rate[:, None] * self.schedule.weight_decay)
+        scale = (1.0 - beta2**self.count).sqrt().float()
+        size = (rate[:, None] / (1.0 - beta1**self.count)).float() * scale
+        denominator = self.second.sqrt().add_(EPSILON * scale)
+        flat.sub_(self.first.mul(size).div_(denominator))
