@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-import models
 from analysis.config import Region, load_config
-from analysis.pipeline import Run, histogram, run_all, scan, skim, train, write_run_report
+from analysis.models_cli import app as models_app
+from analysis.pipeline import histogram, run_all, scan, skim, train, write_run_report
+from analysis.run import Run
 from analysis.summary import invalid_masses, summary_lines
 from data.errors import FitError, OddjetError
 from data.sections import read_yaml
@@ -35,6 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=True,
 )
+app.add_typer(models_app)
 _CONSOLE = Console(stderr=True)
 _CONFIGS = Path(__file__).with_name("configs")
 DEMOS = {"demo": _CONFIGS / "demo.yaml", "demo_null": _CONFIGS / "demo_null.yaml"}
@@ -224,15 +226,6 @@ def _progress(doing: str, unit: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=_CONSOLE, disable=not _CONSOLE.is_terminal) as progress:
         task = progress.add_task("")
         yield lambda done, total: progress.update(task, completed=done, total=total)
-
-
-@app.command(name="models", epilog="Example: oddjet models")
-def models_command() -> None:
-    """List the anomaly methods."""
-    available = models.available()
-    width = max(len(name) for name in available)
-    for name, line in available.items():
-        typer.echo(f"{name:<{width}}  {line}")
 
 
 def _conclude(runs: list[Run]) -> None:

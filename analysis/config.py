@@ -11,6 +11,7 @@ import yaml
 
 import models
 from analysis.scan_config import ScanConfig
+from analysis.training_tables import check_columns, check_tables
 from analysis.windows import Window, window_of
 from data.errors import ConfigError
 from data.samples import Sample, read_samples, year
@@ -18,7 +19,6 @@ from data.sections import Section, read_yaml
 from processors.config import FeaturesConfig, JetsConfig, ProcessingConfig, SelectionConfig
 from processors.corrections.config import CorrectionsConfig, JesConfig
 from processors.event_options import EventOptions
-from processors.resolve import absent_columns
 from processors.scorers import INCLUSIVE
 
 Region = Literal["signal", "validation"]
@@ -44,7 +44,15 @@ class SearchConfig(Section):
     data: str
     """The sample searched: trained on, scanned for an excess."""
     signals: tuple[str, ...] = ()
-    """Simulated signal samples, one a resonance mass, of one process."""
+    """Simulated signal samples, one a resonance mass, of one process; methods that take ``signal`` are trained on them."""
+    background: tuple[str, ...] = ()
+    """Simulated background samples: methods that take ``background`` are trained on them. They are skimmed and enter no
+    histogram."""
+
+    def tables(self) -> dict[str, tuple[str, ...]]:
+        """The samples of each simulated table that methods can be given: keyword to names, those that there are."""
+        given = {"signal": self.signals, "background": self.background}
+        return {keyword: names for keyword, names in given.items() if names}
 
 
 class MassGrid(Section):
@@ -94,7 +102,7 @@ class Config(Section):
     corrections: dict[str, CorrectionsConfig] = pydantic.Field(default_factory=dict)
     """Year to the corrections of its samples; file names are relative to this configuration's folder."""
     methods: dict[str, dict[str, Any]] = pydantic.Field(default_factory=dict)
-    """Method name to its options; see ``models.available()``."""
+    """Method name to its options, ``preset`` among them; see ``oddjet models``."""
     scan: ScanSection
 
     def windows(self) -> list[Window]:
@@ -125,7 +133,7 @@ def load_config(
     Returns
     -------
     config, samples
-        The samples are those named in ``search`` only, data first.
+        The samples are those named in ``search`` only: data, signals, background.
 
     Raises
     ------
@@ -142,7 +150,7 @@ def load_config(
         mapping = validation_overrides(mapping, str(path), keep_output=given)
     config = _with_paths(Config.parse(mapping, str(path)), path.parent)
     defined = read_samples(path.parent / config.samples)
-    names = (config.search.data, *config.search.signals)
+    names = (config.search.data, *config.search.signals, *config.search.background)
     for name in names:
         if name not in defined:
             msg = f"{path}: sample '{name}' is not defined in {config.samples}; known samples: {', '.join(defined)}"
@@ -244,17 +252,12 @@ def _check_corrected_years(path: Path, samples: dict[str, Sample], config: Confi
 
 
 def _check_methods(path: Path, config: Config) -> None:
-    """Options are known, and no method needs a column that the search does without."""
-    absent = {f"{name}_{jet}" for name in absent_columns(config.features.without) for jet in ("j1", "j2")}
+    """Options are known, and no method needs a column or a table that the search does without."""
+    tables = {*config.search.tables(), *(("wide",) if config.selection.train_wide else ())}
     for name, options in config.methods.items():
-        columns = models.check_options(name, options, f"{path}: methods.{name}")
-        missing = sorted(absent.intersection(columns))
-        if missing:
-            msg = (
-                f"{path}: method '{name}' needs the columns {', '.join(missing)}, which features.without leaves out; "
-                f"give it others in methods.{name}.features, or remove the method"
-            )
-            raise ConfigError(msg)
+        source = f"{path}: methods.{name}"
+        check_columns(name, models.check_options(name, options, source), config.features, str(path))
+        check_tables(name, models.describe(name).takes, tables, str(path))
 
 
 def override_key(mapping: Mapping[str, Any], override: str) -> dict[str, Any]:
@@ -295,8 +298,19 @@ def override_key(mapping: Mapping[str, Any], override: str) -> dict[str, Any]:
 
 
 def _check_search(path: Path, samples: dict[str, Sample], config: Config) -> None:
-    """One data sample, and signals each at a mass of its own."""
-    data, *signals = samples.values()
+    """One data sample, signals each at a mass of its own, and simulated background; no sample twice."""
+    named = (config.search.data, *config.search.signals, *config.search.background)
+    twice = [name for name in samples if named.count(name) > 1]
+    if twice:
+        msg = f"{path}: sample '{twice[0]}' stands twice in search; name it once"
+        raise ConfigError(msg)
+    data, signals = samples[config.search.data], [samples[name] for name in config.search.signals]
+    for name in config.search.background:
+        if samples[name].kind != "simulation":
+            msg = (
+                f"{path}: background '{name}' must be of kind 'simulation'; data are searched, as search.data"
+            )
+            raise ConfigError(msg)
     if data.kind != "data":
         msg = f"{path}: search.data '{data.name}' is simulation; only a sample of kind 'data' can be searched"
         raise ConfigError(msg)

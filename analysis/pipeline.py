@@ -10,24 +10,22 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import models
-from analysis.config import Config
 from analysis.report import write_report
+from analysis.run import Run, file_labels, selection_label, training_tables
 from analysis.search import analyse_run
 from analysis.windows import Window
-from data.errors import ConfigError, IncompleteError
+from data.errors import ConfigError
 from data.files import hash_json, read_json, sha256_file, write_json
-from data.manifest import Manifest, code_version, hash_outputs, is_current, read_manifest
+from data.manifest import Manifest, code_version, hash_outputs, is_current
 from data.samples import Sample
 from processors.corrections.config import correction_files
 from processors.histogram_io import merge_histograms, read_histograms, write_histograms
-from processors.run import check_same_sources, file_identity, run_histograms, run_skim
-from processors.selection import REGIONS
-from processors.skim import read_features
+from processors.run import check_same_sources, run_histograms, run_skim
 
 _LOG = logging.getLogger("oddjet")
 
@@ -39,53 +37,6 @@ class Product:
     outputs: list[Path]
     expected: int
     read: int
-
-
-@dataclass(frozen=True)
-class Run:
-    """A configured run: its options and the samples that it reads, data first."""
-
-    config: Config
-    samples: dict[str, Sample]
-
-    @property
-    def root(self) -> Path:
-        """The run folder."""
-        return self.config.run.output
-
-    @property
-    def data(self) -> Sample:
-        """The sample that is searched."""
-        return self.samples[self.config.search.data]
-
-    @cached_property
-    def identities(self) -> dict[str, dict[str, str]]:
-        """Hash of every input file, by sample and file name: a run may move with its files."""
-        return {
-            name: {label: file_identity(file) for label, file in sorted(file_labels(sample).items())}
-            for name, sample in self.samples.items()
-        }
-
-    def tasks(self) -> list[tuple[str, Window]]:
-        """Training tasks: every method in every window that the scanned masses need."""
-        return [(method, window) for method in self.config.methods for window in self.config.windows()]
-
-    def manifest(self, stage: str) -> Path:
-        """Where a stage's manifest stands."""
-        return self.root / "manifests" / f"{stage.replace(' ', '.')}.json"
-
-    def identity(self, stage: str) -> str:
-        """Hash of the outputs of a finished stage.
-
-        Raises
-        ------
-        IncompleteError
-            If the stage has not been run.
-        """
-        if not self.manifest(stage).is_file():
-            msg = f"{self.root}: stage '{stage}' is not done; run `oddjet {stage.split(maxsplit=1)[0]}` with this configuration first"
-            raise IncompleteError(msg)
-        return read_manifest(self.manifest(stage)).identity()
 
 
 def run_all(run: Run) -> None:
@@ -108,14 +59,17 @@ def skim(run: Run) -> None:
 
 
 def train(run: Run) -> None:
-    """Train every method in every window on the features of the data sample."""
+    """Train every method in every window on the features of the data sample, and of those that it takes further."""
     for method, window in run.tasks():
+        further = run.further_samples(method)
+        names = [run.data.name, *(name for names in further.values() for name in names)]
         _stage(
             run,
             f"train {method} {window.name}",
-            inputs={f"features/{run.data.name}": run.identity(f"skim {run.data.name}")},
+            inputs={f"features/{name}": run.identity(f"skim {name}") for name in names},
             options={
                 "method": method,
+                "tables": further,
                 "options": run.config.methods[method],
                 "window": dataclasses.asdict(window),
                 "region": run.config.selection.region,
@@ -128,7 +82,7 @@ def train(run: Run) -> None:
 def histogram(run: Run) -> None:
     """Pass 2: events to histograms, each chunk scored by every trained method."""
     bundles = {f"models/{m}/{w.name}": run.identity(f"train {m} {w.name}") for m, w in run.tasks()}
-    for name, sample in run.samples.items():
+    for name, sample in run.filled.items():
         _stage(
             run,
             f"hist {name}",
@@ -136,7 +90,7 @@ def histogram(run: Run) -> None:
             options={
                 "sample": _sample_options(sample),
                 "events": _event_options(run, sample),
-                "trained_on": name == run.data.name,
+                "trained_on": run.trained_on(name),
             },
             work=partial(_fill_sample, run, sample),
         )
@@ -157,9 +111,9 @@ def scan(run: Run) -> None:
         inputs=_filled(run),
         options={
             "scan": run.config.scan.model_dump(mode="json"),
-            "search": run.config.search.model_dump(),
+            "search": run.config.search.model_dump(exclude={"background"}),
             "region": run.config.selection.region,
-            "samples": {name: _sample_options(sample) for name, sample in run.samples.items()},
+            "samples": {name: _sample_options(sample) for name, sample in run.filled.items()},
             "methods": sorted(run.config.methods),
         },
         work=partial(_analyse, run),
@@ -182,7 +136,7 @@ def write_run_report(run: Run) -> None:
 
 def _filled(run: Run) -> dict[str, str]:
     """What pass 2 made, by sample."""
-    return {f"hist {name}": run.identity(f"hist {name}") for name in run.samples}
+    return {f"hist {name}": run.identity(f"hist {name}") for name in run.filled}
 
 
 def _skim_sample(run: Run, sample: Sample) -> Product:
@@ -191,9 +145,7 @@ def _skim_sample(run: Run, sample: Sample) -> Product:
 
 
 def _train_method(run: Run, method: str, window: Window) -> Product:
-    everything = read_features(run.root / "features" / run.data.name)
-    searched = everything["region"] == REGIONS.index(run.config.selection.region)
-    table = {name: column[searched] for name, column in everything.items()}
+    table, further = training_tables(run, method)
     folder = run.root / "models" / method / window.name
     options = {"working_point": window.working_point, **run.config.methods[method]}
     model = models.create(
@@ -204,7 +156,7 @@ def _train_method(run: Run, method: str, window: Window) -> Product:
         seed=run.config.run.seed,
         **options,
     )
-    model.fit(table, workers=run.config.processing.workers)
+    model.fit(table, workers=run.config.processing.workers, **further)
     model.save(folder)
     rows = len(table["mjj"])
     return Product(sorted(folder.iterdir()), rows, rows)
@@ -216,10 +168,10 @@ def _fill_sample(run: Run, sample: Sample) -> Product:
         run.config.processing,
         run.config.events(),
         {
-            f"{method}_{window.name}": run.root / "models" / method / window.name
+            selection_label(method, window): run.root / "models" / method / window.name
             for method, window in run.tasks()
         },
-        trained_on=sample.name == run.data.name,
+        trained_on=run.trained_on(sample.name),
         out_root=run.root,
     )
     record = run.root / "histograms" / f"{sample.name}.json"
@@ -237,7 +189,7 @@ def _fill_sample(run: Run, sample: Sample) -> Product:
 def _merge(run: Run) -> Product:
     """Histograms, accounts and cutflows of all samples, each in one file."""
     folder = run.root / "histograms"
-    records = {name: read_json(folder / f"{name}.json") for name in run.samples}
+    records = {name: read_json(folder / f"{name}.json") for name in run.filled}
     files = [file for record in records.values() for file in record["account"]["files"]]
     expected, processed = (sum(file[key] for file in files) for key in ("expected", "processed"))
     account = {
@@ -252,7 +204,7 @@ def _merge(run: Run) -> Product:
     }
     outputs = [run.root / name for name in ("histograms.h5", "account.json", "cutflow.json")]
     write_histograms(
-        outputs[0], merge_histograms(read_histograms(folder / f"{name}.h5") for name in run.samples)
+        outputs[0], merge_histograms(read_histograms(folder / f"{name}.h5") for name in run.filled)
     )
     write_json(outputs[1], account)
     write_json(outputs[2], {name: record["cutflow"] for name, record in records.items()})
@@ -260,7 +212,7 @@ def _merge(run: Run) -> Product:
 
 
 def _analyse(run: Run) -> Product:
-    return Product(analyse_run(run.root, run.config, run.samples), 0, 0)
+    return Product(analyse_run(run.root, run.config, run.filled), 0, 0)
 
 
 def _report(run: Run) -> Product:
@@ -291,12 +243,6 @@ def _stage(run: Run, name: str, inputs: dict[str, str], options: object, work: C
     ).write(path)
     events = f", {product.read:,} of {product.expected:,} events" if product.expected else ""
     _LOG.info("%s: done in %.1f s%s", name, time.monotonic() - start, events)
-
-
-def file_labels(sample: Sample) -> dict[str, str]:
-    """Label to address of each file of a sample: its last name where that is unique, else the address."""
-    files = {Path(file).name: file for file in sample.files}
-    return files if len(files) == len(sample.files) else {file: file for file in sample.files}
 
 
 def _sample_options(sample: Sample) -> dict[str, Any]:

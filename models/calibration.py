@@ -76,10 +76,9 @@ class Reference:
     weight: FloatArray
 
 
-def ranks_of(raw: FloatArray, reference: Reference, cut: float | None) -> RankTransform:
-    """Rank transform of a fold's reference events; a fixed cut is one of its knots, so that it stays exact."""
-    weight = np.where(reference.weight > 0, reference.weight, np.finfo(np.float64).tiny)
-    ranks = fit_ranks(raw, weight)
+def ranks_of(raw: FloatArray, weight: FloatArray, cut: float | None) -> RankTransform:
+    """Rank transform of a fold's own events; a fixed cut is one of its knots, so that it stays exact."""
+    ranks = fit_ranks(raw, np.where(weight > 0, weight, np.finfo(np.float64).tiny))
     if cut is None or cut in ranks.knots:
         return ranks
     knots = np.append(ranks.knots, cut)

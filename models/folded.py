@@ -232,17 +232,21 @@ class FoldedMethod(Method):
         source = extras["background"] if self.calibrated_on == "background" else sample
         region = self.window.of(source.columns["mjj"])
         wanted = region == SIGNAL if self.calibrated_on == "background" else region >= 0
+        decorrelated = self.options.decorrelate == "quantile"
         raws, ranks, references = [], [], []
         for number, fold in enumerate(folds):
             own = source.fold == number
             raws.append(self._raw(fold, {name: source.columns[name][own] for name in self._hashed}))
+            # A score that follows mjj is largest beyond the window: ranks that are to be made flat must not end there.
+            ranked = np.ones_like(wanted[own]) if decorrelated else wanted[own]
+            weight = source.weight[own]
+            ranks.append(ranks_of(raws[number][ranked], weight[ranked], self.fixed_cut))
             inside = wanted[own]
             references.append(
-                Reference(source.columns["mjj"][own][inside], region[own][inside], source.weight[own][inside])
+                Reference(source.columns["mjj"][own][inside], region[own][inside], weight[inside])
             )
-            ranks.append(ranks_of(raws[number][inside], references[number], self.fixed_cut))
         curves: Sequence[Any] = [None] * N_FOLDS
-        if self.options.decorrelate == "quantile":
+        if decorrelated:
             curves = yield from self._curves(source, raws, ranks)
         calibrations = []
         for number, reference in enumerate(references):

@@ -1,6 +1,5 @@
 """Adam on the rows of one tensor: every row is a network of its own, with its own rate and step count."""
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,6 +54,8 @@ class Adam:
         Decay rates of the moments, weight decay, largest gradient norm.
     first, second
         Moments, shape (members, parameters).
+    memory
+        Where a step is computed, shape (members, parameters).
     count
         Steps of each member, shape (members, 1).
     """
@@ -62,37 +63,37 @@ class Adam:
     schedule: Schedule
     first: torch.Tensor
     second: torch.Tensor
+    memory: torch.Tensor
     count: torch.Tensor
 
     @classmethod
     def start(cls, flat: torch.Tensor, schedule: Schedule) -> "Adam":
         """Before the first step."""
         count = torch.zeros(len(flat), 1, dtype=torch.float64, device=flat.device)
-        return cls(schedule, torch.zeros_like(flat), torch.zeros_like(flat), count)
+        first, second, memory = (torch.zeros(flat.shape, device=flat.device) for _ in range(3))
+        return cls(schedule, first, second, memory, count)
 
     def subset(self, chosen: torch.Tensor) -> "Adam":
         """A copy for some members."""
-        return dataclasses.replace(
-            self, first=self.first[chosen], second=self.second[chosen], count=self.count[chosen]
+        first, second, memory, count = (
+            held[chosen] for held in (self.first, self.second, self.memory, self.count)
         )
-
-    def write(self, chosen: torch.Tensor, part: "Adam") -> None:
-        """Take over what became of a copy."""
-        self.first[chosen], self.second[chosen] = part.first, part.second
-        self.count[chosen] = part.count
+        return Adam(self.schedule, first, second, memory, count)
 
     def step(self, flat: torch.Tensor, gradient: torch.Tensor, rate: torch.Tensor) -> None:
-        """Change ``flat`` (members, parameters) in place; ``rate`` holds one learning rate a member."""
+        """Change ``flat`` in place: parameters of the first so many members; ``rate`` holds a learning rate each."""
         beta1, beta2 = self.schedule.betas
+        first, second, step = (held[: len(flat)] for held in (self.first, self.second, self.memory))
+        count = self.count[: len(flat)]
         if self.schedule.clip:
             norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
             gradient.mul_((self.schedule.clip / (norm + EPSILON)).clamp(max=1.0))
-        self.count += 1.0
-        self.first.lerp_(gradient, 1.0 - beta1)
-        self.second.mul_(beta2).addcmul_(gradient, gradient, value=1.0 - beta2)
+        count += 1.0
+        first.lerp_(gradient, 1.0 - beta1)
+        second.mul_(beta2).addcmul_(gradient, gradient, value=1.0 - beta2)
         if self.schedule.weight_decay:
             flat.mul_(1.0 - rate[:, None] * self.schedule.weight_decay)
-        scale = (1.0 - beta2**self.count).sqrt().float()
-        size = (rate[:, None] / (1.0 - beta1**self.count)).float() * scale
-        denominator = self.second.sqrt().add_(EPSILON * scale)
-        flat.sub_(self.first.mul(size).div_(denominator))
+        scale = (1.0 - beta2**count).sqrt().float()
+        size = (rate[:, None] / (1.0 - beta1**count)).float() * scale
+        torch.sqrt(second, out=step).add_(EPSILON * scale)
+        flat.sub_(torch.div(first, step, out=step).mul_(size))

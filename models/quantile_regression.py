@@ -33,6 +33,7 @@ from models.arrays import Arrays, take
 from models.jobs import Member, Schedule, StackJob, StackResult, Training
 from models.networks.quantiles import QuantileNetwork
 from models.networks.scoring import single_thread, tensors
+from models.preprocessing import standardisation
 
 EDGE = 1e-6
 """Scores are kept this far from 0 and 1 before their logit is taken."""
@@ -55,9 +56,8 @@ class QuantileSettings(Section):
     points: int = pydantic.Field(default=2048, ge=16)
     """Rows that a fold's network trains on; each is a group of events of neighbouring masses, so that the time hardly
     grows with the number of events."""
-    schedule: Schedule = Schedule(
-        epochs=100, batch=256, learning_rate=3e-3, decay="one_cycle"
-    )
+    schedule: Schedule = Schedule(epochs=100, batch=256, learning_rate=3e-3, decay="one_cycle")
+    """With it the selected fraction is flat within statistics on toys whose score follows mjj strongly."""
 
     @pydantic.field_validator("quantiles")
     @classmethod
@@ -137,7 +137,7 @@ class QuantileCurves:
         rank = ranks[below] + (score - start) / (end - start) * (ranks[below + 1] - ranks[below])
         # Rounding must not carry an event to or over the quantile that it is not on.
         least = np.where(score > start, np.nextafter(ranks[below], 1.0), ranks[below])
-        return np.minimum(np.maximum(rank, least), ranks[below + 1])
+        return np.asarray(np.clip(rank, least, ranks[below + 1]))
 
     def arrays(self) -> Arrays:
         """As named arrays."""
@@ -212,17 +212,25 @@ def train_quantiles(
             f"{LEAST_EVENTS} are needed; train on more events or widen the window"
         )
         raise TrainingError(msg)
-    if mjj.min() == mjj.max():
-        msg = f"quantile regression: column 'mjj' is {mjj[0]:g} GeV in every event; check how it was filled"
-        raise TrainingError(msg)
-    scale = (float(mjj.mean()), float(mjj.std()))
+    ranges = [_mass_range(np.sort(mjj[fold != number]), settings.tail) for number in range(N_FOLDS)]
     value = logit(np.clip(score, EDGE, 1.0 - EDGE))
     network = QuantileNetwork(tuple(quantiles), settings.layers, settings.units)
-    (result,) = yield [_job(network, (mjj - scale[0]) / scale[1], value, fold, settings, seeds)]
+    (result,) = yield [_job(network, mjj, value, fold, settings, seeds)]
     return [
-        _curves(network, result, number, np.sort(mjj[fold != number]), scale, settings)
+        _curves(network, result, number, (mjj[fold != number], ranges[number]), settings)
         for number in range(N_FOLDS)
     ]
+
+
+def _mass_range(masses: FloatArray, tail: int) -> tuple[float, float]:
+    """Where the polynomials are fitted, of ascending masses."""
+    low, high = float(masses[0]), float(masses[len(masses) - 1 - min(tail, len(masses) // 10)])
+    if low == high:
+        msg = (
+            f"quantile regression: column 'mjj' is {low:g} GeV in nearly every event; check how it was filled"
+        )
+        raise TrainingError(msg)
+    return low, high
 
 
 def _job(
@@ -245,7 +253,9 @@ def _job(
             groups.append(_grouped(mass[part], value[part], size))
             rows.append(np.arange(first, first + len(groups[-1]["mass"])))
             first = int(rows[-1][-1]) + 1
-        members.append(Member(rows[0], rows[1], seeds("network", number)))
+        mean, deviation = standardisation(mass[parts[0]][:, None].astype(np.float32))
+        buffers = {"mean": mean[None], "deviation": deviation[None]}
+        members.append(Member(rows[0], rows[1], seeds("network", number), buffers))
     data = {name: np.concatenate([group[name] for group in groups]) for name in groups[0]}
     return StackJob(network, settings.schedule, data, tuple(members))
 
@@ -268,16 +278,14 @@ def _curves(
     network: QuantileNetwork,
     result: StackResult,
     number: int,
-    masses: FloatArray,
-    scale: tuple[float, float],
+    others: tuple[FloatArray, tuple[float, float]],
     settings: QuantileSettings,
 ) -> QuantileCurves:
-    """Polynomials through the mean of the other folds' networks, at ``masses`` of the other folds' events."""
-    tail = min(settings.tail, len(masses) // 10)
-    low, high = masses[0], masses[len(masses) - 1 - tail]
-    inside = masses[(masses >= low) & (masses <= high)]
+    """Polynomials through the mean of the other folds' networks, at the masses of those folds' events."""
+    masses, (low, high) = others
+    inside = np.sort(masses[(masses >= low) & (masses <= high)])
     points = inside[np.linspace(0, len(inside) - 1, min(len(inside), settings.points)).astype(np.int64)]
-    mass = torch.from_numpy(((points - scale[0]) / scale[1]).astype(np.float32))[None, :, None]
+    mass = torch.from_numpy(points.astype(np.float32))[None, :, None]
     predictions = []
     with single_thread(), torch.no_grad():
         for other, arrays in enumerate(result.networks):

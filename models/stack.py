@@ -7,7 +7,7 @@ depend on who else is in the stack.
 """
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,9 +19,11 @@ from data.errors import ConfigError, TrainingError
 from data.types import FloatArray
 from models.arrays import Arrays
 from models.jobs import Member, Schedule, StackResult
-from models.networks.base import BUFFER, Batch, Network, Noise, Parameters
+from models.memory import kept_memory
+from models.networks.base import BUFFER, Batch, Network, Noise, Parameters, Scratch, autograd_gradients
 from models.networks.scoring import single_thread
-from models.optimiser import Adam, rate_shape
+from models.optimiser import Adam
+from models.progress import Progress, generator_of
 from models.seeds import task_seed
 
 Device = Literal["cpu", "cuda"]
@@ -48,123 +50,39 @@ class _Layout:
         return torch.cat([parameters[name].detach().reshape(-1).to(torch.float32) for name in self.shapes])
 
     def views(self, flat: torch.Tensor) -> Parameters:
-        """Parameters of shape (members, …) that share the memory of ``flat``."""
+        """Parameters of shape (members, …) that share the memory of ``flat``; without buffers where it holds none."""
         views, start = {}, 0
         for name, shape in self.shapes.items():
             size = int(np.prod(shape))
-            views[name] = flat[:, start : start + size].view(len(flat), *shape)
+            if start + size <= flat.shape[1]:
+                views[name] = flat[:, start : start + size].view(len(flat), *shape)
             start += size
         return views
 
 
 class _Live:
-    """The members that still train: their parameters, moments, random numbers and step counts."""
+    """The members that still train, those of the most steps an epoch first: parameters, gradients, moments."""
 
-    def __init__(self, flat: torch.Tensor, layout: _Layout, schedule: Schedule) -> None:
-        self.layout, self.schedule = layout, schedule
-        self.flat = flat
-        self.adam = Adam.start(flat[:, : layout.trained], schedule)
-        self._bind()
-
-    def _bind(self) -> None:
-        self.parameters = {name: view.detach() for name, view in self.layout.views(self.flat).items()}
-        self.leaves = [leaf for name, leaf in self.parameters.items() if not name.startswith(BUFFER)]
-        for leaf in self.leaves:
-            leaf.requires_grad_()
+    def __init__(self, flat: torch.Tensor, layout: _Layout, adam: Adam) -> None:
+        self.flat, self.layout, self.adam = flat, layout, adam
+        self.gradient = torch.empty_like(adam.first)
+        self._views: dict[int, tuple[Parameters, Parameters]] = {}
 
     def subset(self, chosen: torch.Tensor) -> "_Live":
         """A copy of some members."""
-        part = object.__new__(_Live)
-        part.layout, part.schedule = self.layout, self.schedule
-        part.flat = self.flat[chosen]
-        part.adam = self.adam.subset(chosen)
-        part._bind()
-        return part
+        return _Live(self.flat[chosen], self.layout, self.adam.subset(chosen))
 
-    def write(self, chosen: torch.Tensor, part: "_Live") -> None:
-        """Take over what became of a copy."""
-        self.flat[chosen] = part.flat
-        self.adam.write(chosen, part.adam)
+    def views(self, count: int) -> tuple[Parameters, Parameters]:
+        """Parameters of the first members, and where their gradients belong."""
+        if count not in self._views:
+            parameters = self.layout.views(self.flat[:count])
+            self._views[count] = parameters, self.layout.views(self.gradient[:count])
+        return self._views[count]
 
-    def step(self, losses: torch.Tensor, rate: torch.Tensor) -> None:
-        """One step of the optimiser; ``losses`` one a member, ``rate`` one a member."""
-        gradients = torch.autograd.grad(losses.sum(), self.leaves)
-        flat = torch.cat([gradient.reshape(len(self.flat), -1) for gradient in gradients], dim=1)
-        self.adam.step(self.flat[:, : self.layout.trained], flat, rate)
-
-
-class _Progress:
-    """Random numbers, losses, stopping and kept epochs of every member of the stack."""
-
-    def __init__(self, members: Sequence[Member], schedule: Schedule, width: int) -> None:
-        count = len(members)
-        self.members, self.schedule = members, schedule
-        self.steps = np.array([-(-len(member.fitted) // schedule.batch) for member in members])
-        self.shuffles = [np.random.default_rng(task_seed(member.seed, "shuffle")) for member in members]
-        self.noise = [_generator(task_seed(member.seed, "noise")) for member in members]
-        self.done = np.zeros(count, dtype=np.int64)
-        self.waited, self.stalled = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
-        self.factor = np.ones(count)
-        self.watched, self.best = np.full(count, np.inf), np.full(count, np.inf)
-        self.kept_losses = np.full((count, schedule.keep), np.inf)
-        self.kept = torch.zeros(count, schedule.keep, width)
-        self.history = np.full((count, schedule.epochs), np.nan)
-
-    def rates(self, chosen: npt.NDArray[np.int64]) -> FloatArray:
-        """Learning rates for the next step of some members."""
-        total = self.steps[chosen] * self.schedule.epochs
-        shape = rate_shape(self.schedule.decay, self.done[chosen] / total)
-        return np.asarray(self.schedule.learning_rate * self.factor[chosen] * shape)
-
-    def record(
-        self,
-        epoch: int,
-        alive: npt.NDArray[np.int64],
-        flat: torch.Tensor,
-        losses: tuple[FloatArray, FloatArray],
-    ) -> npt.NDArray[np.int64]:
-        """Note an epoch's training and validation losses; gives the positions of the members that go on."""
-        training, validation = losses
-        going = []
-        for position, number in enumerate(alive):
-            loss = float(validation[position])
-            if not np.isfinite(loss):
-                msg = (
-                    f"network {number} of the stack: the validation loss is {loss} after epoch {epoch + 1}; "
-                    "lower learning_rate, set clip, or look for extreme values among the inputs"
-                )
-                raise TrainingError(msg)
-            self.history[number, epoch] = loss
-            self._keep(number, loss, flat[position])
-            watched = loss if self.schedule.monitor == "validation" else float(training[position])
-            self.waited[number] = (
-                0 if watched < self.watched[number] - self.schedule.min_delta else self.waited[number] + 1
-            )
-            self.watched[number] = min(
-                self.watched[number], watched if self.waited[number] == 0 else self.watched[number]
-            )
-            self._slow_down(number, loss)
-            if not self.schedule.patience or self.waited[number] < self.schedule.patience:
-                going.append(position)
-        return np.array(going, dtype=np.int64)
-
-    def _keep(self, number: int, loss: float, row: torch.Tensor) -> None:
-        worst = int(np.argmax(self.kept_losses[number]))
-        if loss < self.kept_losses[number, worst]:
-            self.kept_losses[number, worst] = loss
-            self.kept[number, worst] = row.to("cpu")
-
-    def _slow_down(self, number: int, loss: float) -> None:
-        improved = loss < self.best[number]
-        self.best[number] = min(self.best[number], loss)
-        self.stalled[number] = 0 if improved else self.stalled[number] + 1
-        if self.schedule.plateau and self.stalled[number] >= self.schedule.plateau:
-            self.factor[number] *= self.schedule.plateau_factor
-            self.stalled[number] = 0
-
-
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+    def step(self, rate: torch.Tensor) -> None:
+        """One step of the optimiser for the first members, one learning rate each."""
+        count = len(rate)
+        self.adam.step(self.flat[:count, : self.layout.trained], self.gradient[:count], rate)
 
 
 def train_stack(
@@ -215,10 +133,20 @@ def train_stack(
                 "validation rows; it needs both: add events or widen the window"
             )
             raise TrainingError(msg)
-    with single_thread():
+    with single_thread(), kept_memory(), _without_denormals():
         trainer = _Trainer(network, schedule, data, members, device, precision)
         trainer.run()
-    return trainer.result()
+        return trainer.result()
+
+
+@contextlib.contextmanager
+def _without_denormals() -> Iterator[None]:
+    """Moments of units that died decay through numbers whose arithmetic is a hundred times slower; they become 0."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 class _Trainer:
@@ -239,9 +167,12 @@ class _Trainer:
             name: torch.from_numpy(np.ascontiguousarray(array)).to(device) for name, array in data.items()
         }
         rows, self.layout = _first_rows(network, members)
-        self.progress = _Progress(members, schedule, rows.shape[1])
-        self.live = _Live(rows.to(device), self.layout, schedule)
-        self.alive = np.arange(len(members))
+        self.progress = Progress(members, schedule, rows.shape[1])
+        # Those with more steps come first: whoever still has steps in an epoch are then the first so many.
+        self.alive = np.argsort(-self.progress.steps, kind="stable")
+        flat = rows[torch.from_numpy(self.alive)].to(device)
+        self.live = _Live(flat, self.layout, Adam.start(flat[:, : self.layout.trained], schedule))
+        self.scratch = Scratch()
 
     def run(self) -> None:
         """All epochs."""
@@ -264,35 +195,40 @@ class _Trainer:
             for number, steps_of in zip(self.alive, steps, strict=True)
         ]
         total = torch.zeros(len(self.alive), dtype=torch.float64, device=self.device)
-        for step in range(int(steps.max())):
-            positions = np.flatnonzero(steps > step)
-            chosen = torch.from_numpy(positions).to(self.device)
-            whole = len(positions) == len(self.alive)
-            live = self.live if whole else self.live.subset(chosen)
-            last = np.stack([rows[p][step * size : (step + 1) * size] for p in positions])
-            batch = self._batch(last)
-            losses = self._losses(live, batch, self._noise(self.alive[positions], training=True)).mean(dim=1)
-            rate = progress.rates(self.alive[positions])
-            live.step(losses, torch.from_numpy(rate.astype(np.float32)).to(self.device))
-            progress.done[self.alive[positions]] += 1
-            total[chosen] += losses.detach().double()
-            if np.any(steps[positions] == step + 1):
-                self._refresh(live, batch)
-            if not whole:
-                self.live.write(chosen, live)
+        for step in range(int(steps[0])):
+            count, after = (int(np.count_nonzero(steps > done)) for done in (step, step + 1))
+            stepping = self.alive[:count]
+            batch = self._batch(np.stack([own[step * size : (step + 1) * size] for own in rows[:count]]))
+            rate = torch.from_numpy(progress.rates(stepping).astype(np.float32)).to(self.device)
+            total[:count] += self._gradients(stepping, batch).mean(dim=1).double()
+            self.live.step(rate)
+            progress.done[stepping] += 1
+            if after < count:
+                self._refresh(batch, after, count)
         return np.asarray(total.cpu().numpy() / steps)
 
-    def _refresh(self, live: _Live, batch: Batch) -> None:
+    def _gradients(self, stepping: npt.NDArray[np.int64], batch: Batch) -> torch.Tensor:
+        """Losses (members, rows); their gradients are written where the optimiser finds them."""
+        parameters, into = self.live.views(len(stepping))
+        noise = Noise([self.progress.noise[n] for n in stepping], training=True, device=self.device)
+        if self.precision == "bfloat16":
+            return autograd_gradients(self._losses, parameters, batch, noise, into)
+        return self.network.gradients(parameters, batch, noise, into, self.scratch)
+
+    def _refresh(self, batch: Batch, first: int, last: int) -> None:
+        """New buffers of the members whose epoch ends with this batch."""
+        own = {name: value[first:last] for name, value in self.live.views(last)[0].items()}
         with torch.no_grad():
-            for name, value in self.network.refreshed(live.parameters, batch).items():
-                live.parameters[name].copy_(value)
+            rows = {name: array[first:last] for name, array in batch.items()}
+            for name, value in self.network.refreshed(own, rows).items():
+                own[name].copy_(value)
 
     def _validate(self) -> FloatArray:
         """Mean validation loss of every live member."""
         rows = [self.members[number].validation for number in self.alive]
         longest = max(len(own) for own in rows)
         total = np.zeros(len(rows))
-        noise = self._fresh_noise()
+        parameters, noise = self.live.views(len(rows))[0], self._fresh_noise()
         with torch.no_grad():
             for first in range(0, longest, VALIDATION_ROWS):
                 parts = [own[first : first + VALIDATION_ROWS] for own in rows]
@@ -301,7 +237,7 @@ class _Trainer:
                     np.resize(part if len(part) else own, VALIDATION_ROWS)
                     for part, own in zip(parts, rows, strict=True)
                 ]
-                losses = self._losses(self.live, self._batch(np.stack(padded)), noise)
+                losses = self._losses(parameters, self._batch(np.stack(padded)), noise)
                 inside = torch.arange(VALIDATION_ROWS)[None] < torch.tensor(counts)[:, None]
                 total += torch.where(inside.to(self.device), losses, 0.0).sum(dim=1).double().cpu().numpy()
         return np.asarray(total / [len(own) for own in rows])
@@ -313,19 +249,16 @@ class _Trainer:
             for name, array in self.data.items()
         }
 
-    def _losses(self, live: _Live, batch: Batch, noise: Noise) -> torch.Tensor:
+    def _losses(self, parameters: Parameters, batch: Batch, noise: Noise) -> torch.Tensor:
         mixed = self.precision == "bfloat16"
         context = torch.autocast(self.device, torch.bfloat16) if mixed else contextlib.nullcontext()
         with context:
-            return self.network.losses(live.parameters, batch, noise).float()
-
-    def _noise(self, numbers: npt.NDArray[np.int64], *, training: bool) -> Noise:
-        return Noise([self.progress.noise[n] for n in numbers], training=training, device=self.device)
+            return self.network.losses(parameters, batch, noise).float()
 
     def _fresh_noise(self) -> Noise:
         """The same numbers at each validation, so that losses of epochs compare."""
         seeds = [task_seed(self.members[number].seed, "validation noise") for number in self.alive]
-        return Noise([_generator(seed) for seed in seeds], training=False, device=self.device)
+        return Noise([generator_of(seed) for seed in seeds], training=False, device=self.device)
 
     def result(self) -> StackResult:
         """Weights of the kept epochs, best first."""
@@ -342,7 +275,7 @@ def _first_rows(network: Network, members: Sequence[Member]) -> tuple[torch.Tens
     """Initial parameters of all members as rows, and where each parameter lies."""
     rows, layout = [], None
     for member in members:
-        parameters = network.initial(_generator(task_seed(member.seed, "start")))
+        parameters = network.initial(generator_of(task_seed(member.seed, "start")))
         for name, value in member.buffers.items():
             parameters[BUFFER + name] = torch.from_numpy(np.ascontiguousarray(value, dtype=np.float32))
         layout = layout or _Layout.of(parameters)

@@ -36,12 +36,15 @@ Histograms = dict[str, Histogram]
 
 @dataclass(frozen=True)
 class Fill:
-    """coffea processor of pass 2: fills histograms of one sample with weight × votes (0 … 5)."""
+    """coffea processor of pass 2: fills histograms of one sample with weight × votes (0 … 5).
+
+    ``trained_on`` names the selections whose methods were trained on this sample.
+    """
 
     recipe: Recipe
     process: str
     scorers: tuple[ScorerReference, ...]
-    trained_on: bool
+    trained_on: frozenset[str]
     variations: tuple[str, ...]
 
     def empty(self) -> Histograms:
@@ -77,7 +80,8 @@ class Fill:
         self._fill_selection(histograms, part, INCLUSIVE, every)
         for reference in self.scorers:
             scorer = load(reference)
-            score, votes = judge(scorer, reference.label, table, trained_on=self.trained_on)
+            own = reference.label in self.trained_on
+            score, votes = judge(scorer, reference.label, table, trained_on=own)
             self._fill_selection(histograms, part, reference.label, votes)
             if NOMINAL in part.weights:
                 searched = table["region"] == REGIONS.index(self.recipe.options.selection.region)

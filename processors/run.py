@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,7 +114,7 @@ def run_histograms(
     options: EventOptions,
     scorers: Mapping[str, Path],
     *,
-    trained_on: bool,
+    trained_on: Collection[str],
     out_root: Path,
 ) -> HistogramResult:
     """Pass 2: fill the histograms of a sample.
@@ -130,7 +130,7 @@ def run_histograms(
     scorers
         Label of each selection (e.g. ``cwola_B3``) to the folder of its trained method.
     trained_on
-        Whether the methods were trained on this sample: then each event is judged by its own fold.
+        Labels of the selections whose methods were trained on this sample: they judge each event by its own fold.
     out_root
         The run folder; the histograms go to ``histograms/SAMPLE.h5``.
 
@@ -147,7 +147,8 @@ def run_histograms(
         If an entry was not processed exactly once.
     """
     plan, recipe = _prepare(sample, options)
-    work = Fill(recipe, sample.process, refer(scorers), trained_on, options.variations(sample))
+    references = refer(scorers, trained_on)
+    work = Fill(recipe, sample.process, references, frozenset(trained_on), options.variations(sample))
     result = run_loop(plan, work, processing)
     histograms = finalise(result.merged.get("histograms", work.empty()), plan.scale, sample.name)
     path = out_root / "histograms" / f"{sample.name}.h5"

@@ -1,7 +1,7 @@
 """Trained methods inside the event loop: loaded once a process, asked once a chunk."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -59,21 +59,27 @@ class ScorerReference:
     digest: str
 
 
-def refer(scorers: Mapping[str, Path]) -> tuple[ScorerReference, ...]:
+def refer(scorers: Mapping[str, Path], trained_on: Collection[str] = ()) -> tuple[ScorerReference, ...]:
     """References to bundles, sorted by label.
 
     Parameters
     ----------
     scorers
         Label of the selection to the bundle's folder.
+    trained_on
+        Labels of those that were trained on the sample to be scored.
 
     Raises
     ------
     InputError
-        If a folder holds no bundle or a label is reserved.
+        If a folder holds no bundle, a label is reserved, or ``trained_on`` names another one.
     """
     if INCLUSIVE in scorers:
         msg = f"'{INCLUSIVE}' is the label of all events; give the method another one"
+        raise InputError(msg)
+    unknown = sorted(set(trained_on).difference(scorers))
+    if unknown:
+        msg = f"trained_on names the selection '{unknown[0]}'; the selections are: {', '.join(sorted(scorers)) or 'none'}"
         raise InputError(msg)
     references = []
     for label, folder in sorted(scorers.items()):

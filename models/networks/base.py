@@ -1,7 +1,7 @@
 """What a kind of network is to the batched trainer."""
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -41,6 +41,36 @@ class Noise:
         return torch.stack([torch.randn(shape, generator=own) for own in self.generators]).to(self.device)
 
 
+class Scratch:
+    """Memory that every step uses again: fresh pages cost more than the arithmetic on small batches."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, torch.Tensor] = {}
+
+    def take(self, name: str, like: torch.Tensor, *shape: int) -> torch.Tensor:
+        """A tensor of this shape, of the type and device of ``like``, with anything in it."""
+        held = self._held.get(name)
+        if held is None or held.shape != shape or held.dtype != like.dtype or held.device != like.device:
+            held = self._held[name] = torch.empty(shape, dtype=like.dtype, device=like.device)
+        return held
+
+
+def autograd_gradients(
+    losses: Callable[[Parameters, Batch, Noise], torch.Tensor],
+    parameters: Parameters,
+    batch: Batch,
+    noise: Noise,
+    into: Parameters,
+) -> torch.Tensor:
+    """Losses (members, rows) of any network; the gradients of the members' means are written to ``into``."""
+    leaves = {name: parameters[name].detach().requires_grad_() for name in into}
+    found = losses(parameters | leaves, batch, noise).float()
+    gradients = torch.autograd.grad(found.mean(dim=1).sum(), list(leaves.values()))
+    for name, gradient in zip(into, gradients, strict=True):
+        into[name].copy_(gradient)
+    return found.detach()
+
+
 class Network(abc.ABC):
     """A kind of network with its sizes.
 
@@ -58,6 +88,27 @@ class Network(abc.ABC):
 
         No member may influence another: sums run over a member's own rows only.
         """
+
+    def gradients(
+        self,
+        parameters: Parameters,
+        batch: Batch,
+        noise: Noise,
+        into: Parameters,
+        scratch: Scratch,  # noqa: ARG002
+    ) -> torch.Tensor:
+        """Losses as `losses` gives them; writes the gradient of each member's mean loss to ``into``.
+
+        Parameters
+        ----------
+        parameters, batch, noise
+            As in `losses`.
+        into
+            Trained parameters' names to tensors of their shapes, overwritten.
+        scratch
+            Memory for what a network computes by hand.
+        """
+        return autograd_gradients(self.losses, parameters, batch, noise, into)
 
     def refreshed(self, parameters: Parameters, batch: Batch) -> Parameters:  # noqa: ARG002
         """Buffers to be replaced after an epoch, from the epoch's last batch; none by default."""

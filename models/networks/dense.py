@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from models.arrays import take
-from models.networks.base import BUFFER, Batch, Network, Noise, Parameters
+from models.networks.base import BUFFER, Batch, Network, Noise, Parameters, Scratch
 
 Activation = Literal["relu", "leaky_relu", "elu", "silu"]
 LEAK = 0.01
@@ -22,6 +22,12 @@ _FUNCTIONS = {
     "elu": functional.elu,
     "silu": functional.silu,
 }
+_IN_PLACE: dict[Activation, Callable[[torch.Tensor], torch.Tensor]] = {
+    "relu": lambda x: x.clamp_min_(0.0),
+    "leaky_relu": lambda x: functional.leaky_relu(x, LEAK, inplace=True),
+    "elu": lambda x: functional.elu(x, inplace=True),
+}
+"""Those whose slope follows from their output."""
 
 
 def initial_layers(sizes: Sequence[int], generator: torch.Generator, prefix: str = "") -> Parameters:
@@ -53,12 +59,12 @@ def initial_layers(sizes: Sequence[int], generator: torch.Generator, prefix: str
 def product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """Dense layers of a stack: x (members, rows, inputs), weight (members, inputs, outputs), bias (members, 1, outputs).
 
-    A product with a single column takes another path for a stack of one, whose sums round differently; two equal
-    columns do not.
+    A matrix product with a single column takes another path for a stack of one, whose sums round differently; as a sum
+    of products it does not, and is faster.
     """
     if weight.shape[-1] > 1:
         return torch.baddbmm(bias, x, weight)
-    return torch.baddbmm(bias.expand(-1, -1, 2), x, weight.expand(-1, -1, 2))[..., :1]
+    return (x * weight.transpose(1, 2)).sum(dim=-1, keepdim=True) + bias
 
 
 def apply_layers(
@@ -99,6 +105,17 @@ def apply_layers(
             if noise is not None and noise.training and share:
                 x = x * (noise.uniform(*x.shape[1:]) >= share) / (1.0 - share)
     return x
+
+
+def _slope_before(activation: Activation, slope: torch.Tensor, output: torch.Tensor) -> None:
+    """Turn the gradient behind an activation into that before it, in place."""
+    operations, from_output = torch.ops.aten, True
+    if activation == "relu":
+        operations.threshold_backward.grad_input(slope, output, 0.0, grad_input=slope)
+    elif activation == "leaky_relu":
+        operations.leaky_relu_backward.grad_input(slope, output, LEAK, from_output, grad_input=slope)
+    else:
+        operations.elu_backward.grad_input(slope, 1.0, 1.0, 1.0, from_output, output, grad_input=slope)
 
 
 def check_layers(
@@ -158,3 +175,44 @@ class DenseClassifier(Network):
         logits = self.logits(parameters, batch["x"], noise)
         entropy = functional.binary_cross_entropy_with_logits(logits, batch["target"], reduction="none")
         return entropy * batch["weight"]
+
+    def gradients(
+        self, parameters: Parameters, batch: Batch, noise: Noise, into: Parameters, scratch: Scratch
+    ) -> torch.Tensor:
+        """By hand where each activation's slope follows from its output: some three times faster than autograd."""
+        simple = min(self.n_inputs, *self.hidden) > 1 and not any(self.dropout)
+        if not simple or not set(self.activations) <= set(_IN_PLACE):
+            return super().gradients(parameters, batch, noise, into, scratch)
+        outputs = self._outputs(parameters, batch["x"], scratch)
+        last = len(self.hidden)
+        logits = product(outputs[-1], parameters[f"weight{last}"], parameters[f"bias{last}"])[..., 0]
+        target, weight = batch["target"], batch["weight"]
+        entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        slope = ((logits.sigmoid() - target) * (weight / target.shape[1]))[..., None]
+        for number in range(last, -1, -1):
+            below, name = outputs[number], f"weight{number}"
+            before = scratch.take(f"slope{number}", below, *below.shape)
+            if number == last:
+                found = torch.mul(below, slope, out=before).sum(dim=1)[..., None]
+            else:
+                shape = (len(below), below.shape[-1], slope.shape[-1])
+                memory = scratch.take(f"gradient{number}", below, *shape)
+                found = torch.bmm(below.transpose(1, 2), slope, out=memory)
+            into[name].copy_(found)
+            into[f"bias{number}"].copy_(slope.sum(dim=1, keepdim=True))
+            if number:
+                multiply = torch.mul if number == last else torch.bmm
+                slope = multiply(slope, parameters[name].transpose(1, 2), out=before)
+                _slope_before(self.activations[number - 1], slope, below)
+        return entropy * weight
+
+    def _outputs(self, parameters: Parameters, x: torch.Tensor, scratch: Scratch) -> list[torch.Tensor]:
+        """Standardised inputs and outputs of all hidden layers, in memory that is used again."""
+        scaled = torch.sub(x, parameters[f"{BUFFER}mean"], out=scratch.take("scaled", x, *x.shape))
+        outputs = [scaled.div_(parameters[f"{BUFFER}deviation"])]
+        for number, activation in enumerate(self.activations):
+            weight, bias = parameters[f"weight{number}"], parameters[f"bias{number}"]
+            output = scratch.take(f"output{number}", x, *x.shape[:2], weight.shape[-1])
+            torch.baddbmm(bias, outputs[-1], weight, out=output)
+            outputs.append(_IN_PLACE[activation](output))
+        return outputs

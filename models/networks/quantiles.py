@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from models.networks.base import Batch, Network, Noise, Parameters
+from models.networks.base import BUFFER, Batch, Network, Noise, Parameters
 from models.networks.dense import Activation, apply_layers, initial_layers
 
 
@@ -32,11 +32,12 @@ def pinball_loss(difference: torch.Tensor, quantiles: torch.Tensor) -> torch.Ten
 
 @dataclass(frozen=True)
 class QuantileNetwork(Network):
-    """Conditional quantiles of log(s/(1 − s)), s a rank in [0, 1], as functions of a standardised mass.
+    """Conditional quantiles of log(s/(1 − s)), s a rank in [0, 1], as functions of mass.
 
     The last layer starts at zero and is added to logit(q), the quantiles of ranks that do not depend on the mass:
     what little data cannot tell stays uncorrelated. A row is a few events of neighbouring masses that share one
-    evaluation of the network: ``mass`` (1,), ``value`` (events,) logits of the scores, ``weight`` (events,).
+    evaluation of the network: ``mass`` (1,), ``value`` (events,) logits of the scores, ``weight`` (events,). Buffers
+    ``mean`` and ``deviation`` (1, 1) standardise the mass.
 
     Parameters
     ----------
@@ -63,9 +64,10 @@ class QuantileNetwork(Network):
         return parameters
 
     def curves(self, parameters: Parameters, mass: torch.Tensor) -> torch.Tensor:
-        """Quantiles of the logits, shape (members, rows, quantiles), at standardised masses (members, rows, 1)."""
+        """Quantiles of the logits, shape (members, rows, quantiles), at masses (members, rows, 1)."""
+        scaled = (mass - parameters[f"{BUFFER}mean"]) / parameters[f"{BUFFER}deviation"]
         activations: list[Activation] = ["elu"] * self.layers
-        offsets = apply_layers(parameters, mass, activations)
+        offsets = apply_layers(parameters, scaled, activations)
         return offsets + torch.logit(self._levels(offsets))
 
     def losses(self, parameters: Parameters, batch: Batch, noise: Noise) -> torch.Tensor:  # noqa: ARG002

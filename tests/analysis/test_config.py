@@ -5,6 +5,7 @@ import yaml
 
 from analysis.cli import DEMOS
 from analysis.config import load_config, override_key
+from analysis.run import Run
 from analysis.scan_config import ScanConfig
 from data.errors import ConfigError
 
@@ -14,6 +15,7 @@ SAMPLES = {
         "kind": "simulation", "process": "xyy", "year": "2017", "files": {"b.root": 1},
         "cross_section_pb": 1.0, "mass": 3000,
     },
+    "other": {"kind": "data", "process": "data", "year": "2017", "files": {"d.root": 1}},
     "qcd": {"kind": "simulation", "process": "qcd", "year": "2017", "files": {"c.root": 1}, "cross_section_pb": 1.0},
 }  # fmt: skip
 CONFIG = {
@@ -27,7 +29,7 @@ CONFIG = {
 
 @pytest.fixture
 def write(tmp_path):
-    for name in "abc":
+    for name in "abcd":
         (tmp_path / f"{name}.root").write_bytes(b"")
     (tmp_path / "samples.yaml").write_text(yaml.safe_dump({"samples": SAMPLES}))
 
@@ -46,6 +48,15 @@ def test_a_configuration_names_its_samples_masses_and_windows(write):
     assert [window.name for window in config.windows()] == ["B3", "A4"]
     assert config.scan.fit_start == 2232
     assert isinstance(config.scan, ScanConfig)
+
+
+def test_background_is_read_after_the_signals_and_presets_are_options(write):
+    search = {"data": "mock", "signals": ["sig_3000"], "background": ["qcd"]}
+    methods = {"idealised": {"preset": "quick"}, "quak": {}}
+    config, samples = load_config(write(search=search, methods=methods))
+    assert list(samples) == ["mock", "sig_3000", "qcd"]
+    assert config.search.tables() == {"signal": ("sig_3000",), "background": ("qcd",)}
+    assert Run(config, samples).filled.keys() == {"mock", "sig_3000"}
 
 
 def test_the_command_line_wins_over_the_file(write):
@@ -84,6 +95,32 @@ def test_wrong_overrides_are_named(write, override, message):
             {"search": {"data": "mock", "signals": ["qcd"]}},
             "signal 'qcd' must be of kind 'simulation' with a 'mass'",
         ),
+        (
+            {"search": {"data": "mock", "background": ["mock"]}},
+            "sample 'mock' stands twice in search; name it once",
+        ),
+        (
+            {"search": {"data": "mock", "background": ["other"]}},
+            "background 'other' must be of kind 'simulation'; data are searched",
+        ),
+        (
+            {"methods": {"idealised": {}}},
+            r"method 'idealised' is trained on a table 'background', .* in search\.background, or remove the method",
+        ),
+        (
+            {"search": {"data": "mock"}, "methods": {"quak": {}}},
+            r"method 'quak' is trained on a table 'signal', .* in search\.signals, or remove the method",
+        ),
+        (
+            {"methods": {"rmm_autoencoder": {}}},
+            r"'rmm_autoencoder' needs .*set features\.rapidity_mass_matrix",
+        ),
+        (
+            {"methods": {"conv_autoencoder": {}}},
+            r"'conv_autoencoder' needs .*set features\.constituents: true",
+        ),
+        ({"methods": {"cwola": {"features": ["tau21_j3"]}}}, "column 'tau21_j3'.*did you mean 'tau21_j"),
+        ({"methods": {"cwola": {"preset": "quik"}}}, r"methods\.cwola: unknown preset 'quik'"),
         ({"methods": {"cwolla": {}}}, "cwolla.*cwola"),
         ({"methods": {"cwola": {"clasifier": "trees"}}}, "clasifier.*classifier"),
         ({"scan": {"masses": []}}, r"key 'scan\.masses'"),

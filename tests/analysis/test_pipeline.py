@@ -4,16 +4,23 @@ import hashlib
 import logging
 import shutil
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import yaml
 
+import models
 from analysis.config import load_config
-from analysis.pipeline import Run, histogram, scan, skim, train, write_run_report
+from analysis.pipeline import histogram, scan, skim, train, write_run_report
+from analysis.run import Run
 from data.errors import IncompleteError
 from data.files import read_json
 from data.manifest import read_manifest
+from models import base
+from models.methods.cwola import Cwola
+from processors.histogram_io import read_histograms
+from processors.skim import read_features
 
 STAGE_FUNCTIONS = (skim, train, histogram, scan, write_run_report)
 TREES = {"bags": 1, "iterations": 5, "patience": 5}
@@ -266,6 +273,73 @@ def test_stages_out_of_order_say_what_to_run_first(inputs, tmp_path):
         train(run)
     with pytest.raises(IncompleteError, match="stage 'hist mock' is not done; run `oddjet hist`"):
         scan(run)
+
+
+def _positive(scale, mean=None):
+    """As `_falling`, without negative weights: nothing can be trained on those."""
+
+    def change(columns):
+        _falling(scale, mean)(columns)
+        columns["genWeight"] = np.abs(columns["genWeight"])
+
+    return change
+
+
+class OnSimulation(Cwola):
+    """Trains as CWoLa does, but asks for simulation too, and keeps what it was given."""
+
+    name = "on_simulation"
+    takes: ClassVar = {"signal": True, "background": False, "wide": False}
+    optional_columns: ClassVar = {"signal": ("prior",)}
+    given: ClassVar = {}
+
+    def train(self, sample, extras):
+        self.given.update(extras)
+        return super().train(sample, extras)
+
+
+def test_methods_are_trained_on_simulation_and_judge_it_by_its_own_folds(copy, make_nano_file, monkeypatch):
+    monkeypatch.setitem(base._METHODS, OnSimulation.name, OnSimulation)
+    inputs, out = copy
+    make_nano_file(inputs / "signal.root", 1500, seed=9, simulation=True, change=_positive(0, 3000.0))
+    make_nano_file(inputs / "qcd.root", 1500, seed=5, simulation=True, change=_positive(450.0))
+    defined = yaml.safe_load((inputs / "samples.yaml").read_text())
+    defined["samples"]["qcd"] = {
+        "kind": "simulation", "process": "qcd", "year": "2017", "cross_section_pb": 1, "files": {"qcd.root": 1500}
+    }  # fmt: skip
+    (inputs / "samples.yaml").write_text(yaml.safe_dump(defined, sort_keys=False))
+    before = times(out)
+    methods = f"methods={{cwola: {{trees: {TREES}}}, on_simulation: {{trees: {TREES}}}}}"
+    settings = (methods, "search.background=[qcd]")
+    run = run_in(inputs, out, *settings, stages=STAGE_FUNCTIONS[:3])
+    new = {"skim.qcd", "train.on_simulation.B3"}
+    # CWoLa is trained already: the table that it does not take changes nothing of it.
+    assert redone(out, before) == new | {"skim.signal", "hist.mock", "hist.signal", "merge"}
+    assert run.trained_on("mock") == ["cwola_B3", "on_simulation_B3"]
+    assert run.trained_on("signal") == run.trained_on("qcd") == ["on_simulation_B3"]
+    assert set(read_manifest(run.manifest("train on_simulation B3")).inputs) == {
+        "features/mock", "features/signal", "features/qcd"
+    }  # fmt: skip
+    assert read_json(out / "account.json")["expected"] == 9500  # background enters no histogram
+
+    tables = {name: read_features(out / "features" / name) for name in ("signal", "qcd")}
+    given = OnSimulation.given
+    assert set(given) == {"signal", "background"}  # nothing lies at large |Δη| here
+    for keyword, name in (("signal", "signal"), ("background", "qcd")):
+        assert given[keyword].weight.sum() == pytest.approx(tables[name]["weight"].sum(), rel=1e-12)
+    assert not given["signal"].columns["prior"].any()
+
+    table = tables["signal"]
+    histogram = read_histograms(out / "histograms" / "signal.h5")["mjj"]
+    for method, trained_on in (("on_simulation", True), ("cwola", False)):
+        votes = models.load(out / "models" / method / "B3").fold_votes(table, trained_on=trained_on)
+        filled = histogram[{"selection": f"{method}_B3"}].sum(flow=True).value
+        assert filled == pytest.approx((table["weight"] * votes).sum() / 5, rel=1e-12)
+
+    make_nano_file(inputs / "qcd.root", 1500, seed=6, simulation=True, change=_positive(450.0))
+    before = times(out)
+    run_in(inputs, out, *settings, stages=STAGE_FUNCTIONS[:2])
+    assert redone(out, before) == new
 
 
 def test_manifests_count_the_entries(finished):

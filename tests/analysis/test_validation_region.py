@@ -12,7 +12,8 @@ import yaml
 
 from analysis import cli
 from analysis.config import load_config
-from analysis.pipeline import Run, histogram, scan, skim, train
+from analysis.pipeline import histogram, scan, skim, train
+from analysis.run import Run
 from data.errors import ConfigError
 from data.files import read_json
 from processors.skim import read_features

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from analysis.cli import DEMOS
 from analysis.config import load_config
-from analysis.pipeline import Run, histogram, scan, skim, train
+from analysis.pipeline import histogram, scan, skim, train
+from analysis.run import Run
 from data.files import read_json
 from data.samples import read_samples
 

@@ -77,3 +77,48 @@ def rows_of():
 def quick():
     """Makes a method with small settings in the toy's window."""
     return make_quick
+
+
+def jet_cloud(rng, rows, prongs):
+    """Momenta (rows, 100, 3) of jets of some 40 particles in so many prongs, zero-padded, hardest first."""
+    number = rng.integers(25, 60, rows)
+    pt = np.sort(rng.exponential(20, (rows, 100)), axis=1)[:, ::-1] * (np.arange(100) < number[:, None])
+    angle = 2 * np.pi * rng.integers(0, prongs, (rows, 100)) / prongs
+    spread = np.where(prongs > 1, 0.3, 0.0)
+    eta = spread * np.cos(angle) + 0.1 * rng.normal(size=(rows, 100))
+    phi = spread * np.sin(angle) + 0.1 * rng.normal(size=(rows, 100)) + rng.uniform(-3, 3, (rows, 1))
+    return np.stack([pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)], axis=2).astype(np.float32)
+
+
+def make_full_table(background=4000, signal=0, seed=0, *, arrays=()):
+    """As `make_table`, with every feature column, and the array columns named."""
+    table = make_table(background, signal, seed)
+    rng = np.random.default_rng(1000 + seed)
+    rows, planted = len(table["mjj"]), table["label"] == 1
+    heavy = np.maximum(table["m_j1"], table["m_j2"])
+    table["m_j2"], table["m_j1"] = np.minimum(table["m_j1"], table["m_j2"]), heavy
+    for jet in ("j1", "j2"):
+        tau = rng.uniform(0.05, 0.3, rows)
+        for number, ratio in ((1, None), (2, "tau21"), (3, "tau32"), (4, "tau43")):
+            tau = tau if ratio is None else tau * table[f"{ratio}_{jet}"]
+            table[f"tau{number}_{jet}"] = tau.astype(np.float32)
+        table[f"tau41_{jet}"] = (table[f"tau4_{jet}"] / (table[f"tau1_{jet}"] + 1e-6)).astype(np.float32)
+        table[f"rho_{jet}"] = (table[f"m_{jet}"] / table[f"pt_{jet}"]).astype(np.float32)
+        table[f"eta_{jet}"] = rng.normal(0, 0.6, rows).astype(np.float32)
+        table[f"phi_{jet}"] = rng.uniform(-3, 3, rows).astype(np.float32)
+        if f"constituents_{jet}" in arrays:
+            plain, odd = jet_cloud(rng, rows, 1), jet_cloud(rng, rows, 3)
+            table[f"constituents_{jet}"] = np.where(planted[:, None, None], odd, plain)
+    table["delta_m"] = (table["m_j1"] - table["m_j2"]).astype(np.float32)
+    if "rmm" in arrays:
+        hidden = np.abs(rng.normal(size=(rows, 6))) * (table["mjj"] / 3000)[:, None]
+        hidden[planted, 0] += 4
+        pattern = np.abs(np.random.default_rng(0).normal(size=(6, 1287))) / 50
+        table["rmm"] = (hidden @ pattern + 0.001 * rng.normal(size=(rows, 1287))).astype(np.float32)
+    return table
+
+
+@pytest.fixture(scope="session")
+def full_tables():
+    """Makes toy tables with every feature."""
+    return make_full_table

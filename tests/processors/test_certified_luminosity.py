@@ -39,7 +39,7 @@ def brilcalc(path, picobarns):
 def both_passes(sample, out):
     first = run_skim(sample, ProcessingConfig(chunk_size=200), EventOptions(), out)
     second = run_histograms(
-        sample, ProcessingConfig(chunk_size=333), EventOptions(), {}, trained_on=True, out_root=out
+        sample, ProcessingConfig(chunk_size=333), EventOptions(), {}, trained_on=(), out_root=out
     )
     assert first.luminosity == second.luminosity
     assert first.cutflow == second.cutflow

@@ -229,7 +229,7 @@ def test_regions(tmp_path, wide_file, make_sample, selection, regions):
         ProcessingConfig(),
         EventOptions(SelectionConfig(**selection)),
         {},
-        trained_on=True,
+        trained_on=(),
         out_root=tmp_path,
     )
     mjj = spectra.histograms["mjj"]
@@ -287,7 +287,7 @@ def test_blind_data_do_not_depend_on_the_signal_region(tmp_path, wide_file, othe
         selection = SelectionConfig(region="validation", train_wide=True, blind=True)
         options = EventOptions(selection)
         first = run_skim(sample, ProcessingConfig(), options, out)
-        second = run_histograms(sample, ProcessingConfig(), options, {}, trained_on=True, out_root=out)
+        second = run_histograms(sample, ProcessingConfig(), options, {}, trained_on=(), out_root=out)
         content = [path.read_bytes() for path in (*first.outputs, *second.outputs)]
         results.append((first.cutflow, second.cutflow, content))
         assert read_features(out / "features" / "mock")["delta_eta"].min() >= 1.3

@@ -71,7 +71,7 @@ def test_pass_two_makes_no_array_that_no_method_reads(tmp_path, make_sample, mon
             return original(*arguments)
 
         monkeypatch.setattr(owner, name, counted)
-    result = run_histograms(sample, ProcessingConfig(), options, {}, trained_on=False, out_root=tmp_path)
+    result = run_histograms(sample, ProcessingConfig(), options, {}, trained_on=(), out_root=tmp_path)
     assert list(result.histograms["mjj"].axes["variation"]) == ["nominal", "jms_up", "jms_down"]
     assert not calls
     run_skim(sample, ProcessingConfig(), options, tmp_path)
@@ -106,7 +106,7 @@ def test_equal_problems_of_chunks_are_said_once(tmp_path, make_nano_file, make_s
     sample = make_sample([path], kind="simulation")
     with pytest.raises(Exception, match="missing") as caught:
         run_histograms(
-            sample, ProcessingConfig(chunk_size=300), options, {}, trained_on=False, out_root=tmp_path
+            sample, ProcessingConfig(chunk_size=300), options, {}, trained_on=(), out_root=tmp_path
         )
     assert str(caught.value).count("'missing'") == 1
 
@@ -115,7 +115,7 @@ def test_no_bar_outside_a_terminal(caplog, capsys, tmp_path, make_nano_file, mak
     caplog.set_level(logging.INFO)
     path = make_nano_file(tmp_path / "a.root", 50)
     run_histograms(
-        make_sample([path]), ProcessingConfig(), EventOptions(), {}, trained_on=True, out_root=tmp_path
+        make_sample([path]), ProcessingConfig(), EventOptions(), {}, trained_on=(), out_root=tmp_path
     )
     assert capsys.readouterr() == ("", "")
 

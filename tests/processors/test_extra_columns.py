@@ -102,7 +102,7 @@ def test_matrix_in_the_second_pass_and_in_other_chunks(tmp_path, objects_file, m
         result = run_skim(sample, ProcessingConfig(chunk_size=chunk_size), events, tmp_path)
         contents.append(result.outputs[0].read_bytes())
     assert contents[0] == contents[1]
-    spectra = run_histograms(sample, ProcessingConfig(), events, {}, trained_on=True, out_root=tmp_path)
+    spectra = run_histograms(sample, ProcessingConfig(), events, {}, trained_on=(), out_root=tmp_path)
     rows = len(read_features(tmp_path / "features" / "mock")["mjj"])
     assert spectra.histograms["mjj"].sum(flow=True).value == rows
 

@@ -129,7 +129,7 @@ def test_empty_file_is_counted(tmp_path, make_nano_file, make_sample):
         ProcessingConfig(),
         EventOptions(),
         {},
-        trained_on=True,
+        trained_on=(),
         out_root=tmp_path,
     )
     assert spectra.histograms["mjj"].sum(flow=True).value == 0
@@ -245,7 +245,7 @@ def test_repeated_chunk(tmp_path, make_nano_file, make_sample, monkeypatch):
             ProcessingConfig(chunk_size=300),
             EventOptions(),
             {},
-            trained_on=True,
+            trained_on=(),
             out_root=tmp_path,
         )
 

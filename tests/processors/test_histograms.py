@@ -52,7 +52,7 @@ def simulated(tmp_path_factory, make_nano_file, make_sample):
     return make_sample([path], kind="simulation")
 
 
-def fill(sample, out, method_folders, *, trained_on=False):
+def fill(sample, out, method_folders, *, trained_on=()):
     return run_histograms(
         sample,
         ProcessingConfig(chunk_size=700),
@@ -91,9 +91,23 @@ def test_spectra_hold_the_selected_weights(tmp_path, simulated, use_method):
 
 def test_training_sample_counts_whole_events(tmp_path, make_nano_file, make_sample, use_method):
     path = make_nano_file(tmp_path / "a.root", 900)
-    result = fill(make_sample([path]), tmp_path, use_method(Method()), trained_on=True)
+    result = fill(make_sample([path]), tmp_path, use_method(Method()), trained_on=("fake_B3",))
     selected = result.histograms["mjj"][{"selection": "fake_B3"}].sum(flow=True)
     assert selected.value == selected.variance == int(selected.value) > 0
+
+
+def test_each_selection_has_its_own_training_samples(tmp_path, simulated, use_method):
+    """A simulated sample may have trained one method and not another: votes 5 of 5 here, 3 of 5 there."""
+    (folder,) = use_method(Method()).values()
+    folders = {"prior_B3": folder, "fake_B3": folder}
+    mjj = fill(simulated, tmp_path, folders, trained_on=("prior_B3",)).histograms["mjj"]
+    own, others = (mjj[{"selection": label}].sum(flow=True).value for label in ("prior_B3", "fake_B3"))
+    assert own != 0
+    assert others == pytest.approx(3 / 5 * own, rel=1e-12)
+    with pytest.raises(
+        InputError, match="trained_on names the selection 'quak_B3'; the selections are: fake_B3"
+    ):
+        fill(simulated, tmp_path, use_method(Method()), trained_on=("quak_B3",))
 
 
 def test_file_round_trip_and_bytes(tmp_path, simulated, use_method):
@@ -215,7 +229,7 @@ def test_scores_must_be_ranks(tmp_path, simulated, use_method):
 def test_split_votes_are_refused_for_the_training_sample(tmp_path, simulated, use_method):
     method = Broken(votes=lambda n: np.full(n, 3))
     with pytest.raises(InputError, match=r"votes are not one of \[0, 5\]"):
-        fill(simulated, tmp_path, use_method(method), trained_on=True)
+        fill(simulated, tmp_path, use_method(method), trained_on=("fake_B3",))
 
 
 def test_folders_without_a_method(tmp_path, simulated):
@@ -248,5 +262,5 @@ def test_histograms_hold_the_regions_that_are_kept(simulated):
     ):
         chosen = EventOptions(SelectionConfig(**options))
         recipe = recipe_of(plan_sample(simulated, chosen.demand(simulated)), chosen)
-        empty = Fill(recipe, "qcd", (), trained_on=False, variations=("nominal",)).empty()
+        empty = Fill(recipe, "qcd", (), trained_on=frozenset(), variations=("nominal",)).empty()
         assert list(empty["mjj"].axes["region"]) == regions

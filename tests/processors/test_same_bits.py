@@ -70,8 +70,9 @@ def scorer_folder(tmp_path, monkeypatch):
 def both_passes(out, files, kind, make_sample, processing, scorer_folder):
     sample = make_sample(files, kind=kind)
     skim = run_skim(sample, processing, EventOptions(), out)
+    trained_on = tuple(scorer_folder) if kind == "data" else ()
     spectra = run_histograms(
-        sample, processing, EventOptions(), scorer_folder, trained_on=kind == "data", out_root=out
+        sample, processing, EventOptions(), scorer_folder, trained_on=trained_on, out_root=out
     )
     assert skim.cutflow == spectra.cutflow
     assert skim.account == spectra.account

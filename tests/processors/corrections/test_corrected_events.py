@@ -58,7 +58,7 @@ def fill(sample, options, out, method=None, **processing):
         ProcessingConfig(**{"chunk_size": 700, **processing}),
         options,
         method or {},
-        trained_on=False,
+        trained_on=(),
         out_root=out,
     )
 

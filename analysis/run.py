@@ -1,0 +1,125 @@
+"""A configured run: its samples, its folder, and what its methods are trained on."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import models
+from analysis.config import Config
+from analysis.training_tables import beside, searched, stacked
+from analysis.windows import Window
+from data.errors import IncompleteError
+from data.manifest import read_manifest
+from data.samples import Sample
+from processors.features import Columns
+from processors.run import file_identity
+from processors.skim import read_features
+
+
+@dataclass(frozen=True)
+class Run:
+    """A configured run: its options and the samples that it reads: data, signals, background."""
+
+    config: Config
+    samples: dict[str, Sample]
+
+    @property
+    def root(self) -> Path:
+        """The run folder."""
+        return self.config.run.output
+
+    @property
+    def data(self) -> Sample:
+        """The sample that is searched."""
+        return self.samples[self.config.search.data]
+
+    @property
+    def filled(self) -> dict[str, Sample]:
+        """The samples of which histograms are filled: all but the simulated background."""
+        return {
+            name: sample for name, sample in self.samples.items() if name not in self.config.search.background
+        }
+
+    @cached_property
+    def identities(self) -> dict[str, dict[str, str]]:
+        """Hash of every input file, by sample and file name: a run may move with its files."""
+        return {
+            name: {label: file_identity(file) for label, file in sorted(file_labels(sample).items())}
+            for name, sample in self.samples.items()
+        }
+
+    def tasks(self) -> list[tuple[str, Window]]:
+        """Training tasks: every method in every window that the scanned masses need."""
+        return [(method, window) for method in self.config.methods for window in self.config.windows()]
+
+    def further_samples(self, method: str) -> dict[str, tuple[str, ...]]:
+        """The simulated samples that a method is trained on, by keyword of the table."""
+        takes = models.describe(method).takes
+        return {key: names for key, names in self.config.search.tables().items() if key in takes}
+
+    def trained_on(self, sample: str) -> list[str]:
+        """Labels of the selections whose methods were trained on a sample."""
+        return [
+            selection_label(method, window)
+            for method, window in self.tasks()
+            if sample == self.data.name
+            or any(sample in names for names in self.further_samples(method).values())
+        ]
+
+    def manifest(self, stage: str) -> Path:
+        """Where a stage's manifest stands."""
+        return self.root / "manifests" / f"{stage.replace(' ', '.')}.json"
+
+    def identity(self, stage: str) -> str:
+        """Hash of the outputs of a finished stage.
+
+        Raises
+        ------
+        IncompleteError
+            If the stage has not been run.
+        """
+        if not self.manifest(stage).is_file():
+            msg = f"{self.root}: stage '{stage}' is not done; run `oddjet {stage.split(maxsplit=1)[0]}` with this configuration first"
+            raise IncompleteError(msg)
+        return read_manifest(self.manifest(stage)).identity()
+
+
+def selection_label(method: str, window: Window) -> str:
+    """Name of a trained method's selection in histograms."""
+    return f"{method}_{window.name}"
+
+
+def training_tables(run: Run, method: str) -> tuple[Columns, dict[str, Columns]]:
+    """What a method is trained on.
+
+    Parameters
+    ----------
+    run
+        A run whose samples are skimmed.
+    method
+        Name of the method.
+
+    Returns
+    -------
+    table
+        The searched data: rows of the region that is searched.
+    further
+        The other tables that the method takes and this search has: ``signal`` and ``background``, simulation in the
+        same region; ``wide``, the data beside it, where some were kept.
+    """
+    region = run.config.selection.region
+    data = read_features(run.root / "features" / run.data.name)
+    further = {
+        keyword: stacked([searched(read_features(run.root / "features" / name), region) for name in names])
+        for keyword, names in run.further_samples(method).items()
+    }
+    wide = beside(data, region)
+    if "wide" in models.describe(method).takes and len(wide["mjj"]):
+        further["wide"] = wide
+    return searched(data, region), further
+
+
+def file_labels(sample: Sample) -> dict[str, str]:
+    """Label to address of each file of a sample: its last name where that is unique, else the address."""
+    files = {Path(file).name: file for file in sample.files}
+    return files if len(files) == len(sample.files) else {file: file for file in sample.files}

@@ -1,0 +1,77 @@
+"""Two samples to be told apart in the signal region, fold by fold."""
+
+import numpy as np
+
+from data.errors import TrainingError
+from data.eventid import N_FOLDS, N_INNER, inner_split
+from models.folds import TrainingSample
+from models.preprocessing import input_matrix
+from models.problems import Problem
+from models.regions import SIGNAL, Regions
+
+
+def labelled_problems(
+    first: TrainingSample,
+    second: TrainingSample,
+    inputs: tuple[str, ...],
+    window: Regions,
+    names: tuple[str, str],
+) -> list[Problem]:
+    """One classification problem a fold: events of the first sample against those of the second.
+
+    Both classes weigh the same in total; inside a class events keep their weights.
+
+    Parameters
+    ----------
+    first, second
+        The samples; the first is the class whose probability is wanted.
+    inputs
+        Columns that the classifier reads.
+    window
+        Only events of its signal region are used.
+    names
+        What the two samples are, for messages.
+
+    Returns
+    -------
+    list of Problem
+        Of fold 0 … 4, each without the fold's own events.
+
+    Raises
+    ------
+    TrainingError
+        If a sample has no event of positive weight in an inner split of a fold.
+    """
+    problems = []
+    for fold in range(N_FOLDS):
+        parts = [
+            _part(sample, inputs, window, fold, name)
+            for sample, name in zip((first, second), names, strict=True)
+        ]
+        target = np.repeat([True, False], [len(part.target) for part in parts])
+        problems.append(
+            Problem(
+                np.concatenate([part.x for part in parts]),
+                target,
+                np.concatenate([part.weight for part in parts]),
+                np.concatenate([part.split for part in parts]),
+            )
+        )
+    return problems
+
+
+def _part(sample: TrainingSample, inputs: tuple[str, ...], window: Regions, fold: int, name: str) -> Problem:
+    """One class of a fold's problem, its mean weight that of half of the events of an even problem."""
+    split = inner_split(sample.batch, fold)
+    fitted = (split >= 0) & (window.of(sample.columns["mjj"]) == SIGNAL) & (sample.weight > 0)
+    for number in range(N_INNER):
+        if not np.any(split[fitted] == number):
+            low, high = window.signal
+            msg = (
+                f"{name}: no event with {low:g} ≤ mjj < {high:g} GeV in inner split {number} of fold {fold} "
+                f"({np.count_nonzero(fitted)} in the fold's training); add events or widen the signal region"
+            )
+            raise TrainingError(msg)
+    weight = sample.weight[fitted] / sample.weight[fitted].sum()
+    columns = {column: sample.columns[column][fitted] for column in inputs}
+    return Problem(input_matrix(columns, inputs), np.ones(len(weight), dtype=bool), weight, split[fitted])

@@ -1,0 +1,114 @@
+"""QUAK with reconstruction errors of autoencoders in place of densities."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pydantic
+
+from data.eventid import N_INNER
+from data.types import FloatArray
+from models.arrays import Arrays
+from models.base import register
+from models.density import DensityProblem
+from models.jobs import Member, Schedule, StackJob, Training
+from models.methods.quak import LossPlane, LossPlaneOptions
+from models.networks.autoencoders import DenseAutoencoder
+from models.networks.scoring import in_batches, tensors
+from models.preprocessing import Inputs
+from models.stack import merged_arrays
+
+
+class QuakAutoencoderOptions(LossPlaneOptions):
+    """Options of ``quak_autoencoder``."""
+
+    hidden: tuple[int, ...] = (64, 32)
+    """Layers between inputs and latent space."""
+    latent: int = pydantic.Field(default=4, ge=1)
+    """Width of the latent space, fewer than there are inputs."""
+    schedule: Schedule = Schedule(epochs=30, batch=512, learning_rate=3e-3, decay="one_cycle")
+
+    @pydantic.field_validator("hidden")
+    @classmethod
+    def _layers_have_units(cls, hidden: tuple[int, ...]) -> tuple[int, ...]:
+        if not hidden or min(hidden) < 1:
+            msg = "hidden: at least one layer of at least one unit"
+            raise ValueError(msg)
+        return hidden
+
+    @property
+    def network(self) -> DenseAutoencoder:
+        """The autoencoder of background and of each prior."""
+        return DenseAutoencoder(self.width, self.hidden, self.latent)
+
+
+@register
+class QuakAutoencoder(LossPlane):
+    """Quasi-anomalous knowledge with autoencoders.
+
+    As `quak`, but each loss is the reconstruction error of an autoencoder that learned background or one signal prior,
+    the mean of four that validate on different inner splits; inputs are in the background's standard deviations.
+    Cheaper than flows; an autoencoder's error is no density: it is small for everything simple.
+
+    *Assumes* that signal is badly reconstructed by what learned background, or well by what learned a prior, and that
+    side-band events are placed in the plane as background in the signal region is. *Is blind to* signals simpler than
+    background and unlike every prior, and to those that fill the cells where background is frequent.
+
+    Parameters
+    ----------
+    window, working_point, seed, options
+        See `models.create` and `QuakAutoencoderOptions`.
+
+    References
+    ----------
+    S. E. Park, D. Rankin, S.-M. Udrescu, M. Yunus, P. Harris, "Quasi anomalous knowledge: searching for new physics with
+    embedded knowledge", JHEP 06 (2021) 030, arXiv:2011.03550.
+    """
+
+    name = "quak_autoencoder"
+    summary = "QUAK with autoencoders: background and signal-prior reconstruction errors (arXiv:2011.03550)"
+    options_type = QuakAutoencoderOptions
+    options: QuakAutoencoderOptions
+    presets = {
+        "quick": {"schedule": {"epochs": 6, "batch": 512, "learning_rate": 5e-3, "decay": "one_cycle"}},
+        "paper": {"hidden": (64, 32, 16), "schedule": {"epochs": 100, "batch": 256, "learning_rate": 1e-3}},
+    }
+
+    def learn(
+        self, problems: Sequence[DensityProblem], seeds: Sequence[Callable[..., int]]
+    ) -> Training[list[Arrays]]:
+        """Four autoencoders for each problem."""
+        jobs = []
+        for problem, seed in zip(problems, seeds, strict=True):
+            members = tuple(
+                Member(
+                    np.flatnonzero(problem.split != number),
+                    np.flatnonzero(problem.split == number),
+                    seed("split", number),
+                )
+                for number in range(N_INNER)
+            )
+            weight = (problem.weight / problem.weight.mean()).astype(np.float32)
+            data = {"x": problem.x, "weight": weight}
+            jobs.append(StackJob(self.options.network, self.options.schedule, data, members))
+        results = yield jobs
+        return [merged_arrays(result.networks) for result in results]
+
+    def loss(self, arrays: Arrays, x: Inputs) -> FloatArray:
+        """Mean squared error of the reconstruction, the mean of all members."""
+        network, parameters = self.options.network, tensors(arrays)
+        members = len(next(iter(arrays.values())))
+        return in_batches(
+            lambda rows: network.errors(parameters, rows.expand(members, -1, -1)).mean(dim=0), x
+        )
+
+    def check_loss(self, arrays: Arrays) -> None:
+        """See `LossPlane.check_loss`."""
+        self.options.network.check(arrays)
+
+    def preparation(self, x: Sequence[Inputs]) -> Arrays:
+        """Nothing: an autoencoder does not mind that many events share a value."""
+        return {}
+
+    def prepare(self, known: Arrays, x: Inputs, mjj: FloatArray) -> Inputs:
+        """The scaled inputs."""
+        return x

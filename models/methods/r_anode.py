@@ -1,0 +1,220 @@
+"""Residual ANODE: only the signal's density is learnt in the signal region, beside a frozen background density."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import brentq
+
+from data.eventid import N_FOLDS
+from data.types import FloatArray
+from models.arrays import Arrays, below, prefixed, take
+from models.base import register
+from models.density import (
+    PAPER_FLOW,
+    QUICK_FLOW,
+    DensityProblem,
+    SplineSettings,
+    check_density,
+    context_of,
+    fold_density,
+    transform_of,
+)
+from models.folds import TrainingSample
+from models.jobs import Member, Schedule, StackJob, StackResult, Training
+from models.networks import flows
+from models.networks.flows import SplineFlow
+from models.networks.residual import FRACTION, INPUTS, MASS, ResidualFlow
+from models.outer_density import OuterDensityMethod, OuterDensityOptions
+from models.preprocessing import input_matrix
+from models.regions import SIGNAL, Interval
+from models.stack import merged_arrays
+from models.transforms import RankToNormal, fit_transform
+
+OUTER, MIXTURE, MASS_TRANSFORM = "background/", "signal/", "mass/transform/"
+
+
+class RAnodeOptions(OuterDensityOptions):
+    """Options of ``r_anode``; ``flow`` describes the background, ``signal`` the density that is learnt beside it."""
+
+    signal: SplineSettings = SplineSettings(
+        transforms=2,
+        schedule=Schedule(epochs=10, batch=512, learning_rate=2e-3, decay="one_cycle"),
+    )
+    """Density of the signal; its inputs are transformed as the background's."""
+    mass_in_score: bool = False
+    """Whether the density of mjj itself counts in the score, as in the paper. It prefers events where the signal's mjj
+    peaks: best for finding signal events, but a selection by it makes a peak of background."""
+
+
+def power_law(mjj: FloatArray, region: Interval) -> float:
+    """Slope a of the density ∝ mjj^(a − 1) inside a region, by maximum likelihood.
+
+    Parameters
+    ----------
+    mjj
+        GeV, inside the region.
+    region
+        Edges, GeV.
+
+    Returns
+    -------
+    float
+        −60 … 60. One number for a whole region cannot follow a resonance in it.
+    """
+    width = np.log(region[1] / region[0])
+    wanted = float(np.mean(np.log(mjj / region[0]))) / width
+
+    def excess(a: float) -> float:
+        # Mean of an exponential of slope a on (0, 1), by its series where that is near flat.
+        mean = 0.5 + a / 12.0 if abs(a) < 1e-4 else 1.0 / -np.expm1(-a) - 1.0 / a
+        return float(mean - wanted)
+
+    edge = 60.0 * width
+    if excess(-edge) >= 0 or excess(edge) <= 0:
+        return -60.0 if wanted < 0.5 else 60.0
+    return float(brentq(excess, -edge, edge) / width)
+
+
+def log_power_law(mjj: FloatArray, slope: float, region: Interval) -> FloatArray:
+    """Log density of mjj (1/GeV) inside a region, for the slope that `power_law` gives."""
+    low, high = np.log(region[0]), np.log(region[1])
+    a = slope if abs(slope) > 1e-6 else 1e-6
+    norm = np.log(abs(a)) - np.log(abs(np.expm1(a * (high - low)))) - a * low
+    return np.asarray(norm + (a - 1.0) * np.log(mjj))
+
+
+@register
+class RAnode(OuterDensityMethod):
+    """Residual anomaly detection with density estimation.
+
+    The background's density is that of a flow learnt in the side bands, times a power law of mjj fitted to the signal
+    region. With it frozen, a second flow learns in the signal region what is left over: data = (1 − w) background +
+    w signal, the fraction w of signal learnt as well. The score is the logarithm of signal over background density at
+    the event's mjj; the density of mjj itself does not count unless ``mass_in_score`` says so.
+
+    *Assumes* that the background's density changes smoothly with mjj and its rate there follows a power law. *Is blind
+    to* signals that fill the side bands as well; where the interpolation is wrong, the signal's flow learns its error.
+
+    Parameters
+    ----------
+    window, working_point, seed, options
+        See `models.create` and `RAnodeOptions`.
+
+    References
+    ----------
+    R. Das, G. Kasieczka, D. Shih, "Residual ANODE", arXiv:2312.11629.
+    """
+
+    name = "r_anode"
+    summary = "residual ANODE: signal density learnt beside a frozen background density (arXiv:2312.11629)"
+    family = "weak supervision"
+    flat = False
+    score_is = "log p of the signal − log p of the interpolated background"
+    options_type = RAnodeOptions
+    options: RAnodeOptions
+    presets: ClassVar = {
+        "quick": {"flow": QUICK_FLOW, "signal": QUICK_FLOW},
+        "paper": {
+            "side_bands": "all",
+            "flow": PAPER_FLOW,
+            "signal": {
+                "transforms": 6,
+                "schedule": {
+                    "epochs": 300,
+                    "batch": 256,
+                    "learning_rate": 3e-4,
+                    "weight_decay": 1e-2,
+                    "keep": 10,
+                },
+                "least_steps": 1,
+            },
+            "mass_in_score": True,
+        },
+    }
+
+    @property
+    def _network(self) -> ResidualFlow:
+        return ResidualFlow(
+            self.options.signal.network(len(self.inputs)), SplineFlow(1, 0, transforms=2, hidden=(16,))
+        )
+
+    def train(self, sample: TrainingSample, extras: Mapping[str, TrainingSample]) -> Training[list[Arrays]]:
+        """Background density of each fold, then signal density and fraction."""
+        outer = yield from self.outer_densities(sample)
+        problems = self.problems(sample, self.window.of(sample.columns["mjj"]) == SIGNAL)
+        known = [self._mass(problem) for problem in problems]
+        rows = max(len(problem.x) for problem in problems) * 3 // 4
+        schedule = self.options.signal.schedule_for(rows)
+        jobs = [
+            self._job(fold, outer[fold], known[fold], problems[fold], schedule) for fold in range(N_FOLDS)
+        ]
+        results = cast("list[StackResult]", (yield jobs))
+        return [
+            prefixed(OUTER, background) | mass | prefixed(MIXTURE, merged_arrays(result.networks))
+            for background, mass, result in zip(outer, known, results, strict=True)
+        ]
+
+    def _mass(self, problem: DensityProblem) -> Arrays:
+        """Transform of mjj and the background's slope."""
+        transform = fit_transform("rank", problem.mjj[:, None])
+        slope = power_law(problem.mjj, self.window.signal)
+        return prefixed(MASS_TRANSFORM, transform.arrays()) | {"mass/slope": np.array([slope])}
+
+    def _coordinates(
+        self, fold: Mapping[str, npt.NDArray[Any]], x: npt.NDArray[np.float32], mjj: FloatArray
+    ) -> tuple[dict[str, npt.NDArray[np.float32]], FloatArray, FloatArray]:
+        """What the signal's flows see, and the log-Jacobians of inputs and of mjj."""
+        background = below(fold, OUTER)
+        z, of_inputs = transform_of(background, self.options.flow, x.shape[1]).forward(x)
+        mass, of_mass = RankToNormal.from_arrays(below(fold, MASS_TRANSFORM), 1).forward(mjj[:, None])
+        return {"x": z, "context": context_of(background, mjj), "mass": mass}, of_inputs, of_mass
+
+    def _job(
+        self, fold: int, background: Arrays, known: Arrays, problem: DensityProblem, schedule: Schedule
+    ) -> StackJob:
+        arrays = prefixed(OUTER, background) | known
+        data, of_inputs, of_mass = self._coordinates(arrays, problem.x, problem.mjj)
+        logs = fold_density(background, self.options.flow, problem.x, problem.mjj) - of_inputs
+        logs += log_power_law(problem.mjj, float(known["mass/slope"][0]), self.window.signal) - of_mass
+        data |= {
+            "background": logs.astype(np.float32),
+            "weight": (problem.weight / problem.weight.mean()).astype(np.float32),
+        }
+        seed = self.seeds(fold, "signal")
+        members = tuple(
+            Member(
+                np.flatnonzero(problem.split != number),
+                np.flatnonzero(problem.split == number),
+                seed("split", number),
+            )
+            for number in range(self.options.signal.members)
+        )
+        return StackJob(self._network, schedule, data, members)
+
+    def raw_score(self, fold: Arrays, columns: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
+        """Log of signal over background density."""
+        x, mjj = input_matrix(columns, self.inputs), self.nearest_mass(columns["mjj"])
+        seen, of_inputs, of_mass = self._coordinates(fold, x, mjj)
+        network, mixture = self._network, below(fold, MIXTURE)
+        signal = flows.density(network.inputs, below(mixture, INPUTS), seen["x"], seen["context"]) + of_inputs
+        ratio = signal - fold_density(below(fold, OUTER), self.options.flow, x, mjj)
+        if self.options.mass_in_score:
+            mass = flows.density(network.mass, below(mixture, MASS), seen["mass"], seen["mass"][:, :0])
+            slope = float(fold["mass/slope"][0])
+            ratio += mass + of_mass - log_power_law(mjj, slope, self.window.signal)
+        return ratio
+
+    def check_fold(self, fold: Arrays) -> None:
+        """See `FoldedMethod`."""
+        check_density(below(fold, OUTER), self.options.flow, len(self.inputs))
+        RankToNormal.from_arrays(below(fold, MASS_TRANSFORM), 1)
+        mixture = below(fold, MIXTURE)
+        flows.check(self._network.inputs, below(mixture, INPUTS))
+        flows.check(self._network.mass, below(mixture, MASS))
+        slope = take(fold, "mass/slope", "float64", 1)
+        fraction = take(mixture, FRACTION, "float32", None, 1)
+        if not (np.isfinite(slope).all() and np.isfinite(fraction).all()):
+            msg = "the slope of mjj or the fraction of signal is not finite"
+            raise ValueError(msg)

@@ -1,0 +1,288 @@
+"""What autoencoder methods share: the events they learn from, their stacks, and losses as scores."""
+
+import abc
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+import pydantic
+import torch
+
+from data.eventid import N_FOLDS, N_INNER, inner_split, splitmix64
+from data.types import BoolArray, FloatArray, IntArray
+from models.arrays import Arrays, below, prefixed
+from models.folded import FoldedMethod
+from models.folds import TrainingSample
+from models.jobs import Member
+from models.networks.autoencoders import FARTHEST
+from models.networks.base import Parameters
+from models.networks.scoring import in_batches, tensors
+from models.options import FeatureOptions, MethodOptions
+from models.preprocessing import Inputs, input_matrix
+from models.regions import HIGH, LOW, Regions
+from models.stack import merged_arrays
+from models.transforms import Transform, TransformKind, fit_transform, restored_transform
+
+JETS = ("j1", "j2")
+JET_FEATURES = tuple(
+    f"{name}_{jet}" for jet in JETS for name in ("m", "tau21", "tau32", "tau43", "lsf3", "deepb", "n_pf")
+)
+"""The seven features a jet of CMS-EXO-22-026."""
+LEAST_LOSS = 1e-30
+"""Smaller losses are indistinguishable: their logarithm must be finite."""
+
+
+class ReconstructionOptions(MethodOptions):
+    """Options of every method whose score is a reconstruction error."""
+
+    decorrelate: Literal["none", "quantile"] = "quantile"
+    """Reconstruction errors grow with mjj; by default the cut follows them."""
+    members: int = pydantic.Field(default=N_INNER, ge=1, le=N_INNER)
+    """Networks a fold, each validating on another inner quarter of the other folds; the mean of their losses counts."""
+
+
+def background_rows(
+    sample: TrainingSample, extras: Mapping[str, TrainingSample], window: Regions
+) -> tuple[TrainingSample, IntArray]:
+    """Where a method that learns background alone may look.
+
+    Parameters
+    ----------
+    sample
+        The data.
+    extras
+        Further tables.
+    window
+        Signal region and side bands.
+
+    Returns
+    -------
+    source
+        The table ``wide`` if there is one, else the data.
+    rows
+        Its row numbers: all of ``wide``, else those of the side bands.
+    """
+    if "wide" in extras:
+        return extras["wide"], np.arange(len(extras["wide"].batch))
+    return sample, np.flatnonzero(np.isin(window.of(sample.columns["mjj"]), (LOW, HIGH)))
+
+
+def drawn_rows(source: TrainingSample, rows: IntArray, most: int, seed: int) -> IntArray:
+    """At most so many rows, drawn at random.
+
+    An event's lot is a hash of its contents, so that draws from overlapping sets overlap: the rows that the five folds
+    learn from are hardly more than those of one.
+
+    Parameters
+    ----------
+    source
+        The table.
+    rows
+        Row numbers.
+    most
+        Rows wanted.
+    seed
+        Another one gives another draw.
+
+    Returns
+    -------
+    numpy.ndarray
+        Row numbers, ascending.
+    """
+    lots = splitmix64(source.hashes[rows] ^ splitmix64(seed))
+    return np.sort(rows[np.argsort(lots, kind="stable")[:most]])
+
+
+def fold_members(
+    batch: IntArray,
+    fold: int,
+    count: int,
+    seeds: Callable[..., int],
+    *,
+    among: BoolArray | None = None,
+) -> tuple[Member, ...]:
+    """The networks of a fold.
+
+    Parameters
+    ----------
+    batch
+        Batch of each row of the job's data; rows of the held-out fold are left out.
+    fold
+        The fold held out.
+    count
+        Networks; number s validates on inner split s.
+    seeds
+        Gives the seed of each.
+    among
+        Rows that may be used; by default all.
+    """
+    split = inner_split(batch, fold)
+    used = split >= 0 if among is None else (split >= 0) & among
+    return tuple(
+        Member(
+            np.flatnonzero(used & (split != number)),
+            np.flatnonzero(used & (split == number)),
+            seeds("split", number),
+        )
+        for number in range(count)
+    )
+
+
+def by_fold(networks: Sequence[Arrays]) -> list[Arrays]:
+    """One ensemble a fold of the networks of one job, which holds as many of each fold, fold 0 first."""
+    count = len(networks) // N_FOLDS
+    return [merged_arrays(networks[fold * count : (fold + 1) * count]) for fold in range(N_FOLDS)]
+
+
+def row_weights(weight: FloatArray) -> npt.NDArray[np.float32]:
+    """Event weights with mean 1, as the losses read them."""
+    return np.asarray(weight / weight.mean(), dtype=np.float32)
+
+
+class Reconstructing(Protocol):
+    """A stacked network with a reconstruction error."""
+
+    def errors(self, parameters: Parameters, x: torch.Tensor) -> torch.Tensor:
+        """Shape (members, rows)."""
+        ...
+
+
+def mean_errors(
+    network: Reconstructing, arrays: Mapping[str, npt.NDArray[Any]], x: npt.NDArray[np.float32]
+) -> FloatArray:
+    """Reconstruction error of each row, the mean over a stack's members.
+
+    Parameters
+    ----------
+    network
+        The kind of network.
+    arrays
+        Its parameters, with the axis of members.
+    x
+        float32, shape (rows, inputs).
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, one a row; independent of the other rows.
+    """
+    parameters = tensors(arrays)
+    members = len(next(iter(parameters.values())))
+
+    def mean(rows: torch.Tensor) -> torch.Tensor:
+        return network.errors(parameters, rows.expand(members, *rows.shape)).mean(dim=0)
+
+    return in_batches(mean, x)
+
+
+def log_losses(losses: FloatArray) -> FloatArray:
+    """Natural logarithm of losses, finite for a loss of 0 as well."""
+    return np.log(np.maximum(losses, LEAST_LOSS))
+
+
+class LatentOptions(FeatureOptions, ReconstructionOptions):
+    """Options of autoencoders of features."""
+
+    features: tuple[str, ...] = JET_FEATURES
+    """Input columns; by default the seven a jet of CMS-EXO-22-026."""
+    transform: TransformKind = "standardise"
+    """What the network sees of them: ``standardise``: in standard deviations, at most ten; ``rank``: normal quantiles of
+    ranks, which leave little of the tails; ``logit``."""
+    latent: int = pydantic.Field(default=0, ge=0)
+    """Width of the latent space; 0: half as many as features. That is the elbow for ten features of simulated dijets:
+    up to the fifth each variable lowers the validation loss in the side bands by a tenth of the variance, further ones
+    by half of that."""
+
+    @property
+    def width(self) -> int:
+        """Width of the latent space."""
+        return self.latent or max(len(self.features) // 2, 1)
+
+    @pydantic.model_validator(mode="after")
+    def _something_is_lost(self) -> Self:
+        if self.width >= len(self.features):
+            msg = (
+                f"latent: {self.width} variables can hold all of {len(self.features)} features, so that nothing would be "
+                "lost; choose fewer, or add features"
+            )
+            raise ValueError(msg)
+        return self
+
+
+@dataclass(frozen=True)
+class FoldInputs:
+    """What the networks of a fold learn from.
+
+    Parameters
+    ----------
+    transform
+        Fitted on these rows.
+    x
+        Transformed features of the background of the other folds.
+    weight
+        Of the rows, mean 1.
+    batch
+        Of the rows.
+    """
+
+    transform: Transform
+    x: Inputs
+    weight: npt.NDArray[np.float32]
+    batch: IntArray
+
+    @property
+    def data(self) -> Arrays:
+        """Arrays that the losses of a stack read."""
+        return {"x": self.x, "weight": self.weight}
+
+
+class FeatureReconstruction(FoldedMethod):
+    """A method whose score is the logarithm of the loss of an autoencoder of features."""
+
+    family = "unsupervised"
+    flat = True
+    bands = (LOW, HIGH)
+    takes: ClassVar[Mapping[str, bool]] = {"wide": False}
+    options: LatentOptions
+
+    def fold_inputs(
+        self, sample: TrainingSample, extras: Mapping[str, TrainingSample]
+    ) -> tuple[FoldInputs, ...]:
+        """What the networks of each fold learn from."""
+        source, rows = background_rows(sample, extras, self.window)
+        inputs = []
+        for fold in range(N_FOLDS):
+            other = rows[source.fold[rows] != fold]
+            columns = {name: source.columns[name][other] for name in self.inputs}
+            raw = input_matrix(columns, self.inputs)
+            transform = fit_transform(self.options.transform, raw)
+            x = _within(transform.forward(raw)[0])
+            inputs.append(FoldInputs(transform, x, row_weights(source.weight[other]), source.batch[other]))
+        return tuple(inputs)
+
+    def fold_arrays(self, inputs: FoldInputs, network: Arrays) -> Arrays:
+        """The arrays of a fold."""
+        return prefixed("transform/", inputs.transform.arrays()) | prefixed("network/", network)
+
+    def seen(self, fold: Arrays, columns: Mapping[str, npt.NDArray[Any]]) -> Inputs:
+        """What the networks of a fold see of events."""
+        transform = self._transform(fold)
+        return _within(transform.forward(input_matrix(columns, self.inputs))[0])
+
+    def _transform(self, fold: Arrays) -> Transform:
+        return restored_transform(self.options.transform, below(fold, "transform/"), len(self.inputs))
+
+    def check_fold(self, fold: Arrays) -> None:
+        """Refuse arrays that no training could have made."""
+        self._transform(fold)
+        self.check_network(below(fold, "network/"))
+
+    @abc.abstractmethod
+    def check_network(self, arrays: Arrays) -> None:
+        """Raise ValueError where arrays are not those of the fold's networks."""
+
+
+def _within(x: Inputs) -> Inputs:
+    return np.clip(x, -FARTHEST, FARTHEST)
