@@ -4,6 +4,7 @@ An event id is (run, luminosity block, event). Because a batch follows from the 
 event keeps its fold whatever the chunk size, the order of the files or the number of workers.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -109,7 +110,7 @@ def row_hashes(columns: Table) -> UintArray:
     for name in sorted(columns):
         # + 0 turns −0 into 0.
         bits = (np.asarray(columns[name]).astype(np.float32) + np.float32(0)).view(np.uint32)
-        for number in bits.reshape(len(bits), -1).T if bits.ndim > 1 else (bits,):
+        for number in bits.reshape(len(bits), math.prod(bits.shape[1:])).T if bits.ndim > 1 else (bits,):
             state = splitmix64(state ^ number.astype(np.uint64))
     return state
 

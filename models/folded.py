@@ -128,6 +128,25 @@ class FoldedMethod(Method):
     def check_fold(self, fold: Arrays) -> None:
         """Raise ValueError where a bundle's arrays could not have been saved."""
 
+    def raw_cut(self, held: FloatArray, rows: int) -> float | None:  # noqa: ARG002
+        """Raw score above which a fold selects; None where the working point decides.
+
+        Parameters
+        ----------
+        held
+            Raw scores of all of the fold's held-out events, whatever their mjj.
+        rows
+            Events of the whole table.
+        """
+        return self.fixed_cut
+
+    @property
+    def threshold_is(self) -> str:
+        """Where the threshold comes from, for the bundle's readers."""
+        if self.fixed_cut is not None:
+            return f"fixed at a raw score of {self.fixed_cut:g}"
+        return "weighted quantile of the fold's held-out events, both side bands equal"
+
     def seeds(self, fold: int, *parts: str | int) -> Callable[..., int]:
         """Gives seeds of the parts of a fold's task; a function of what the task is alone."""
         return functools.partial(task_seed, self.seed, self.name, self.window.label(), "fold", fold, *parts)
@@ -233,14 +252,15 @@ class FoldedMethod(Method):
         region = self.window.of(source.columns["mjj"])
         wanted = region == SIGNAL if self.calibrated_on == "background" else region >= 0
         decorrelated = self.options.decorrelate == "quantile"
-        raws, ranks, references = [], [], []
+        raws, ranks, references, cuts = [], [], [], []
         for number, fold in enumerate(folds):
             own = source.fold == number
             raws.append(self._raw(fold, {name: source.columns[name][own] for name in self._hashed}))
             # A score that follows mjj is largest beyond the window: ranks that are to be made flat must not end there.
             ranked = np.ones_like(wanted[own]) if decorrelated else wanted[own]
             weight = source.weight[own]
-            ranks.append(ranks_of(raws[number][ranked], weight[ranked], self.fixed_cut))
+            cuts.append(self.raw_cut(raws[number], len(source.fold)))
+            ranks.append(ranks_of(raws[number][ranked], weight[ranked], cuts[number]))
             inside = wanted[own]
             references.append(
                 Reference(source.columns["mjj"][own][inside], region[own][inside], weight[inside])
@@ -253,10 +273,11 @@ class FoldedMethod(Method):
             own = Calibration(ranks[number], 0.0, curves[number])
             inside = wanted[source.fold == number]
             score = own.score(raws[number][inside], reference.mjj)
+            cut = cuts[number]
             threshold = (
                 threshold_of(score, reference, self.working_point)
-                if self.fixed_cut is None
-                else float(own.ranks(np.array([self.fixed_cut]))[0])
+                if cut is None
+                else float(own.ranks(np.array([cut]))[0])
             )
             calibrations.append(Calibration(own.ranks, threshold, own.curves))
         return calibrations
@@ -345,12 +366,11 @@ class FoldedMethod(Method):
 
     def _note(self) -> CalibrationNote:
         where = "signal region of the background" if self.calibrated_on == "background" else "window"
-        threshold = "weighted quantile of the fold's held-out events, both side bands equal"
         return CalibrationNote(
             score=self.score_is,
             ranks=f"among the fold's held-out events in the {where}",
             decorrelation="none" if self.options.decorrelate == "none" else "quantile regression against mjj",
-            threshold=threshold if self.fixed_cut is None else f"fixed at a raw score of {self.fixed_cut:g}",
+            threshold=self.threshold_is,
         )
 
     @classmethod

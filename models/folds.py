@@ -82,7 +82,7 @@ def training_sample(
     what
         The table, for messages.
     weighted
-        Whether events may have weights other than 1, as simulation has.
+        Whether events may have weights other than 1, and ids repeat, as in simulation.
 
     Raises
     ------
@@ -103,12 +103,13 @@ def training_sample(
         order = np.lexsort((weight, *numbers, hashes))
         return _ordered(columns, hashes, row_batch(hashes), weight, order, "row contents")
     ids: dict[str, npt.NDArray[Any]] = {name: np.asarray(table[name]) for name in ID_COLUMNS}
-    twice = duplicate_ids(ids)
+    # Simulated samples are generated apart: ids repeat among them. Their folds follow from them nevertheless.
+    twice = duplicate_ids(ids)[: 0 if weighted else None]
     if len(twice):
         first = ", ".join(f"{name} {int(values[twice[0]])}" for name, values in ids.items())
         msg = f"{len(twice)} events stand twice in {what}, the first is {first}; remove the copies"
         raise TrainingError(msg)
-    order = np.lexsort((ids["event"], ids["luminosity_block"], ids["run"]))
+    order = np.lexsort((hashes, ids["event"], ids["luminosity_block"], ids["run"]))
     batch = batch_number(ids["run"], ids["luminosity_block"], ids["event"])
     return _ordered(columns, hashes, batch, weight, order, "event id")
 

@@ -21,13 +21,17 @@ from models.problems import Problem
 from models.trees import TreeSettings
 
 
+REGISTERS = 32
+"""Numbers that the widest vector loops take at a time."""
+
+
 class Schedule(Section):
     """How a stack is trained; every member keeps its own count of steps, learning rate and early stopping."""
 
     epochs: int = pydantic.Field(default=50, ge=1)
     """Most passes over a member's training rows."""
     batch: int = pydantic.Field(default=256, ge=2)
-    """Rows a step; the last batch of an epoch is filled up from the epoch's first rows."""
+    """Rows a step, rounded up to a multiple of 32; the last batch of an epoch is filled up from its first rows."""
     learning_rate: float = pydantic.Field(default=1e-3, gt=0, le=1)
     """Learning rate; the largest one of a ``one_cycle``."""
     decay: Literal["constant", "one_cycle", "cosine"] = "constant"
@@ -49,6 +53,12 @@ class Schedule(Section):
     plateau: int = pydantic.Field(default=0, ge=0)
     """Epochs without a lower validation loss before the learning rate is multiplied by ``plateau_factor``; 0: never."""
     plateau_factor: float = pydantic.Field(default=0.3, gt=0, lt=1)
+
+    @property
+    def rows(self) -> int:
+        """Rows of a step. The last numbers of a tensor that fill no vector register go another way through functions
+        such as the sigmoid, which rounds differently; with whole registers a member does not notice its place."""
+        return -(-self.batch // REGISTERS) * REGISTERS
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def array_column(table: Table, name: str) -> npt.NDArray[Any]:
         msg = f"column '{name}': expected numbers, found {values.dtype}"
         raise InputError(msg)
     values = values.astype(np.float32)
-    bad = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=tuple(range(1, values.ndim))))
     if len(bad):
         msg = (
             f"column '{name}': {len(bad)} of {len(values)} rows hold values that are NaN or infinite in float32, the "

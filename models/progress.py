@@ -24,7 +24,7 @@ class Progress:
     def __init__(self, members: Sequence[Member], schedule: Schedule, width: int) -> None:
         count = len(members)
         self.schedule = schedule
-        self.steps = np.array([-(-len(member.fitted) // schedule.batch) for member in members])
+        self.steps = np.array([-(-len(member.fitted) // schedule.rows) for member in members])
         self.shuffles = [np.random.default_rng(task_seed(member.seed, "shuffle")) for member in members]
         self.noise = [generator_of(task_seed(member.seed, "noise")) for member in members]
         self.done = np.zeros(count, dtype=np.int64)

@@ -2,8 +2,8 @@
 
 Parameters of all members lie in one tensor (members, parameters), so that optimiser, clipping and snapshots are a few
 operations whatever the network. Everything random is drawn from a member's own generators, every sum runs over a
-member's own rows, and matrix products have the same number of rows for any stack: on one CPU a member's bits do not
-depend on who else is in the stack.
+member's own rows, and a step has the same number of rows for any stack: on one CPU a member's bits do not depend on
+who else is in the stack.
 """
 
 import contextlib
@@ -188,7 +188,7 @@ class _Trainer:
 
     def _epoch(self) -> FloatArray:
         """One pass over every live member's rows; gives the mean training losses."""
-        size, progress = self.schedule.batch, self.progress
+        size, progress = self.schedule.rows, self.progress
         steps = progress.steps[self.alive]
         rows = [
             np.resize(progress.shuffles[number].permutation(self.members[number].fitted), steps_of * size)

@@ -118,6 +118,7 @@ class VaeQr(FoldedMethod):
 
     name = "vae_qr"
     summary = "Autoencoder of both jets' particles, cut at a quantile that follows mjj (arXiv:2412.03747)"
+    family = "unsupervised"
     options_type = VaeQrOptions
     options: VaeQrOptions
     score_is = "smaller of both jets' reconstruction distance + KL divergence"

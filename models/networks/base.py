@@ -86,7 +86,8 @@ class Network(abc.ABC):
     def losses(self, parameters: Parameters, batch: Batch, noise: Noise) -> torch.Tensor:
         """Loss of each row, shape (members, rows), event weights included; a member's loss is the mean over rows.
 
-        No member may influence another: sums run over a member's own rows only.
+        No member may influence another: sums run over a member's own rows only. Functions that torch rounds by
+        place (sigmoid, softplus, elu, silu, pow) are for tensors with the axis of rows, which fills whole registers.
         """
 
     def gradients(

@@ -46,7 +46,7 @@ def in_batches(
     x
         Inputs, float32, shape (rows, …).
     size
-        Rows a batch.
+        Rows a batch, a multiple of 32.
 
     Returns
     -------

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.types import FloatArray, IntArray
+from models.kernels.images import draw
 from processors.kernels.clustering import (
     PHI,
     PT2,
@@ -26,9 +27,6 @@ from processors.kernels.clustering import (
 from processors.kernels.compiled import compiled
 from processors.kernels.taus import wrapped
 
-SEAM = 1e-9
-"""A particle on a seam (in pixels, or rad about the axes) counts as above it, whatever the rounding."""
-
 
 @compiled
 def offsets_from_axis(nodes: FloatArray, n: int, points: FloatArray) -> None:
@@ -42,73 +40,6 @@ def offsets_from_axis(nodes: FloatArray, n: int, points: FloatArray) -> None:
         points[0, i] = nodes[RAPIDITY, i] - nodes[RAPIDITY, n]
         points[1, i] = wrapped(nodes[PHI, i] - nodes[PHI, n])
         points[2, i] = math.sqrt(nodes[PT2, i])
-
-
-@compiled
-def centre(points: FloatArray, n: int) -> None:
-    """Move the pT-weighted mean of the particles to the origin."""
-    total, x, y = 0.0, 0.0, 0.0
-    for i in range(n):
-        total += points[2, i]
-        x += points[2, i] * points[0, i]
-        y += points[2, i] * points[1, i]
-    for i in range(n):
-        points[0, i] -= x / total
-        points[1, i] -= y / total
-
-
-@compiled
-def rotate(points: FloatArray, n: int) -> None:
-    """Turn the principal axis (of the pT-weighted second moments about the origin) to the vertical.
-
-    The turn is by an angle in (−π/2, π/2], the one of the two that leaves which end is up.
-    """
-    xx, xy, yy = 0.0, 0.0, 0.0
-    for i in range(n):
-        x, y, pt = points[0, i], points[1, i], points[2, i]
-        xx += pt * x * x
-        xy += pt * x * y
-        yy += pt * y * y
-    if xy == 0.0 and xx == yy:  # no axis is preferred, as for a single particle
-        return
-    angle = 0.5 * math.atan2(2.0 * xy, xx - yy)  # of the principal axis, in (−π/2, π/2]
-    turn = 0.5 * math.pi - angle
-    if turn > 0.5 * math.pi:
-        turn -= math.pi
-    cosine, sine = math.cos(turn), math.sin(turn)
-    for i in range(n):
-        x, y = points[0, i], points[1, i]
-        points[0, i], points[1, i] = cosine * x - sine * y, sine * x + cosine * y
-
-
-@compiled
-def flip(points: FloatArray, n: int) -> None:
-    """Mirror the axes so that the quadrant of the largest sum of pT has x ≥ 0 and y ≥ 0."""
-    quadrants = np.zeros(4)  # (+, +), (−, +), (+, −), (−, −): the first of equals is taken
-    for i in range(n):
-        quadrants[(1 if points[0, i] < -SEAM else 0) + (2 if points[1, i] < -SEAM else 0)] += points[2, i]
-    hardest = 0
-    for q in range(1, 4):
-        if quadrants[q] > quadrants[hardest]:
-            hardest = q
-    for i in range(n):
-        if hardest % 2 == 1:
-            points[0, i] = -points[0, i]
-        if hardest >= 2:
-            points[1, i] = -points[1, i]
-
-
-@compiled
-def fill_pixels(points: FloatArray, n: int, width: float, image: FloatArray) -> float:
-    """Add the pT of the particles to the square ``image`` (already 0) and return the sum inside the window."""
-    pixels, total = image.shape[0], 0.0
-    for i in range(n):
-        column = math.floor((points[0, i] / width + 0.5) * pixels + SEAM)
-        row = math.floor((points[1, i] / width + 0.5) * pixels + SEAM)
-        if 0 <= column < pixels and 0 <= row < pixels:
-            image[row, column] += points[2, i]
-            total += points[2, i]
-    return total
 
 
 @compiled
@@ -153,16 +84,5 @@ def flat_images(
         if n == 0:
             continue
         offsets_from_axis(nodes, n, points)
-        if steps[0]:
-            centre(points, n)
-        if steps[1]:
-            rotate(points, n)
-        if steps[2]:
-            flip(points, n)
-        image[:, :] = 0.0
-        total = fill_pixels(points, n, width, image)
-        scale = 1.0 / total if steps[3] and total > 0.0 else 1.0
-        for row in range(pixels):
-            for column in range(pixels):
-                images[jet, row, column] = image[row, column] * scale
+        draw(points, n, width, steps, image, images[jet])
     return images

@@ -6,9 +6,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from models import trees
 from models.problems import Problem
-from models.trees import TreeSettings
 from models.seeds import task_seed
 from models.threads import one_thread
+from models.trees import TreeSettings
 
 
 @pytest.fixture(autouse=True)
