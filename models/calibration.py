@@ -78,7 +78,8 @@ class Reference:
 
 def ranks_of(raw: FloatArray, weight: FloatArray, cut: float | None) -> RankTransform:
     """Rank transform of a fold's own events; a fixed cut is one of its knots, so that it stays exact."""
-    ranks = fit_ranks(raw, np.where(weight > 0, weight, np.finfo(np.float64).tiny))
+    used = weight > 0
+    ranks = fit_ranks(raw[used], weight[used])
     if cut is None or cut in ranks.knots:
         return ranks
     knots = np.append(ranks.knots, cut)

@@ -18,9 +18,15 @@ def check_window(region: IntArray, sample: TrainingSample, window: Regions, band
     Raises
     ------
     TrainingError
-        Naming the window and what it holds.
+        Naming the window and what it holds, or masses that cannot be.
     """
     mjj = sample.columns["mjj"]
+    if len(mjj) and mjj.min() <= 0:
+        msg = (
+            f"column 'mjj': {np.count_nonzero(mjj <= 0)} of {len(mjj)} masses are not above 0; select events with two "
+            "jets, or check how it was filled"
+        )
+        raise TrainingError(msg)
     if not np.any(region >= 0):
         reach = f"{mjj.min():.0f} … {mjj.max():.0f} GeV" if len(mjj) else "no event"
         msg = f"window {window.label()} GeV holds none of the {len(mjj)} events ({reach}); choose another window"
@@ -36,7 +42,7 @@ def check_window(region: IntArray, sample: TrainingSample, window: Regions, band
 
 
 def check_inputs(sample: TrainingSample, region: IntArray, inputs: tuple[str, ...]) -> None:
-    """Refuse inputs that are the same in every event of the window.
+    """Refuse inputs of one number an event that are the same in every event of the window.
 
     Raises
     ------
@@ -47,6 +53,22 @@ def check_inputs(sample: TrainingSample, region: IntArray, inputs: tuple[str, ..
     inside = {name: sample.columns[name][region >= 0] for name in numbers}
     if numbers:
         refuse_constant(input_matrix(inside, numbers), numbers)
+
+
+def check_arrays(sample: TrainingSample, region: IntArray, inputs: tuple[str, ...]) -> None:
+    """Refuse inputs of an array an event that are the same in every event of the window.
+
+    Raises
+    ------
+    TrainingError
+        Naming the column.
+    """
+    rows = np.flatnonzero(region >= 0)
+    for name in inputs:
+        values = sample.columns[name]
+        if values.ndim > 1 and len(rows) and not np.any(values[rows] != values[rows[0]]):
+            msg = f"column '{name}': the same values in all {len(rows)} training events; check how it was filled"
+            raise TrainingError(msg)
 
 
 def check_side_bands(region: IntArray, sample: TrainingSample, window: Regions, working_point: float) -> None:
@@ -66,6 +88,26 @@ def check_side_bands(region: IntArray, sample: TrainingSample, window: Regions, 
                 f"window {window.label()} GeV: fold {fold} holds {low} + {high} side-band events; a threshold at "
                 f"working point {working_point:g} needs {needed}, some of them in each band: widen the window, "
                 "raise working_point or add events"
+            )
+            raise TrainingError(msg)
+
+
+def check_background(background: TrainingSample, window: Regions, working_point: float) -> None:
+    """Refuse folds of simulated background whose own signal region is too small for a threshold.
+
+    Raises
+    ------
+    TrainingError
+        Naming fold and number of events.
+    """
+    inside = (window.of(background.columns["mjj"]) == SIGNAL) & (background.weight > 0)
+    needed = int(np.ceil(1.0 / working_point))
+    for fold in range(N_FOLDS):
+        held = int(np.count_nonzero(inside & (background.fold == fold)))
+        if held < needed:
+            msg = (
+                f"table 'background': fold {fold} holds {held} events of the signal region; a threshold at working "
+                f"point {working_point:g} needs {needed}: raise working_point or add events"
             )
             raise TrainingError(msg)
 

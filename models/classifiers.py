@@ -34,6 +34,8 @@ class MlpSettings(Section):
     """One for all hidden layers, or one for each."""
     dropout: tuple[float, ...] = ()
     """Drop-out probability after each hidden layer; missing ones are 0."""
+    pieces: int = pydantic.Field(default=0, ge=0, le=256)
+    """Pieces into which each input is cut, see `DenseClassifier`; 0: inputs as they are."""
     small_below: int = pydantic.Field(default=0, ge=0)
     """Fewer training events than this get the layers ``small`` without drop-out."""
     small: tuple[int, ...] = (16, 16, 16, 8, 4)
@@ -46,8 +48,8 @@ class MlpSettings(Section):
     def network(self, n_inputs: int, rows: int) -> DenseClassifier:
         """The network for so many inputs and training rows."""
         if rows < self.small_below:
-            return DenseClassifier(n_inputs, self.small, self._each(self.small))
-        return DenseClassifier(n_inputs, self.hidden, self._each(self.hidden), self.dropout)
+            return DenseClassifier(n_inputs, self.small, self._each(self.small), pieces=self.pieces)
+        return DenseClassifier(n_inputs, self.hidden, self._each(self.hidden), self.dropout, self.pieces)
 
     def _each(self, hidden: tuple[int, ...]) -> tuple[Activation, ...]:
         given = self.activations
@@ -70,6 +72,7 @@ CMS_MLP: Mapping[str, Any] = {
     "hidden": (64, 128, 128, 32, 16, 8),
     "activations": ("leaky_relu", "elu", "elu", "elu", "elu", "elu"),
     "dropout": (0.2, 0.2, 0.2, 0.2),
+    "pieces": 0,
     "small_below": 10_000,
     "bags": 1,
     "schedule": {
@@ -89,10 +92,41 @@ training events instead of a batch-normalisation layer.
 """
 LHCO_MLP: Mapping[str, Any] = {
     "hidden": (64, 64, 64),
+    "pieces": 0,
     "bags": 1,
     "schedule": {"epochs": 100, "batch": 128, "learning_rate": 1e-3, "keep": 10},
 }
 """The classifier of CATHODE (arXiv:2109.00546, section III): the mean of its ten best epochs."""
+
+MANY_EVENTS_TREES: Mapping[str, Any] = {
+    "bags": 4,
+    "sampling": 0.5,
+    "learning_rate": 0.2,
+    "samples_per_leaf": 40,
+    "l2": 30.0,
+}
+"""Boosted trees for some hundred signal events among tens of thousands.
+
+Chosen on simulated pseudo-experiments of another generator (36,000 events in the signal region, 420 of them signal,
+against 18,000 of background): without regularisation the largest significance improvement of an idealised detector was
+5.3, with it 9.3. Leaves of few events follow fluctuations, which the mean of many members does not undo.
+"""
+MANY_EVENTS_MLP: Mapping[str, Any] = {
+    "hidden": (64, 32),
+    "pieces": 24,
+    "bags": 1,
+    "schedule": {
+        "epochs": 6,
+        "batch": 512,
+        "learning_rate": 5e-3,
+        "decay": "one_cycle",
+        "betas": (0.9, 0.999),
+        "keep": 3,
+    },
+}
+"""The same as networks: cut into pieces, inputs need few epochs. On the same pseudo-experiments 8.0 against 5.3 without
+pieces; sizes and rate are those of the lowest validation loss.
+"""
 
 
 class ClassifierOptions(Section):
@@ -156,10 +190,12 @@ class Classifier:
         if isinstance(self.settings, TreeSettings):
             trees.check(arrays, n_inputs)
             return
-        members = check_layers(arrays, _network_of(arrays, n_inputs, self.settings).sizes)
-        for name in ("mean", "deviation"):
-            values = take(arrays, f"{BUFFER}{name}", "float32", members, 1, n_inputs)
-            if not np.isfinite(values).all() or (name == "deviation" and not np.all(values > 0)):
+        network = _network_of(arrays, n_inputs, self.settings)
+        members = check_layers(arrays, network.sizes)
+        of_pieces = {"start": network.sizes[0], "width": network.sizes[0]} if network.pieces else {}
+        for name, length in ({"mean": n_inputs, "deviation": n_inputs} | of_pieces).items():
+            values = take(arrays, f"{BUFFER}{name}", "float32", members, 1, length)
+            if not np.isfinite(values).all() or (name in {"deviation", "width"} and not np.all(values > 0)):
                 msg = f"the inputs' {name} is not that of a trained network"
                 raise ValueError(msg)
 
@@ -167,6 +203,8 @@ class Classifier:
 def _stack_job(problem: Problem, settings: MlpSettings, seed: Callable[..., int]) -> StackJob:
     mean, deviation = standardisation(problem.x)
     buffers = {"mean": mean[None], "deviation": deviation[None]}
+    if settings.pieces:
+        buffers |= _pieces((problem.x - mean) / deviation, settings.pieces)
     parts = [(np.flatnonzero(fitted), np.flatnonzero(validation)) for fitted, validation in problem.parts()]
     members = tuple(
         Member(fitted, validation, seed("split", number, "bag", bag), buffers)
@@ -180,6 +218,22 @@ def _stack_job(problem: Problem, settings: MlpSettings, seed: Callable[..., int]
     }
     rows = max(len(fitted) for fitted, _ in parts)
     return StackJob(settings.network(problem.x.shape[1], rows), settings.schedule, data, members)
+
+
+def _pieces(scaled: Inputs, count: int) -> dict[str, npt.NDArray[np.float32]]:
+    """Where the pieces of each standardised input begin and how wide they are: half hold as many events each, half are
+    of equal width, so that tails are resolved too. An input of few values has fewer; the rest begin at its end.
+    """
+    start = np.empty((scaled.shape[1], count), dtype=np.float32)
+    width = np.ones_like(start)
+    for number, values in enumerate(scaled.T):
+        inner = trees.bin_edges(values, count)
+        ends = np.quantile(values.astype(np.float64), (0.0, trees.REACH))
+        edges = np.unique(np.concatenate([ends, inner]).astype(np.float32))
+        start[number] = edges[-1]
+        start[number, : len(edges) - 1] = edges[:-1]
+        width[number, : len(edges) - 1] = np.diff(edges)
+    return {"start": start.reshape(1, -1), "width": width.reshape(1, -1)}
 
 
 def _network_of(

@@ -1,5 +1,6 @@
 """Combination of methods: what several of them select together, and the price of having tried several."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -34,7 +35,8 @@ def mean_rank(scores: Sequence[FloatArray]) -> FloatArray:
     InputError
         If there is no score, or they are of different lengths.
     """
-    return np.asarray(np.mean(_rows(scores), axis=0), dtype=np.float64)
+    # One method after the other: numpy's own sum may add in another order for a single event.
+    return np.asarray(functools.reduce(np.add, _rows(scores)) / len(scores), dtype=np.float64)
 
 
 def maximum_rank(scores: Sequence[FloatArray]) -> FloatArray:

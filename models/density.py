@@ -97,7 +97,14 @@ PAPER_FLOW: Mapping[str, Any] = {
     "transform": "logit",
     "blocks": 15,
     "hidden": (128,),
-    "schedule": {"epochs": 100, "batch": 256, "learning_rate": 1e-4, "weight_decay": 1e-6, "keep": 10},
+    "schedule": {
+        "epochs": 100,
+        "batch": 256,
+        "learning_rate": 1e-4,
+        "decay": "constant",
+        "weight_decay": 1e-6,
+        "keep": 10,
+    },
     "least_steps": 1,
 }
 """The density of CATHODE (arXiv:2109.00546)."""
@@ -218,9 +225,9 @@ def _job(
 
 
 def context_of(arrays: Mapping[str, npt.NDArray[Any]], mjj: FloatArray) -> Inputs:
-    """Standardised log mjj (GeV), the context of a trained density: float32, shape (events, 1)."""
+    """Standardised log mjj (GeV, at least 1), the context of a trained density: float32, shape (events, 1)."""
     mean, deviation = arrays[f"{CONTEXT}scale"]
-    return np.asarray((np.log(mjj) - mean) / deviation, dtype=np.float32)[:, None]
+    return np.asarray((np.log(np.maximum(mjj, 1.0)) - mean) / deviation, dtype=np.float32)[:, None]
 
 
 def transform_of(arrays: Mapping[str, npt.NDArray[Any]], settings: FlowSettings, n_inputs: int) -> Transform:

@@ -31,11 +31,18 @@ from models.bundle import (
     write_bundle,
 )
 from models.calibration import Calibration, Reference, ranks_of, threshold_of
-from models.checks import check_inputs, check_side_bands, check_splits, check_window
+from models.checks import (
+    check_arrays,
+    check_background,
+    check_inputs,
+    check_side_bands,
+    check_splits,
+    check_window,
+)
 from models.driver import train_together
 from models.folds import NOT_TRAINED, KnownRows, TrainingSample, own_folds, remember, training_sample
 from models.jobs import Training
-from models.options import MethodOptions
+from models.options import FeatureOptions, MethodOptions
 from models.preprocessing import array_column
 from models.quantile_regression import train_quantiles
 from models.regions import HIGH, LOW, SIGNAL, Regions
@@ -145,6 +152,8 @@ class FoldedMethod(Method):
         """Where the threshold comes from, for the bundle's readers."""
         if self.fixed_cut is not None:
             return f"fixed at a raw score of {self.fixed_cut:g}"
+        if self.calibrated_on == "background":
+            return "weighted quantile of the fold's held-out background in the signal region"
         return "weighted quantile of the fold's held-out events, both side bands equal"
 
     def seeds(self, fold: int, *parts: str | int) -> Callable[..., int]:
@@ -225,24 +234,14 @@ class FoldedMethod(Method):
     def _check(self, sample: TrainingSample, extras: Mapping[str, TrainingSample], region: IntArray) -> None:
         check_window(region, sample, self.window, self.bands)
         check_inputs(sample, region, self.inputs)
+        if not isinstance(self.options, FeatureOptions):
+            check_arrays(sample, region, self.inputs)
         if self.calibrated_on == "background":
-            self._check_background(extras["background"])
+            check_background(extras["background"], self.window, self.working_point)
             return
         check_side_bands(region, sample, self.window, self.working_point)
         if SIGNAL in self.bands:
             check_splits(region, sample, self.window)
-
-    def _check_background(self, background: TrainingSample) -> None:
-        inside = self.window.of(background.columns["mjj"]) == SIGNAL
-        needed = int(np.ceil(1.0 / self.working_point))
-        for fold in range(N_FOLDS):
-            held = int(np.count_nonzero(inside & (background.fold == fold)))
-            if held < needed:
-                msg = (
-                    f"table 'background': fold {fold} holds {held} events of the signal region; a threshold at working "
-                    f"point {self.working_point:g} needs {needed}: raise working_point or add events"
-                )
-                raise TrainingError(msg)
 
     def _calibrated(
         self, sample: TrainingSample, extras: Mapping[str, TrainingSample], folds: Sequence[Arrays]
@@ -293,7 +292,7 @@ class FoldedMethod(Method):
         seeds = functools.partial(task_seed, self.seed, self.name, self.window.label(), "quantiles")
         levels = settings.levels(self.working_point)
         curves = yield from train_quantiles(
-            pooled, source.columns["mjj"], source.fold, levels, settings, seeds
+            pooled, source.columns["mjj"], source.fold, levels, settings, seeds, source.weight
         )
         return curves
 
@@ -365,7 +364,9 @@ class FoldedMethod(Method):
         write_bundle(Path(folder), header, content)
 
     def _note(self) -> CalibrationNote:
-        where = "signal region of the background" if self.calibrated_on == "background" else "window"
+        where = "window" if self.calibrated_on == "side bands" else "signal region of the background"
+        if self.options.decorrelate == "quantile":
+            where = "whole table" if self.calibrated_on == "side bands" else "whole background"
         return CalibrationNote(
             score=self.score_is,
             ranks=f"among the fold's held-out events in the {where}",

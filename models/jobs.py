@@ -20,7 +20,6 @@ from models.networks.base import Network
 from models.problems import Problem
 from models.trees import TreeSettings
 
-
 REGISTERS = 32
 """Numbers that the widest vector loops take at a time."""
 
@@ -57,7 +56,8 @@ class Schedule(Section):
     @property
     def rows(self) -> int:
         """Rows of a step. The last numbers of a tensor that fill no vector register go another way through functions
-        such as the sigmoid, which rounds differently; with whole registers a member does not notice its place."""
+        such as the sigmoid, which rounds differently; with whole registers a member does not notice its place.
+        """
         return -(-self.batch // REGISTERS) * REGISTERS
 
 

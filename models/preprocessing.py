@@ -186,6 +186,9 @@ def fit_ranks(output: FloatArray, weight: FloatArray | None = None) -> RankTrans
     knots, place = np.unique(output, return_inverse=True)
     counts = np.bincount(place, weight, len(knots))
     ranks = (np.cumsum(counts) - 0.5 * counts) / counts.sum()
+    # A weight that is lost in rounding beside the others makes no step of its own.
+    rising = np.append(True, np.diff(np.maximum.accumulate(ranks)) > 0)
+    knots, ranks = knots[rising], ranks[rising]
     if len(knots) > MAX_KNOTS:
         kept = np.linspace(0, len(knots) - 1, MAX_KNOTS).round().astype(np.int64)
         knots, ranks = knots[kept], ranks[kept]

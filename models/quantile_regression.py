@@ -175,6 +175,7 @@ def train_quantiles(
     quantiles: Sequence[float],
     settings: QuantileSettings,
     seeds: Callable[..., int],
+    weight: FloatArray | None = None,
 ) -> Training[list[QuantileCurves]]:
     """Quantile curves for each fold, made without the fold's events.
 
@@ -194,6 +195,8 @@ def train_quantiles(
         Hyperparameters.
     seeds
         Gives the seed of a part of the task.
+    weight
+        Event weights, not negative, shape (n,); events of weight 0 do not count. By default all equal.
 
     Returns
     -------
@@ -205,6 +208,10 @@ def train_quantiles(
     TrainingError
         If a fold has too few events, or mjj does not vary.
     """
+    if weight is None:
+        weight = np.ones(len(mjj))
+    used = weight > 0
+    score, mjj, fold, weight = score[used], mjj[used], fold[used], weight[used]
     counts = np.bincount(fold, minlength=N_FOLDS)
     if counts.min() < LEAST_EVENTS:
         msg = (
@@ -215,7 +222,7 @@ def train_quantiles(
     ranges = [_mass_range(np.sort(mjj[fold != number]), settings.tail) for number in range(N_FOLDS)]
     value = logit(np.clip(score, EDGE, 1.0 - EDGE))
     network = QuantileNetwork(tuple(quantiles), settings.layers, settings.units)
-    (result,) = yield [_job(network, mjj, value, fold, settings, seeds)]
+    (result,) = yield [_job(network, mjj, value, weight / weight.mean(), fold, settings, seeds)]
     return [
         _curves(network, result, number, (mjj[fold != number], ranges[number]), settings)
         for number in range(N_FOLDS)
@@ -237,6 +244,7 @@ def _job(
     network: QuantileNetwork,
     mass: FloatArray,
     value: FloatArray,
+    weight: FloatArray,
     fold: IntArray,
     settings: QuantileSettings,
     seeds: Callable[..., int],
@@ -250,7 +258,7 @@ def _job(
         parts = own[len(own) // 5 :], own[: len(own) // 5]
         rows = []
         for part in parts:
-            groups.append(_grouped(mass[part], value[part], size))
+            groups.append(_grouped(mass[part], value[part], weight[part], size))
             rows.append(np.arange(first, first + len(groups[-1]["mass"])))
             first = int(rows[-1][-1]) + 1
         mean, deviation = standardisation(mass[parts[0]][:, None].astype(np.float32))
@@ -260,12 +268,14 @@ def _job(
     return StackJob(network, settings.schedule, data, tuple(members))
 
 
-def _grouped(mass: FloatArray, value: FloatArray, size: int) -> dict[str, npt.NDArray[np.float32]]:
+def _grouped(
+    mass: FloatArray, value: FloatArray, own: FloatArray, size: int
+) -> dict[str, npt.NDArray[np.float32]]:
     """Groups of ``size`` events of neighbouring masses; places left over have weight 0."""
     order = np.argsort(mass, kind="stable")
     rows = -(-len(order) // size)
     padded = np.resize(order, rows * size).reshape(rows, size)
-    weight = (np.arange(rows * size) < len(order)).reshape(rows, size).astype(np.float64)
+    weight = (np.arange(rows * size) < len(order)).reshape(rows, size) * own[padded]
     middle = (mass[padded] * weight).sum(axis=1) / weight.sum(axis=1)
     return {
         "mass": middle[:, None].astype(np.float32),

@@ -10,12 +10,14 @@ import numpy.typing as npt
 import pydantic
 import torch
 
+from data.errors import TrainingError
 from data.eventid import N_FOLDS, N_INNER, inner_split, splitmix64
 from data.types import BoolArray, FloatArray, IntArray
 from models.arrays import Arrays, below, prefixed
 from models.folded import FoldedMethod
 from models.folds import TrainingSample
-from models.jobs import Member
+from models.heads import JET_INPUTS, JETS
+from models.jobs import Member, Schedule
 from models.networks.autoencoders import FARTHEST
 from models.networks.base import Parameters
 from models.networks.scoring import in_batches, tensors
@@ -25,10 +27,7 @@ from models.regions import HIGH, LOW, Regions
 from models.stack import merged_arrays
 from models.transforms import Transform, TransformKind, fit_transform, restored_transform
 
-JETS = ("j1", "j2")
-JET_FEATURES = tuple(
-    f"{name}_{jet}" for jet in JETS for name in ("m", "tau21", "tau32", "tau43", "lsf3", "deepb", "n_pf")
-)
+JET_FEATURES = tuple(f"{name}_{jet}" for jet in JETS for name in JET_INPUTS)
 """The seven features a jet of CMS-EXO-22-026."""
 LEAST_LOSS = 1e-30
 """Smaller losses are indistinguishable: their logarithm must be finite."""
@@ -117,9 +116,22 @@ def fold_members(
         Gives the seed of each.
     among
         Rows that may be used; by default all.
+
+    Raises
+    ------
+    TrainingError
+        If a network has nothing to learn from or to validate on.
     """
     split = inner_split(batch, fold)
     used = split >= 0 if among is None else (split >= 0) & among
+    for number in range(count):
+        held, total = np.count_nonzero(used & (split == number)), np.count_nonzero(used)
+        if held in {0, total}:
+            msg = (
+                f"fold {fold}: {held} of {total} rows to learn background from lie in inner split {number}; some are "
+                "needed in it and some outside: add events, or check the inputs"
+            )
+            raise TrainingError(msg)
     return tuple(
         Member(
             np.flatnonzero(used & (split != number)),
@@ -134,6 +146,12 @@ def by_fold(networks: Sequence[Arrays]) -> list[Arrays]:
     """One ensemble a fold of the networks of one job, which holds as many of each fold, fold 0 first."""
     count = len(networks) // N_FOLDS
     return [merged_arrays(networks[fold * count : (fold + 1) * count]) for fold in range(N_FOLDS)]
+
+
+def schedule_within(schedule: Schedule, most_steps: int, rows: int) -> Schedule:
+    """A schedule with as few epochs as so many rows need to stay within a number of steps, but at least one."""
+    epochs = max(round(most_steps / -(-rows // schedule.rows)), 1)
+    return schedule.model_copy(update={"epochs": min(schedule.epochs, epochs)})
 
 
 def row_weights(weight: FloatArray) -> npt.NDArray[np.float32]:
@@ -194,6 +212,14 @@ class LatentOptions(FeatureOptions, ReconstructionOptions):
     """Width of the latent space; 0: half as many as features. That is the elbow for ten features of simulated dijets:
     up to the fifth each variable lowers the validation loss in the side bands by a tenth of the variance, further ones
     by half of that."""
+
+    most_steps: int = pydantic.Field(default=2700, ge=1)
+    """Steps after which a training ends whatever its epochs: with many rows a pass over all of them teaches less."""
+
+    def within(self, schedule: Schedule, inputs: Sequence["FoldInputs"]) -> Schedule:
+        """One schedule for all folds: they differ by a few rows, and only equal schedules train in one stack."""
+        rows = max(len(own.x) for own in inputs) * (N_INNER - 1) // N_INNER
+        return schedule_within(schedule, self.most_steps, rows)
 
     @property
     def width(self) -> int:

@@ -28,7 +28,7 @@ _NODE = {
     "missing_left": ("missing_go_to_left", np.uint8),
     "value": ("value", np.float64),
 }
-_REACH = 0.9995
+REACH = 0.9995
 """Quantile of an input up to which bins of equal width reach."""
 _ORDER = (
     "feature",
@@ -154,7 +154,7 @@ def bin_edges(values: npt.NDArray[Any], bins: int) -> FloatArray:
     wide = bins // 2
     quantiles = np.quantile(exact, np.arange(1, bins - wide) / (bins - wide))
     # A lone outlier must not stretch the bins of equal width.
-    equal = np.linspace(distinct[0], np.quantile(exact, _REACH), wide + 2)[1:-1]
+    equal = np.linspace(distinct[0], np.quantile(exact, REACH), wide + 2)[1:-1]
     return np.unique(np.concatenate([quantiles, equal]))
 
 

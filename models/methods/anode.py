@@ -13,7 +13,6 @@ from models.density import PAPER_FLOW, QUICK_FLOW, check_density, fold_density, 
 from models.folds import TrainingSample
 from models.jobs import Training
 from models.outer_density import OuterDensityMethod, OuterDensityOptions
-from models.preprocessing import input_matrix
 from models.regions import SIGNAL
 
 OUTER, INNER = "background/", "data/"
@@ -48,7 +47,9 @@ class Anode(OuterDensityMethod):
     """
 
     name = "anode"
-    summary = "density of the signal region over that interpolated from the side bands (arXiv:2001.04990)"
+    summary = (
+        "ANODE: density of the signal region over that interpolated from the side bands (arXiv:2001.04990)"
+    )
     family = "weak supervision"
     flat = False
     score_is = "log p of the signal region's data − log p of the interpolated background"
@@ -68,7 +69,7 @@ class Anode(OuterDensityMethod):
         outer = yield from self.outer_densities(sample)
         transforms = [transform_of(fold, self.options.flow, len(self.inputs)) for fold in outer]
         inside = self.window.of(sample.columns["mjj"]) == SIGNAL
-        problems = self.problems(sample, inside, transforms)
+        problems = self.problems(sample, inside, [self.atoms(fold) for fold in outer], transforms)
         seeds = [self.seeds(fold, "data") for fold in range(N_FOLDS)]
         inner = yield from train_densities(self.options.flow, problems, seeds)
         return [
@@ -78,7 +79,7 @@ class Anode(OuterDensityMethod):
 
     def raw_score(self, fold: Arrays, columns: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
         """Log of the ratio of densities."""
-        x, mjj = input_matrix(columns, self.inputs), self.nearest_mass(columns["mjj"])
+        x, mjj = self.continuous(below(fold, OUTER), columns), self.nearest_mass(columns["mjj"])
         data, background = (
             fold_density(below(fold, prefix), self.options.flow, x, mjj) for prefix in (INNER, OUTER)
         )
@@ -86,5 +87,5 @@ class Anode(OuterDensityMethod):
 
     def check_fold(self, fold: Arrays) -> None:
         """See `FoldedMethod`."""
-        for prefix in (OUTER, INNER):
-            check_density(below(fold, prefix), self.options.flow, len(self.inputs))
+        self.check_outer(below(fold, OUTER))
+        check_density(below(fold, INNER), self.options.flow, len(self.inputs))

@@ -92,6 +92,7 @@ class _Combined(FoldedMethod):
     """
 
     takes = {"signal": False, "background": False, "wide": False}
+    optional_columns = {"signal": ("prior",)}
     family = "combination"
     flat = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -169,8 +170,9 @@ def _transform(fold: Arrays, name: str) -> RankTransform:
 class Combination(_Combined):
     """Mean or largest rank of several methods as one score.
 
-    The methods learn in the same folds, each as it would alone with the same seed; their scores become ranks among
-    the held-out side-band events, and the combined rank is cut so that the working point's fraction of the side bands
+    The methods learn in the same folds, each as it would alone; their raw scores, before any decorrelation of their
+    own, become ranks among the held-out side-band events, and the combined rank (made flat in mjj by ``decorrelate`` of
+    the whole) is cut so that the working point's fraction of the side bands
     is kept. The largest rank selects the union of the methods at a common working point of their own, chosen such that
     the union keeps what one method would: the correlations of the background are paid for as they are in the data.
 
@@ -188,7 +190,7 @@ class Combination(_Combined):
     """
 
     name = "combination"
-    summary = "several methods as one score: mean or largest of their ranks"
+    summary = "Several methods as one score: mean or largest of their ranks"
     score_is = "mean or largest of the methods' ranks"
     options_type = CombinationOptions
     options: CombinationOptions
@@ -224,7 +226,7 @@ class Union(_Combined):
     """
 
     name = "union"
-    summary = "what at least one of several methods selects, at a working point of ε/n each"
+    summary = "What at least one of several methods selects, at a working point of ε/n each"
     score_is = "largest distance of a method's rank to its threshold"
     fixed_cut = 0.0
     options_type = UnionOptions

@@ -14,12 +14,12 @@ from models.arrays import Arrays
 from models.base import register
 from models.folded import FoldedMethod
 from models.folds import TrainingSample
+from models.heads import JETS
 from models.jobs import Schedule, StackJob, Training
 from models.kernels.images import constituent_images
 from models.networks.convolution import ConvolutionalAutoencoder
 from models.preprocessing import Inputs
 from models.reconstruction import (
-    JETS,
     ReconstructionOptions,
     background_rows,
     by_fold,
@@ -106,7 +106,7 @@ class ConvAutoencoder(FoldedMethod):
     """
 
     name = "conv_autoencoder"
-    summary = "Convolutional autoencoder of both jets' images (arXiv:1808.08979, arXiv:1808.08992)"
+    summary = "Convolutional autoencoder of both jets' images: reconstruction error (arXiv:1808.08979)"
     family = "unsupervised"
     flat = True
     score_is = "logarithm of both jets' reconstruction errors, their sum or the larger"

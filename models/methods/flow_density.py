@@ -8,11 +8,10 @@ import numpy.typing as npt
 from data.types import FloatArray
 from models.arrays import Arrays
 from models.base import register
-from models.density import PAPER_FLOW, QUICK_FLOW, check_density, fold_density
+from models.density import PAPER_FLOW, QUICK_FLOW, fold_density
 from models.folds import TrainingSample
 from models.jobs import Training
 from models.outer_density import OuterDensityMethod, OuterDensityOptions
-from models.preprocessing import input_matrix
 
 
 class FlowDensityOptions(OuterDensityOptions):
@@ -27,7 +26,8 @@ class FlowDensity(OuterDensityMethod):
 
     *Assumes* that signal lies where background is rare. *Is blind to* signals in regions where background is common,
     however many there are, and depends on the choice of inputs: a density changes with their coordinates (G. Kasieczka
-    et al., arXiv:2209.06225), so that the score of the same events differs between m and log m.
+    et al., arXiv:2209.06225), so that the score of the same events differs between m and log m. Inputs with atoms count
+    in the coordinate in which these are spread, the normal quantile of the rank.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class FlowDensity(OuterDensityMethod):
     """
 
     name = "flow_density"
-    summary = "outliers: minus the log density of the side bands, learnt by a flow (arXiv:1906.04032)"
+    summary = "Outliers: minus the log density of the side bands, learnt by a flow (arXiv:1906.04032)"
     family = "unsupervised"
     flat = False
     score_is = "−log p of the inputs given mjj under the side bands' density"
@@ -59,8 +59,8 @@ class FlowDensity(OuterDensityMethod):
 
     def raw_score(self, fold: Arrays, columns: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
         """−log p(x | mjj)."""
-        return -fold_density(fold, self.options.flow, input_matrix(columns, self.inputs), columns["mjj"])
+        return -fold_density(fold, self.options.flow, self.continuous(fold, columns), columns["mjj"])
 
     def check_fold(self, fold: Arrays) -> None:
         """See `FoldedMethod`."""
-        check_density(fold, self.options.flow, len(self.inputs))
+        self.check_outer(fold)

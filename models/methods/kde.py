@@ -10,6 +10,7 @@ import pydantic
 from data.eventid import N_FOLDS, inner_split
 from data.types import FloatArray
 from models.arrays import Arrays, below, prefixed, take
+from models.atoms import Atoms
 from models.base import register
 from models.folded import FoldedMethod
 from models.folds import TrainingSample
@@ -23,14 +24,15 @@ from models.transforms import TransformKind, fit_transform, restored_transform
 FACTORS = (0.35, 0.5, 0.7, 1.0, 1.4)
 """Bandwidths that are tried, in units of Scott's rule."""
 VALIDATION_SPLIT, VALIDATION_EVENTS = 0, 2000
-TRANSFORM = "transform/"
+ATOMS, TRANSFORM = "atoms/", "transform/"
 
 
 class KdeOptions(FeatureOptions):
     """Options of ``kde``."""
 
     features: tuple[str, ...] = CATHODE_INPUTS
-    """Input columns; kernels serve few inputs only."""
+    """Input columns; kernels serve few inputs only. Values that many events share are spread over the ranks that they
+    fill."""
     side_bands: Literal["window", "all"] = "window"
     """Where the density is taken from: the window's two side bands, or everywhere outside the signal region."""
     transform: TransformKind = "rank"
@@ -63,7 +65,7 @@ class Kde(FoldedMethod):
     """
 
     name = "kde"
-    summary = "outliers: minus the log of a Gaussian kernel density of the side bands (Parzen 1962)"
+    summary = "Outliers: minus the log of a Gaussian kernel density of the side bands (Parzen 1962)"
     family = "unsupervised"
     flat = False
     score_is = "−log p of the inputs under the side bands' kernel density"
@@ -77,14 +79,16 @@ class Kde(FoldedMethod):
     def train(self, sample: TrainingSample, extras: Mapping[str, TrainingSample]) -> Training[list[Arrays]]:
         """Reference events and bandwidth of each fold; nothing is left to the driver."""
         yield from ()
-        x = input_matrix(sample.columns, self.inputs)
-        bands = side_band_rows(sample.columns["mjj"], self.window, self.options.side_bands)
+        x, mjj = input_matrix(sample.columns, self.inputs), sample.columns["mjj"]
+        bands = side_band_rows(mjj, self.window, self.options.side_bands)
         folds = []
         for fold in range(N_FOLDS):
             split = inner_split(sample.batch, fold)
             known = bands & (split >= 0)
-            transform = fit_transform(self.options.transform, x[known])
-            z = transform.forward(x[known])[0].astype(np.float64)
+            atoms = Atoms.fit(x[known])
+            continuous = atoms.spread(x[known], mjj[known])
+            transform = fit_transform(self.options.transform, continuous)
+            z = transform.forward(continuous)[0].astype(np.float64)
             rng = np.random.default_rng(self.seeds(fold)("reference"))
             chosen = rng.permutation(len(z))[: self.options.events]
             width = z.std(axis=0) * len(chosen) ** (-1.0 / (z.shape[1] + 4))
@@ -92,13 +96,16 @@ class Kde(FoldedMethod):
             if self.options.bandwidth == "validation":
                 width = width * _best_factor(z, split[known] == VALIDATION_SPLIT, width, len(chosen), rng)
             folds.append(
-                prefixed(TRANSFORM, transform.arrays()) | {"reference": z[np.sort(chosen)], "width": width}
+                prefixed(ATOMS, atoms.arrays())
+                | prefixed(TRANSFORM, transform.arrays())
+                | {"reference": z[np.sort(chosen)], "width": width}
             )
         return folds
 
     def raw_score(self, fold: Arrays, columns: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
         """−log p(x)."""
-        x = input_matrix(columns, self.inputs)
+        atoms = Atoms.from_arrays(below(fold, ATOMS), len(self.inputs))
+        x = atoms.spread(input_matrix(columns, self.inputs), columns["mjj"])
         transform = restored_transform(self.options.transform, below(fold, TRANSFORM), x.shape[1])
         z, log_jacobian = transform.forward(x)
         return -(_log_density(z.astype(np.float64), fold["reference"], fold["width"]) + log_jacobian)
@@ -106,6 +113,7 @@ class Kde(FoldedMethod):
     def check_fold(self, fold: Arrays) -> None:
         """See `FoldedMethod`."""
         n_inputs = len(self.inputs)
+        Atoms.from_arrays(below(fold, ATOMS), n_inputs)
         restored_transform(self.options.transform, below(fold, TRANSFORM), n_inputs)
         reference = take(fold, "reference", "float64", None, n_inputs)
         width = take(fold, "width", "float64", n_inputs)

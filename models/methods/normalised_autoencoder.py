@@ -34,7 +34,7 @@ class NormalisedAutoencoderOptions(LatentOptions):
     """Widths of the encoder's hidden layers; the decoder's are the same in reverse."""
     members: int = pydantic.Field(default=1, ge=1, le=4)
     """Networks a fold, each validating on another inner quarter of the other folds; the mean of their losses counts."""
-    schedule: Schedule = Schedule(epochs=30, batch=512, learning_rate=3e-3, decay="one_cycle", clip=1.0)
+    schedule: Schedule = Schedule(epochs=30, batch=512, learning_rate=2e-2, decay="one_cycle", clip=1.0)
     """Of the first stage, which is that of ``autoencoder``."""
     normalisation: Schedule = Schedule(epochs=15, batch=512, learning_rate=1e-3, decay="one_cycle", clip=1.0)
     """Of the second stage."""
@@ -84,6 +84,7 @@ class NormalisedAutoencoderMethod(FeatureReconstruction):
             "visible_steps": 5,
         },
         "paper": {
+            "most_steps": 10_000_000,
             "schedule": {"epochs": 200, "batch": 2048, "learning_rate": 1e-3, "decay": "constant"},
             "normalisation": {"epochs": 50, "batch": 128, "learning_rate": 1e-5, "decay": "constant"},
             "latent_steps": 30,
@@ -100,10 +101,11 @@ class NormalisedAutoencoderMethod(FeatureReconstruction):
     def train(self, sample: TrainingSample, extras: Mapping[str, TrainingSample]) -> Training[list[Arrays]]:
         """Autoencoders of all folds, then their normalisation; see `FoldedMethod.train`."""
         inputs = self.fold_inputs(sample, extras)
+        schedule = self.options.within(self.options.schedule, inputs)
         first = [
             StackJob(
                 self._base,
-                self.options.schedule,
+                schedule,
                 own.data,
                 fold_members(own.batch, fold, self.options.members, self.seeds(fold, "first")),
             )

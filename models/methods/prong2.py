@@ -26,7 +26,8 @@ class Prong2(ProngSelection):
     nearest of the four cuts, relative to the cut; it orders events on both sides of the selection.
 
     *Assumes* that both jets of the signal are heavy and have two prongs. *Is blind to* signals with one light jet and
-    to jets of three prongs or more, whose τ21 is that of the background; it does not adapt to mjj, along which tau21 of the background moves.
+    to jets of three prongs or more, whose tau21 is that of the background; it does not adapt to mjj, along which tau21
+    of the background moves.
 
     Parameters
     ----------

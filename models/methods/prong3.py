@@ -26,7 +26,8 @@ class Prong3(ProngSelection):
     nearest of the four cuts, relative to the cut; it orders events on both sides of the selection.
 
     *Assumes* that both jets of the signal are heavy and have three prongs. *Is blind to* signals with one light jet and
-    to jets of two prongs, whose τ32 is that of the background; it does not adapt to mjj, along which tau32 of the background moves.
+    to jets of two prongs, whose tau32 is that of the background; it does not adapt to mjj, along which tau32 of the
+    background moves.
 
     Parameters
     ----------

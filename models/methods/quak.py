@@ -154,9 +154,10 @@ class LossPlane(FoldedMethod):
         background, signal = extras.get("background", sample), extras["signal"]
         inside = self.window.of(background.columns["mjj"])
         chosen = inside >= 0 if "background" in extras else np.isin(inside, (LOW, HIGH))
-        tables = [(background, chosen & (background.fold != fold))]
+        tables = [(background, chosen & (background.weight > 0) & (background.fold != fold))]
         own = _prior_of(signal)
-        tables += [(signal, (own == prior) & (signal.fold != fold)) for prior in priors]
+        weighs = (signal.weight > 0) & (signal.fold != fold)
+        tables += [(signal, (own == prior) & weighs) for prior in priors]
         for (table, rows), name in zip(
             tables, ["table 'background'", *(f"signal prior {p}" for p in priors)], strict=True
         ):
@@ -321,7 +322,13 @@ class Quak(LossPlane):
                 "transforms": 6,
                 "hidden": (120, 120, 120, 120),
                 "tail": 10.0,
-                "schedule": {"epochs": 500, "batch": 10_000, "learning_rate": 5e-5, "patience": 20},
+                "schedule": {
+                    "epochs": 500,
+                    "batch": 10_000,
+                    "learning_rate": 5e-5,
+                    "decay": "constant",
+                    "patience": 20,
+                },
             },
             "space": {"per_area": False, "smoothing": 0.0},
         },

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pydantic
 
-from data.eventid import N_INNER
+from data.eventid import N_FOLDS, N_INNER
 from data.types import FloatArray
 from models.arrays import Arrays
 from models.base import register
@@ -13,8 +13,8 @@ from models.density import DensityProblem
 from models.jobs import Member, Schedule, StackJob, Training
 from models.methods.quak import LossPlane, LossPlaneOptions
 from models.networks.autoencoders import DenseAutoencoder
-from models.networks.scoring import in_batches, tensors
 from models.preprocessing import Inputs
+from models.reconstruction import mean_errors, row_weights, schedule_within
 from models.stack import merged_arrays
 
 
@@ -25,7 +25,9 @@ class QuakAutoencoderOptions(LossPlaneOptions):
     """Layers between inputs and latent space."""
     latent: int = pydantic.Field(default=4, ge=1)
     """Width of the latent space, fewer than there are inputs."""
-    schedule: Schedule = Schedule(epochs=30, batch=512, learning_rate=3e-3, decay="one_cycle")
+    schedule: Schedule = Schedule(epochs=30, batch=512, learning_rate=1e-2, decay="one_cycle")
+    most_steps: int = pydantic.Field(default=2700, ge=1)
+    """Steps after which a training ends whatever its epochs: with many rows a pass over all of them teaches less."""
 
     @pydantic.field_validator("hidden")
     @classmethod
@@ -70,7 +72,11 @@ class QuakAutoencoder(LossPlane):
     options: QuakAutoencoderOptions
     presets = {
         "quick": {"schedule": {"epochs": 6, "batch": 512, "learning_rate": 5e-3, "decay": "one_cycle"}},
-        "paper": {"hidden": (64, 32, 16), "schedule": {"epochs": 100, "batch": 256, "learning_rate": 1e-3}},
+        "paper": {
+            "hidden": (64, 32, 16),
+            "most_steps": 10_000_000,
+            "schedule": {"epochs": 100, "batch": 256, "learning_rate": 1e-3, "decay": "constant"},
+        },
     }
 
     def learn(
@@ -78,7 +84,14 @@ class QuakAutoencoder(LossPlane):
     ) -> Training[list[Arrays]]:
         """Four autoencoders for each problem."""
         jobs = []
-        for problem, seed in zip(problems, seeds, strict=True):
+        # One schedule a class for all folds: they differ by a few rows, and only equal schedules train in one stack.
+        classes = len(problems) // N_FOLDS
+        rows = [max(len(problem.x) for problem in problems[kind::classes]) for kind in range(classes)]
+        schedules = [
+            schedule_within(self.options.schedule, self.options.most_steps, count * (N_INNER - 1) // N_INNER)
+            for count in rows
+        ]
+        for number, (problem, seed) in enumerate(zip(problems, seeds, strict=True)):
             members = tuple(
                 Member(
                     np.flatnonzero(problem.split != number),
@@ -87,19 +100,14 @@ class QuakAutoencoder(LossPlane):
                 )
                 for number in range(N_INNER)
             )
-            weight = (problem.weight / problem.weight.mean()).astype(np.float32)
-            data = {"x": problem.x, "weight": weight}
-            jobs.append(StackJob(self.options.network, self.options.schedule, data, members))
+            data = {"x": problem.x, "weight": row_weights(problem.weight)}
+            jobs.append(StackJob(self.options.network, schedules[number % classes], data, members))
         results = yield jobs
         return [merged_arrays(result.networks) for result in results]
 
     def loss(self, arrays: Arrays, x: Inputs) -> FloatArray:
         """Mean squared error of the reconstruction, the mean of all members."""
-        network, parameters = self.options.network, tensors(arrays)
-        members = len(next(iter(arrays.values())))
-        return in_batches(
-            lambda rows: network.errors(parameters, rows.expand(members, -1, -1)).mean(dim=0), x
-        )
+        return mean_errors(self.options.network, arrays, x)
 
     def check_loss(self, arrays: Arrays) -> None:
         """See `LossPlane.check_loss`."""

@@ -16,18 +16,15 @@ from models.density import (
     QUICK_FLOW,
     DensityProblem,
     SplineSettings,
-    check_density,
     context_of,
-    fold_density,
-    transform_of,
+    fold_latent,
 )
 from models.folds import TrainingSample
 from models.jobs import Member, Schedule, StackJob, StackResult, Training
 from models.networks import flows
 from models.networks.flows import SplineFlow
-from models.networks.residual import FRACTION, INPUTS, MASS, ResidualFlow
+from models.networks.residual import FRACTION, INPUTS, MASS, ResidualFlow, log_normal
 from models.outer_density import OuterDensityMethod, OuterDensityOptions
-from models.preprocessing import input_matrix
 from models.regions import SIGNAL, Interval
 from models.stack import merged_arrays
 from models.transforms import RankToNormal, fit_transform
@@ -40,9 +37,11 @@ class RAnodeOptions(OuterDensityOptions):
 
     signal: SplineSettings = SplineSettings(
         transforms=2,
-        schedule=Schedule(epochs=10, batch=512, learning_rate=2e-3, decay="one_cycle"),
+        hidden=(32,),
+        schedule=Schedule(epochs=12, batch=512, learning_rate=4e-3, decay="one_cycle"),
     )
-    """Density of the signal; its inputs are transformed as the background's."""
+    """Density of the signal in the background's latent space. By the validation likelihood of 29,000 simulated dijets
+    with 330 signal events, three times as many steps are no better, one transform is worse."""
     mass_in_score: bool = False
     """Whether the density of mjj itself counts in the score, as in the paper. It prefers events where the signal's mjj
     peaks: best for finding signal events, but a selection by it makes a peak of background."""
@@ -94,6 +93,12 @@ class RAnode(OuterDensityMethod):
     w signal, the fraction w of signal learnt as well. The score is the logarithm of signal over background density at
     the event's mjj; the density of mjj itself does not count unless ``mass_in_score`` says so.
 
+    The signal's flow follows the background's (of an ensemble, its best network): it acts on the latent values of the background's flow, where background
+    is a standard normal distribution. So it begins at the background's density and learns where data exceed it; one
+    that begins elsewhere finds first the tails that the background's flow describes badly, and often nothing else. w
+    is not the share of signal events: the signal's density may hold background as well, which leaves the order of the
+    scores as it is. Without signal the learnt density stays near the background's, and scores are noise.
+
     *Assumes* that the background's density changes smoothly with mjj and its rate there follows a power law. *Is blind
     to* signals that fill the side bands as well; where the interpolation is wrong, the signal's flow learns its error.
 
@@ -108,7 +113,7 @@ class RAnode(OuterDensityMethod):
     """
 
     name = "r_anode"
-    summary = "residual ANODE: signal density learnt beside a frozen background density (arXiv:2312.11629)"
+    summary = "Residual ANODE: signal density learnt beside a frozen background density (arXiv:2312.11629)"
     family = "weak supervision"
     flat = False
     score_is = "log p of the signal − log p of the interpolated background"
@@ -125,6 +130,7 @@ class RAnode(OuterDensityMethod):
                     "epochs": 300,
                     "batch": 256,
                     "learning_rate": 3e-4,
+                    "decay": "constant",
                     "weight_decay": 1e-2,
                     "keep": 10,
                 },
@@ -143,7 +149,8 @@ class RAnode(OuterDensityMethod):
     def train(self, sample: TrainingSample, extras: Mapping[str, TrainingSample]) -> Training[list[Arrays]]:
         """Background density of each fold, then signal density and fraction."""
         outer = yield from self.outer_densities(sample)
-        problems = self.problems(sample, self.window.of(sample.columns["mjj"]) == SIGNAL)
+        inside = self.window.of(sample.columns["mjj"]) == SIGNAL
+        problems = self.problems(sample, inside, [self.atoms(fold) for fold in outer])
         known = [self._mass(problem) for problem in problems]
         rows = max(len(problem.x) for problem in problems) * 3 // 4
         schedule = self.options.signal.schedule_for(rows)
@@ -164,22 +171,22 @@ class RAnode(OuterDensityMethod):
 
     def _coordinates(
         self, fold: Mapping[str, npt.NDArray[Any]], x: npt.NDArray[np.float32], mjj: FloatArray
-    ) -> tuple[dict[str, npt.NDArray[np.float32]], FloatArray, FloatArray]:
-        """What the signal's flows see, and the log-Jacobians of inputs and of mjj."""
+    ) -> tuple[dict[str, npt.NDArray[np.float32]], FloatArray]:
+        """What the signal's flows see, and the log density of the background's mjj there."""
         background = below(fold, OUTER)
-        z, of_inputs = transform_of(background, self.options.flow, x.shape[1]).forward(x)
-        mass, of_mass = RankToNormal.from_arrays(below(fold, MASS_TRANSFORM), 1).forward(mjj[:, None])
-        return {"x": z, "context": context_of(background, mjj), "mass": mass}, of_inputs, of_mass
+        latent = fold_latent(background, self.options.flow, x, mjj)
+        transform = RankToNormal.from_arrays(below(fold, MASS_TRANSFORM), 1)
+        mass, log_jacobian = transform.forward(mjj[:, None])
+        of_mass = log_power_law(mjj, float(fold["mass/slope"][0]), self.window.signal) - log_jacobian
+        return {"x": latent, "context": context_of(background, mjj), "mass": mass}, of_mass
 
     def _job(
         self, fold: int, background: Arrays, known: Arrays, problem: DensityProblem, schedule: Schedule
     ) -> StackJob:
         arrays = prefixed(OUTER, background) | known
-        data, of_inputs, of_mass = self._coordinates(arrays, problem.x, problem.mjj)
-        logs = fold_density(background, self.options.flow, problem.x, problem.mjj) - of_inputs
-        logs += log_power_law(problem.mjj, float(known["mass/slope"][0]), self.window.signal) - of_mass
+        data, of_mass = self._coordinates(arrays, problem.x, problem.mjj)
         data |= {
-            "background": logs.astype(np.float32),
+            "background": (log_normal(data["x"]) + of_mass).astype(np.float32),
             "weight": (problem.weight / problem.weight.mean()).astype(np.float32),
         }
         seed = self.seeds(fold, "signal")
@@ -195,20 +202,19 @@ class RAnode(OuterDensityMethod):
 
     def raw_score(self, fold: Arrays, columns: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
         """Log of signal over background density."""
-        x, mjj = input_matrix(columns, self.inputs), self.nearest_mass(columns["mjj"])
-        seen, of_inputs, of_mass = self._coordinates(fold, x, mjj)
+        x, mjj = self.continuous(below(fold, OUTER), columns), self.nearest_mass(columns["mjj"])
+        seen, of_mass = self._coordinates(fold, x, mjj)
         network, mixture = self._network, below(fold, MIXTURE)
-        signal = flows.density(network.inputs, below(mixture, INPUTS), seen["x"], seen["context"]) + of_inputs
-        ratio = signal - fold_density(below(fold, OUTER), self.options.flow, x, mjj)
+        signal = flows.density(network.inputs, below(mixture, INPUTS), seen["x"], seen["context"])
+        ratio = signal - log_normal(seen["x"])
         if self.options.mass_in_score:
             mass = flows.density(network.mass, below(mixture, MASS), seen["mass"], seen["mass"][:, :0])
-            slope = float(fold["mass/slope"][0])
-            ratio += mass + of_mass - log_power_law(mjj, slope, self.window.signal)
+            ratio += mass - of_mass
         return ratio
 
     def check_fold(self, fold: Arrays) -> None:
         """See `FoldedMethod`."""
-        check_density(below(fold, OUTER), self.options.flow, len(self.inputs))
+        self.check_outer(below(fold, OUTER))
         RankToNormal.from_arrays(below(fold, MASS_TRANSFORM), 1)
         mixture = below(fold, MIXTURE)
         flows.check(self._network.inputs, below(mixture, INPUTS))

@@ -219,7 +219,7 @@ class RmmAutoencoder(FoldedMethod):
         if left is None:
             return PUBLISHED_CUTS[options.region] if options.region is not None else None
         kept = round(left * len(held) / rows)
-        return float(np.sort(held)[len(held) - kept - 1])
+        return float(np.sort(held)[max(len(held) - kept - 1, 0)])
 
     @property
     def threshold_is(self) -> str:

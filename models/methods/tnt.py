@@ -1,70 +1,39 @@
 """Tag N' Train: each jet of an event says whether the other is likely signal, and a classifier learns from that."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from data.errors import TrainingError
 from data.eventid import N_FOLDS, N_INNER, inner_split
-from data.sections import Section
-from data.types import BoolArray, FloatArray, IntArray
+from data.types import FloatArray, IntArray
 from models.arrays import Arrays, below, prefixed
 from models.base import register
 from models.classifiers import CMS_MLP, ClassifierOptions
 from models.folded import FoldedMethod
 from models.folds import TrainingSample
 from models.heads import JET_INPUTS, JETS
-from models.jobs import Member, Schedule, StackJob, StackResult, Training
-from models.kernels.images import constituent_images
-from models.networks.autoencoders import DenseAutoencoder
-from models.networks.convolution import ConvolutionalAutoencoder
-from models.networks.scoring import in_batches, tensors
+from models.jobs import StackJob, StackResult, Training
 from models.options import FeatureOptions
-from models.preprocessing import Inputs, RankTransform, fit_ranks, input_matrix, standardisation
+from models.preprocessing import Inputs, RankTransform, fit_ranks, input_matrix
 from models.problems import Problem
 from models.regions import HIGH, LOW, OUTSIDE, SIGNAL
 from models.stack import merged_arrays
+from models.tagging import (
+    BACKGROUND_LIKE,
+    NEITHER,
+    SIGNAL_LIKE,
+    LabelerSettings,
+    errors_of_jets,
+    labeler,
+    members_of_splits,
+    rows_of_jets,
+    tag,
+    tag_weights,
+)
 from models.weights import PT_BINS, match_pt
-
-NEITHER, BACKGROUND_LIKE, SIGNAL_LIKE = -1, 0, 1
-FARTHEST = 10.0
-"""Inputs of the dense labeler, in standard deviations, end here: a single wild value must not decide."""
-
-
-class LabelerSettings(Section):
-    """The autoencoder that tags jets, trained on side-band events only, and where its cuts lie."""
-
-    inputs: Literal["features", "images"] = "features"
-    """``features``: dense, on the features of the jet; ``images``: convolutional, on images of its constituents
-    (columns constituents_j1, constituents_j2), as CMS-EXO-22-026."""
-    hidden: tuple[int, ...] = (32, 16)
-    """Layers between input and latent space; of ``images`` the dense ones, after three convolutions."""
-    latent: int = pydantic.Field(default=3, ge=1)
-    pixels: Literal[16, 32, 40] = 32
-    width: float = pydantic.Field(default=1.6, gt=0, le=4)
-    """Side of the jet image, rad."""
-    schedule: Schedule = Schedule(epochs=30, batch=512, learning_rate=3e-3, decay="one_cycle", patience=6)
-    signal_percentile: float = pydantic.Field(default=80.0, gt=0, lt=100)
-    """A jet is likely signal if the other jet's reconstruction error is above this percentile of the signal region; at
-    high mass, where events are few, the search took 65 and 50."""
-    background_percentile: float = pydantic.Field(default=50.0, ge=0, lt=100)
-    """Below this one a jet of the signal region counts as background; 0: the side bands only."""
-
-    @pydantic.model_validator(mode="after")
-    def _cuts_are_ordered(self) -> Self:
-        if self.background_percentile > self.signal_percentile:
-            msg = (
-                f"background_percentile {self.background_percentile:g} is above signal_percentile "
-                f"{self.signal_percentile:g}: a jet would be both"
-            )
-            raise ValueError(msg)
-        if not self.hidden or min(self.hidden) < 1:
-            msg = "hidden: at least one layer of at least one unit"
-            raise ValueError(msg)
-        return self
 
 
 class TntOptions(FeatureOptions, ClassifierOptions):
@@ -73,6 +42,10 @@ class TntOptions(FeatureOptions, ClassifierOptions):
     features: tuple[str, ...] = tuple(f"{name}_{jet}" for jet in JETS for name in JET_INPUTS)
     """Input columns, the same of both jets; by default the seven a jet of CMS-EXO-22-026."""
     labeler: LabelerSettings = LabelerSettings()
+    rounds: int = pydantic.Field(default=2, ge=1, le=10)
+    """Classifiers trained one after another: the first learns from the autoencoder's tags, each further one from those
+    of the classifier before it, with the same percentiles. 1: as the search, in three quarters of the time; on
+    simulated two-pronged jets the largest significance improvement was 3.8 ± 0.5 then, with two 5.9 ± 0.7."""
     pt_bins: int = pydantic.Field(default=PT_BINS, ge=0, le=200)
     """Bins of the jet-pT reweighting; 0 for none."""
 
@@ -92,81 +65,21 @@ class TntOptions(FeatureOptions, ClassifierOptions):
             raise ValueError(msg)
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _labeler_leaves_a_rest(self) -> Self:
+        inputs, latent = len(self.of_jets()[0]), self.labeler.width_for(len(self.of_jets()[0]))
+        if self.labeler.inputs == "features" and latent >= inputs:
+            msg = (
+                f"labeler.latent: {latent} variables can hold all of a jet's {inputs} features, so that no jet would be "
+                "odd; choose fewer, or give more features"
+            )
+            raise ValueError(msg)
+        return self
+
     def of_jets(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Input columns of each jet."""
         first, second = (tuple(n for n in self.features if n.endswith(f"_{jet}")) for jet in JETS)
         return first, second
-
-
-def tag(scores: FloatArray, region: IntArray, settings: LabelerSettings) -> IntArray:
-    """Label each jet by what the other jet of its event looks like.
-
-    The cuts are percentiles of both jets' scores together, in the signal region: no autoencoder was trained there, so
-    that events it knows and events it does not are never compared. Both jets share a cut because one network serves
-    either: for two jets that are drawn alike, then put in order of mass, labels do not depend on the jet's own inputs.
-
-    Parameters
-    ----------
-    scores
-        Reconstruction errors, shape (events, 2).
-    region
-        0 lower side band, 1 signal region, 2 upper side band.
-    settings
-        The percentiles.
-
-    Returns
-    -------
-    numpy.ndarray
-        int64, shape (events, 2): 1 signal-like, 0 background-like, −1 neither.
-    """
-    opposite = scores[:, ::-1]
-    inside = (region == SIGNAL)[:, None]
-    reference = scores[region == SIGNAL]
-    label = np.full(scores.shape, NEITHER, dtype=np.int64)
-    label[np.isin(region, (LOW, HIGH))] = BACKGROUND_LIKE
-    if settings.background_percentile > 0:
-        label[inside & (opposite < np.percentile(reference, settings.background_percentile))] = (
-            BACKGROUND_LIKE
-        )
-    label[inside & (opposite > np.percentile(reference, settings.signal_percentile))] = SIGNAL_LIKE
-    return label
-
-
-def tag_weights(label: IntArray, region: IntArray) -> FloatArray:
-    """Weights that make the background-like jets of each band count equally, and both classes too.
-
-    Parameters
-    ----------
-    label
-        Of each jet, as `tag` gives them.
-    region
-        Of its event.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64; background-like: 1 in the lower side band, N_low/N_high in the upper, N_low/N_middle in the signal
-        region; signal-like: the background's total shared equally; 0 where there is no label.
-
-    Raises
-    ------
-    TrainingError
-        If a class or a side band is empty.
-    """
-    weight = np.zeros(len(label), dtype=np.float64)
-    background = [(label == BACKGROUND_LIKE) & (region == band) for band in (LOW, SIGNAL, HIGH)]
-    low, middle, high = (int(np.count_nonzero(mask)) for mask in background)
-    signal = int(np.count_nonzero(label == SIGNAL_LIKE))
-    if min(low, high, signal) == 0:
-        msg = (
-            f"{signal} jets are tagged signal-like, {low} and {high} lie in the lower and the upper side band; each "
-            "needs some: lower labeler.signal_percentile, widen the window or add events"
-        )
-        raise TrainingError(msg)
-    for mask, count in zip(background, (low, middle, high), strict=True):
-        weight[mask] = low / max(count, 1)
-    weight[label == SIGNAL_LIKE] = weight.sum() / signal
-    return weight
 
 
 @register
@@ -178,6 +91,8 @@ class TagNTrain(FoldedMethod):
     an ordinary jet, are called background-like. A classifier learns to tell both, for either jet; its outputs become
     ranks, and the product of both jets' ranks is the score. The other jet's tag enriches the signal, not the jet's own:
     for background, whose jets are independent, the tag says nothing about the jet.
+
+    The classifier tags better than the autoencoder, so a second one learns from its tags (``rounds``).
 
     Labels of the paper's batches are dropped before batches are made here, so that the batch is that of labelled jets.
     The background in the middle of mjj counts as much as each side band. The weights, pT matching and percentiles
@@ -208,10 +123,12 @@ class TagNTrain(FoldedMethod):
     options: TntOptions
     presets = {
         "quick": {
+            "rounds": 1,
             "trees": {"bags": 2, "iterations": 60},
             "labeler": {"schedule": {"epochs": 8, "batch": 512, "learning_rate": 3e-3, "decay": "one_cycle"}},
         },
         "paper": {
+            "rounds": 1,
             "classifier": "mlp",
             "mlp": CMS_MLP,
             "labeler": {
@@ -239,11 +156,16 @@ class TagNTrain(FoldedMethod):
         region = self.window.of(sample.columns["mjj"])
         x = self._jets(sample.columns)
         scores = yield from self._tagged(sample, x, region)
-        problems, seeds = [], []
-        for fold in range(N_FOLDS):
-            problems.append(self._problem(sample, x, region, scores[fold], fold))
-            seeds.append(self.seeds(fold, "classifier"))
-        networks = yield from self.options.built.train(problems, seeds)
+        networks: list[Arrays] = []
+        for number in range(self.options.rounds):
+            if networks:
+                scores = [
+                    self._tagged_again(trained, sample, x, region, fold)
+                    for fold, trained in enumerate(networks)
+                ]
+            problems = [self._problem(sample, x, region, scores[fold], fold) for fold in range(N_FOLDS)]
+            seeds = [self.seeds(fold, "classifier", number) for fold in range(N_FOLDS)]
+            networks = yield from self.options.built.train(problems, seeds)
         return [self._ranked(arrays, sample, x, region, fold) for fold, arrays in enumerate(networks)]
 
     def _jets(self, columns: Mapping[str, npt.NDArray[Any]]) -> Inputs:
@@ -256,11 +178,11 @@ class TagNTrain(FoldedMethod):
         Only those of the signal region are used, which no autoencoder was trained on.
         """
         known = [
-            _rows_of_jets(np.isin(region, (LOW, HIGH)) & (sample.fold != fold)) for fold in range(N_FOLDS)
+            rows_of_jets(np.isin(region, (LOW, HIGH)) & (sample.fold != fold)) for fold in range(N_FOLDS)
         ]
         asked = [(region == SIGNAL) & (sample.fold != fold) for fold in range(N_FOLDS)]
         settings = self.options.labeler
-        network, inputs = _labeler(settings, sample, x, known)
+        network, inputs = labeler(settings, sample.columns, x, known)
         key = "x" if settings.inputs == "features" else "image"
         split = [np.repeat(inner_split(sample.batch, fold), 2) for fold in range(N_FOLDS)]
         jobs = [
@@ -268,17 +190,33 @@ class TagNTrain(FoldedMethod):
                 network,
                 settings.schedule,
                 {key: inputs[fold]},
-                _members(known[fold], split[fold], self.seeds(fold, "labeler")),
+                members_of_splits(known[fold], split[fold], self.seeds(fold, "labeler")),
             )
             for fold in range(N_FOLDS)
         ]
         results: Sequence[StackResult] = yield jobs
         scores = []
         for fold, result in enumerate(results):
-            rows = _rows_of_jets(asked[fold])
+            rows = rows_of_jets(asked[fold])
             errors = np.zeros(2 * len(region))
-            errors[rows] = _errors(network, merged_arrays(result.networks), inputs[fold][rows])
+            errors[rows] = errors_of_jets(network, merged_arrays(result.networks), inputs[fold][rows])
             scores.append(errors.reshape(-1, 2))
+        return scores
+
+    def _tagged_again(
+        self, networks: Arrays, sample: TrainingSample, x: Inputs, region: IntArray, fold: int
+    ) -> FloatArray:
+        """Outputs of a fold's classifier for the jets of its signal region, shape (events, 2); 0 elsewhere.
+
+        Each by the networks that did not learn from the event: others remember a jet's label, which was this jet's
+        neighbour's doing, so that in the end the neighbour would be tagged by its own oddness.
+        """
+        split = inner_split(sample.batch, fold)
+        scores = np.zeros((len(region), 2))
+        for number in range(N_INNER):
+            asked = (region == SIGNAL) & (split == number)
+            jets = x[asked].reshape(-1, x.shape[2])
+            scores[asked] = self.options.built.probability(of_split(networks, number), jets).reshape(-1, 2)
         return scores
 
     def _problem(
@@ -325,43 +263,26 @@ class TagNTrain(FoldedMethod):
         RankTransform.from_arrays(below(fold, "rank/"), "of the jets")
 
 
-def _rows_of_jets(events: BoolArray) -> IntArray:
-    """Row numbers of both jets of the events chosen, jets following each other."""
-    return np.flatnonzero(np.repeat(events, 2))
+def of_split(networks: Arrays, number: int) -> Arrays:
+    """The part of a trained classifier that validated on an inner split, and did not learn from its events.
 
+    Parameters
+    ----------
+    networks
+        What `models.classifiers.Classifier.train` gives: members in the order of their inner splits.
+    number
+        0 … 3.
 
-def _members(rows: IntArray, split: IntArray, seed: Callable[..., int]) -> tuple[Member, ...]:
-    return tuple(
-        Member(rows[split[rows] != number], rows[split[rows] == number], seed("split", number))
-        for number in range(N_INNER)
-    )
-
-
-def _labeler(
-    settings: LabelerSettings, sample: TrainingSample, x: Inputs, known: Sequence[IntArray]
-) -> tuple[DenseAutoencoder | ConvolutionalAutoencoder, list[npt.NDArray[np.float32]]]:
-    """The kind of autoencoder, and its inputs for each fold, one row a jet."""
-    if settings.inputs == "images":
-        both = np.stack([sample.columns[f"constituents_{jet}"] for jet in JETS], axis=1)
-        images = constituent_images(both.reshape(-1, *both.shape[2:]), settings.pixels, settings.width)
-        network = ConvolutionalAutoencoder(settings.pixels, hidden=settings.hidden, latent=settings.latent)
-        return network, [images] * len(known)
-    jets = x.reshape(-1, x.shape[2])
-    scaled = []
-    for rows in known:
-        mean, deviation = standardisation(jets[rows])
-        scaled.append(np.clip((jets - mean) / deviation, -FARTHEST, FARTHEST))
-    return DenseAutoencoder(jets.shape[1], settings.hidden, settings.latent), scaled
-
-
-def _errors(
-    network: DenseAutoencoder | ConvolutionalAutoencoder, arrays: Arrays, inputs: npt.NDArray[np.float32]
-) -> FloatArray:
-    """Reconstruction error of each jet, the mean of all members."""
-    if isinstance(network, ConvolutionalAutoencoder):
-        return network.image_losses(arrays, inputs)
-    parameters = tensors(arrays)
-    members = len(next(iter(arrays.values())))
-    return in_batches(
-        lambda rows: network.errors(parameters, rows.expand(members, -1, -1)).mean(dim=0), inputs
-    )
+    Returns
+    -------
+    dict
+        Arrays for `models.classifiers.Classifier.probability`.
+    """
+    if "member_start" in networks:
+        members = len(networks["baseline"]) // N_INNER
+        own = slice(number * members, (number + 1) * members)
+        starts = networks["member_start"][own.start : own.stop + 1]
+        return networks | {"baseline": networks["baseline"][own], "member_start": starts}
+    members = len(networks["weight0"]) // N_INNER
+    own = slice(number * members, (number + 1) * members)
+    return {name: values[own] for name, values in networks.items()}

@@ -140,6 +140,8 @@ class VaeQr(FoldedMethod):
                 "epochs": 400,
                 "batch": 256,
                 "learning_rate": 1e-3,
+                "decay": "constant",
+                "clip": 0.0,
                 "plateau": 3,
                 "plateau_factor": 0.3,
                 "patience": 30,

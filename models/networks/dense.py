@@ -153,18 +153,26 @@ class DenseClassifier(Network):
     """A dense network with one output, trained by binary cross-entropy.
 
     Data: ``x`` float32 (rows, inputs), ``target`` and ``weight`` float32 (rows,). Buffers ``mean`` and ``deviation``
-    (1, inputs) standardise the inputs.
+    (1, inputs) standardise the inputs. Where the network has ``pieces``, each standardised input is replaced by that many
+    numbers, which rise from 0 to 1 one after the other: buffers ``start`` and ``width`` (1, inputs × pieces) say where.
+    The first layer is then a piecewise linear function of every input, and a narrow excess is learnt in few steps.
+
+    References
+    ----------
+    Y. Gorishniy, I. Rubachev, A. Babenko, "On embeddings for numerical features in tabular deep learning",
+    arXiv:2203.05556.
     """
 
     n_inputs: int
     hidden: tuple[int, ...]
     activations: tuple[Activation, ...]
     dropout: tuple[float, ...] = ()
+    pieces: int = 0
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Inputs, hidden layers, output."""
-        return (self.n_inputs, *self.hidden, 1)
+        """Inputs of the first layer, hidden layers, output."""
+        return (self.n_inputs * max(self.pieces, 1), *self.hidden, 1)
 
     def initial(self, generator: torch.Generator) -> Parameters:
         """Weights of one member."""
@@ -172,8 +180,17 @@ class DenseClassifier(Network):
 
     def logits(self, parameters: Parameters, x: torch.Tensor, noise: Noise | None = None) -> torch.Tensor:
         """Logits, shape (members, rows), of raw inputs (members, rows, inputs)."""
+        first = self._first(parameters, x)
+        return apply_layers(parameters, first, self.activations, noise=noise, dropout=self.dropout)[..., 0]
+
+    def _first(self, parameters: Parameters, x: torch.Tensor) -> torch.Tensor:
+        """What the first layer sees, shape (members, rows, inputs or inputs × pieces)."""
         scaled = (x - parameters[f"{BUFFER}mean"]) / parameters[f"{BUFFER}deviation"]
-        return apply_layers(parameters, scaled, self.activations, noise=noise, dropout=self.dropout)[..., 0]
+        if not self.pieces:
+            return scaled
+        repeated = scaled.repeat_interleave(self.pieces, dim=-1)
+        risen = repeated.sub_(parameters[f"{BUFFER}start"]).div_(parameters[f"{BUFFER}width"])
+        return risen.clamp_(0.0, 1.0)
 
     def losses(self, parameters: Parameters, batch: Batch, noise: Noise) -> torch.Tensor:
         """Weighted binary cross-entropy."""
@@ -185,7 +202,7 @@ class DenseClassifier(Network):
         self, parameters: Parameters, batch: Batch, noise: Noise, into: Parameters, scratch: Scratch
     ) -> torch.Tensor:
         """By hand where each activation's slope follows from its output: some three times faster than autograd."""
-        simple = min(self.n_inputs, *self.hidden) > 1 and not any(self.dropout)
+        simple = min(self.sizes[:-1]) > 1 and not any(self.dropout)
         if not simple or not set(self.activations) <= set(_IN_PLACE):
             return super().gradients(parameters, batch, noise, into, scratch)
         outputs = self._outputs(parameters, batch["x"], scratch)
@@ -212,9 +229,8 @@ class DenseClassifier(Network):
         return entropy * weight
 
     def _outputs(self, parameters: Parameters, x: torch.Tensor, scratch: Scratch) -> list[torch.Tensor]:
-        """Standardised inputs and outputs of all hidden layers, in memory that is used again."""
-        scaled = torch.sub(x, parameters[f"{BUFFER}mean"], out=scratch.take("scaled", x, *x.shape))
-        outputs = [scaled.div_(parameters[f"{BUFFER}deviation"])]
+        """What the first layer sees, and outputs of all hidden layers in memory that is used again."""
+        outputs = [self._first(parameters, x)]
         for number, activation in enumerate(self.activations):
             weight, bias = parameters[f"weight{number}"], parameters[f"bias{number}"]
             output = scratch.take(f"output{number}", x, *x.shape[:2], weight.shape[-1])

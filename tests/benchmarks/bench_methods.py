@@ -6,7 +6,8 @@ FOLDER of ``--data`` holds ``qcd.parquet`` and ``signal_2prong.parquet``: masses
 modulo 4 of the background: 0, 1 the data, 2 a pure background reference, 3 the test; the first rows of the signal are
 injected until S/√B = 2.2 inside 3.3–3.7 TeV; of its second half even rows are for the test, odd ones for references
 that know a signal. Each training is a process of its own; finished ones are kept in ``--out``, so that a broken run
-goes on. ``--null`` trains without signal and tests that the selected fraction is flat in mjj.
+goes on. ``--null`` trains without signal and tests that the selected fraction is flat in mjj. Prints a table as JSON;
+``--plot`` draws the significance improvement of each family and the correlation of all scores into ``--out``.
 """
 
 import argparse
@@ -21,6 +22,10 @@ import numpy as np
 import pyarrow.parquet as pq
 
 import models
+from analysis.comparison import Judged, TestEvents, figures
+from analysis.comparison_plots import matrix_figure, sic_figure
+from analysis.plots.style import PlotLabel
+from models.complementarity import complementarity
 from models.metrics import max_sic, roc, sic_at
 from models.sculpting import sculpting
 
@@ -139,6 +144,34 @@ def train(name, seed, data, out, *, null, preset):
     (out / f"{name}_{seed}.json").write_text(json.dumps(result))
 
 
+def draw(folder, out, names):
+    """Significance improvement with both errors, a plot a family, and the correlation of the scores of background."""
+    test, label = samples(folder)[2]
+    events = TestEvents(test, label, np.ones(len(label)), None)
+    scores = {name: [np.load(file) for file in sorted(out.glob(f"{name}_[0-9].npy"))] for name in names}
+    region = np.ones(len(label), dtype=np.int64)
+    results = {
+        name: figures(name, [Judged(one, one > 0.99, region, 0.0) for one in found], events)
+        for name, found in scores.items()
+        if found
+    }
+    families = {}
+    for name in results:
+        family = models.describe(METHODS[name].get("method", name)).family
+        families.setdefault("others" if family in {"unsupervised", "hybrid"} else family, []).append(name)
+    references = ["supervised", "idealised"]
+    for family, members in families.items():
+        shown = [*dict.fromkeys([name for name in references if name in results] + members)]
+        figure = sic_figure({name: results[name] for name in shown}, PlotLabel())
+        figure.savefig(out / f"sic_{family.replace(' ', '_')}.png")
+    background = label == 0
+    first = {name: found[0][background] for name, found in scores.items() if found}
+    chosen = {name: score > np.quantile(score, 0.99) for name, score in first.items()}
+    matrix_figure(complementarity(first, chosen), PlotLabel(), "background of the test").savefig(
+        out / "complementarity.png"
+    )
+
+
 def main():
     """Train everything that is not there yet, two processes at a time, then print the table."""
     parser = argparse.ArgumentParser(
@@ -151,6 +184,7 @@ def main():
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--preset", default="default")
     parser.add_argument("--null", action="store_true")
+    parser.add_argument("--plot", action="store_true")
     parser.add_argument("--one", help="NAME:SEED, one training in this process")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -172,6 +206,8 @@ def main():
 
     with ThreadPoolExecutor(arguments.processes) as pool:
         list(pool.map(work, missing))
+    if arguments.plot:
+        draw(arguments.data, arguments.out, names)
     summary = {}
     for name in names:
         files = sorted(arguments.out.glob(f"{name}_[0-9]*.json"))

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import models
-from data.errors import ConfigError, InputError
+from data.errors import ConfigError, InputError, TrainingError
 from models.jobs import Member, Schedule
 from models.kernels.images import constituent_images
 from models.networks.autoencoders import DenseAutoencoder, minor_components
@@ -273,7 +273,7 @@ def test_missing_constituents_are_named(tables):
     table = tables(1500, 0)
     with pytest.raises(InputError, match="column 'constituents_j1' is missing"):
         models.create("conv_autoencoder", **SETTINGS).fit(table)
-    wrong = {f"constituents_{jet}": np.ones((1500, 4), dtype=np.float32) for jet in ("j1", "j2")}
+    wrong = {f"constituents_{jet}": np.eye(1500, 4, dtype=np.float32) for jet in ("j1", "j2")}
     with pytest.raises(InputError, match=r"'constituents_j1': expected px, py, pz .* \(1500, 4\)|\(\d+, 4\)"):
         models.create("conv_autoencoder", **SETTINGS).fit(table | wrong)
 
@@ -290,3 +290,18 @@ def test_draws_depend_on_the_event_and_the_seed_alone(tables):
     half = drawn_rows(sample, rows[::2], 100, 1)
     assert set(drawn[drawn % 2 == 0]) <= set(half)
     np.testing.assert_array_equal(drawn_rows(sample, rows[:50], 100, 1), rows[:50])
+
+
+def test_too_few_events_of_the_table_wide_are_named(tables):
+    table = tables(2000)
+    wide = {name: values[:3] for name, values in tables(50, seed=4).items()}
+    with pytest.raises(TrainingError, match=r"rows to learn background from lie in inner split"):
+        models.create("autoencoder", **SETTINGS).fit(table, wide=wide)
+
+
+def test_constituents_that_are_all_zero_are_named(tables):
+    table = tables(600)
+    nothing = np.zeros((600, 8, 3), dtype=np.float32)
+    table |= {"constituents_j1": nothing, "constituents_j2": nothing}
+    with pytest.raises(TrainingError, match="column 'constituents_j1': the same values in all"):
+        models.create("conv_autoencoder", **SETTINGS).fit(table)

@@ -215,3 +215,20 @@ def test_too_few_events_for_the_shared_working_point_are_named(table, rows_of):
     few = rows_of(table, slice(0, 900))
     with pytest.raises(TrainingError, match=r"at the working point 0\.01 of each of 2 methods needs 100"):
         method.fit(few)
+
+
+def test_signal_priors_reach_a_method_that_tells_them_apart(table, rows_of):
+    signal = rows_of(table, table["label"] == 1)
+    signal |= {"prior": np.arange(len(signal["mjj"])) % 2}
+    brief = {"features": ["m_j1", "m_j2", "tau21_j1"], "latent": 1, "hidden": [4], "schedule": {"epochs": 1}}
+    method = combined(
+        "combination", methods=["quak_autoencoder", "prong2"], settings={"quak_autoencoder": brief}
+    )
+    method.fit(table, signal=signal)
+    np.testing.assert_array_equal(method._trained.folds[0]["quak_autoencoder/method/priors"], [0, 1])
+
+
+def test_the_mean_of_many_ranks_does_not_depend_on_the_chunk():
+    scores = list(np.random.default_rng(3).random((13, 200)))
+    one_by_one = [mean_rank([score[n : n + 1] for score in scores])[0] for n in range(200)]
+    np.testing.assert_array_equal(one_by_one, mean_rank(scores))

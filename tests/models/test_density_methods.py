@@ -127,9 +127,8 @@ def fitted(table):
 
 
 def make(name, **options):
-    return models.create(
-        name, **WINDOW, working_point=0.05, seed=3, features=INPUTS, **(SMALL[name] | options)
-    )
+    usual = WINDOW | {"working_point": 0.05, "seed": 3, "features": INPUTS} | SMALL[name]
+    return models.create(name, **(usual | options))
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -202,3 +201,50 @@ def test_kernel_density_is_that_of_scipy():
     found = _log_density(points @ whitened, reference @ whitened, scale)
     np.testing.assert_allclose(found, oracle.logpdf((points @ whitened).T), rtol=1e-6)
     assert np.isfinite(_log_density(points + 1e6, reference, np.ones(2))).all()
+
+
+@pytest.mark.parametrize("name", ["kde", "anode"])
+def test_an_input_of_few_values_does_not_drown_the_others(name, table):
+    """A b score that is 0 in 60 % of the events, of signal as of background, says nothing."""
+    rng = np.random.default_rng(8)
+    rows = len(table["mjj"])
+    data = {key: value for key, value in table.items() if key != "label"}
+    data["deepb_j1"] = np.where(rng.random(rows) < 0.6, 0.0, rng.beta(2, 3, rows)).astype(np.float32)
+    method = make(name, features=[*INPUTS, "deepb_j1"]).fit(data)
+    inside = (table["mjj"] > SIGNAL[0]) & (table["mjj"] < SIGNAL[1])
+    score = method.score(data)
+    assert roc_auc_score(table["label"][inside], score[inside]) > (0.93 if name == "anode" else 0.75)
+    if name == "kde":
+        assert roc_auc_score(data["deepb_j1"] == 0, score) == pytest.approx(0.5, abs=0.08)
+    fold = method._trained.folds[0]
+    atoms = next(key for key in fold if "atoms/" in key and key.endswith("ranks"))
+    with pytest.raises(ValueError, match="not a distribution function"):
+        method.check_fold(fold | {atoms: -fold[atoms]})
+
+
+PUBLISHED_SCHEDULES = {
+    "cathode": ("flow",),
+    "r_anode": ("flow", "signal"),
+    "quak": ("flow",),
+    "quak_autoencoder": (),
+    "cvae": ("vae",),
+    "vae_qr": (),
+    "autoencoder": (),
+    "rmm_autoencoder": (),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED_SCHEDULES)
+def test_the_published_recipes_train_at_a_constant_rate(name):
+    """None of the authors used a one-cycle rate, which is the default of many methods here."""
+    options = models.create(name, signal_region=SIGNAL, preset="paper").options
+    for part in PUBLISHED_SCHEDULES[name] or (None,):
+        schedule = (options if part is None else getattr(options, part)).schedule
+        assert schedule.decay == "constant"
+
+
+def test_masses_that_cannot_be_are_named(table):
+    data = {key: value for key, value in table.items() if key != "label"}
+    data["mjj"] = np.where(np.arange(len(data["mjj"])) < 3, 0.0, data["mjj"])
+    with pytest.raises(TrainingError, match=r"column 'mjj': 3 of \d+ masses are not above 0"):
+        make("kde").fit(data)

@@ -176,3 +176,21 @@ def test_the_quantile_of_the_working_point_is_added_once():
     settings = QuantileSettings(quantiles=(0.9, 0.5))
     assert settings.levels(0.03) == (0.5, 0.9, 0.97)
     assert settings.levels(0.5) == (0.5, 0.9)
+
+
+def test_weights_of_simulation_count():
+    """Events of scores below 1/2 weigh nine times as much: the median is at 5/18 (0.9 of the weight is below 1/2)."""
+    rng = np.random.default_rng(11)
+    score, mjj, fold = rng.random(10_000), 1500 + rng.exponential(600, 10_000), rng.integers(0, 5, 10_000)
+    settings = SETTINGS.model_copy(update={"quantiles": (0.5,), "points": 256})
+    training = train_quantiles(
+        score,
+        mjj,
+        fold,
+        (0.5,),
+        settings,
+        functools.partial(task_seed, 3),
+        np.where(score < 0.5, 9.0, 1.0),
+    )
+    (curves, *_) = train_together([training])[0]
+    np.testing.assert_allclose(curves.cuts(np.array([1800.0, 2500.0]))[:, 0], 5 / 18, atol=0.03)

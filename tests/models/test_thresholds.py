@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+from models.calibration import Calibration, ranks_of
 from models.regions import HIGH, LOW, SIGNAL
 from models.thresholds import side_band_threshold, weighted_quantile
 
@@ -27,3 +28,18 @@ def test_both_side_bands_count_equally():
     threshold = side_band_threshold(score, region, 0.1)
     kept = [np.mean(score[region == band] > threshold) for band in (LOW, HIGH)]
     assert 0.5 * sum(kept) == pytest.approx(0.1, abs=1e-3)
+
+
+def test_events_without_weight_leave_no_step_in_the_ranks():
+    """A bundle refuses ranks that do not rise: simulation may hold events of weight 0, or of next to none."""
+    rng = np.random.default_rng(6)
+    raw, weight = rng.normal(size=400), rng.random(400)
+    weight[::7] = 0.0
+    used = weight > 0
+    found, wanted = ranks_of(raw, weight, None), ranks_of(raw[used], weight[used], None)
+    np.testing.assert_array_equal(found.knots, wanted.knots)
+    np.testing.assert_array_equal(found.ranks, wanted.ranks)
+    weight[1::7] = 1e-300
+    tiny = ranks_of(raw, weight, 0.0)
+    again = Calibration.from_arrays(Calibration(tiny, 0.5).arrays(), 0.5)
+    np.testing.assert_array_equal(again.ranks(raw), tiny(raw))

@@ -3,13 +3,16 @@
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn.metrics import roc_auc_score
 
 import models
 from data.errors import ConfigError, TrainingError
 from models.driver import train_together
 from models.folds import training_sample
-from models.methods.tnt import LabelerSettings, tag, tag_weights
+from models.methods.tnt import of_split
+from models.problems import Problem
 from models.regions import HIGH, LOW, SIGNAL
+from models.tagging import LabelerSettings, labeler, tag, tag_weights
 
 WINDOW = {"signal_region": (3000.0, 3600.0), "low_band": (2500.0, 3000.0), "high_band": (3600.0, 4400.0)}
 FEATURES = ["u_j1", "v_j1", "u_j2", "v_j2"]
@@ -139,6 +142,72 @@ def test_problems_hold_both_jets_matched_in_pt_and_balanced(planted_table):
     assert set(problem.split) == {0, 1, 2, 3}
 
 
+# Rounds
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"trees": {"bags": 2, "iterations": 30}},
+        {
+            "classifier": "mlp",
+            "mlp": {
+                "bags": 2,
+                "hidden": (64,),
+                "schedule": {"epochs": 40, "batch": 64, "learning_rate": 1e-2, "keep": 2},
+            },
+        },
+    ],
+)
+def test_the_networks_of_a_split_did_not_learn_from_it(settings):
+    """Labels drawn by lot: networks that learned from a jet remember its label, the others know nothing."""
+    rng = np.random.default_rng(0)
+    rows = 1200
+    target = rng.random(rows) < 0.5
+    split = rng.integers(0, 4, rows)
+    x = rng.normal(0, 1, (rows, 8)).astype(np.float32)
+    classifier = make(**settings).options.built
+    seed = make().seeds(0, "classifier")
+    networks = train_together([classifier.train([Problem(x, target, np.ones(rows), split)], [seed])])[0][0]
+    parts = np.stack([classifier.probability(of_split(networks, number), x) for number in range(4)])
+    np.testing.assert_allclose(parts.mean(axis=0), classifier.probability(networks, x), rtol=1e-6)
+    own = np.arange(4)[:, None] == split
+
+    def separation(chosen):
+        labels = np.broadcast_to(target, chosen.shape)[chosen]
+        return roc_auc_score(labels, parts[chosen])
+
+    assert separation(own) == pytest.approx(0.5, abs=0.05)
+    assert separation(~own) > 0.57
+
+
+def test_a_second_round_tags_purer(planted_table):
+    """What the first classifier says of jets is a better tag than that of an autoencoder of odd inputs."""
+    table, planted = planted_table
+    method = make(rounds=1)
+    names = ("mjj", *FEATURES, "pt_j1", "pt_j2")
+    sample = training_sample(table, names, ("mjj", *FEATURES))
+    region, x = method.window.of(sample.columns["mjj"]), method._jets(sample.columns)
+    true = np.isin(sample.columns["u_j1"], table["u_j1"][planted])
+    asked = (region == SIGNAL) & (sample.fold != 0)
+    settings = method.options.labeler
+    # An autoencoder of little use: it ranks most jets by chance.
+    rng = np.random.default_rng(3)
+    errors = np.abs(x[..., 1] - x[..., 0])
+    first = np.where(
+        rng.random(errors.shape) < 0.4, errors, rng.permutation(errors.ravel()).reshape(errors.shape)
+    )
+    problem = method._problem(sample, x, region, first, 0)
+    networks = train_together([method.options.built.train([problem], [method.seeds(0, "classifier")])])[0][0]
+    second = method._tagged_again(networks, sample, x, region, 0)
+    assert np.all(second[~asked] == 0)
+    purity = [
+        np.repeat(true[asked], 2)[tag(scores[asked], region[asked], settings).ravel() == 1].mean()
+        for scores in (first, second)
+    ]
+    assert purity[1] > 1.3 * purity[0] > 0
+
+
 # The method
 
 
@@ -233,11 +302,52 @@ def test_the_labeler_learns_both_jets_of_side_band_events_of_other_folds(labeler
         np.testing.assert_allclose(images.sum(axis=(1, 2)), 1, rtol=1e-5)
 
 
+def fold_scores(table, **labeler):
+    """Reconstruction errors of the jets, and where fold 0 learns from them."""
+    method = make(labeler={"hidden": (8,), "schedule": LABELER["schedule"]} | labeler)
+    sample = training_sample(table, ("mjj", *FEATURES), ("mjj", *FEATURES))
+    region = method.window.of(sample.columns["mjj"])
+    scores = train_together([method._tagged(sample, method._jets(sample.columns), region)])[0][0]
+    return sample, scores, (region == SIGNAL) & (sample.fold != 0)
+
+
+def test_the_default_labeler_finds_odd_jets(planted_table):
+    """Its narrow latent space leaves them a rest, where one that holds all features would leave them none."""
+    table, planted = planted_table
+    sample, scores, asked = fold_scores(table)
+    odd = np.isin(sample.columns["u_j1"], table["u_j1"][planted])
+    above = scores > np.percentile(scores[asked], 80)
+    assert above[odd & asked].mean(axis=0).min() > 0.5
+    assert above[~odd & asked].mean() < 0.2
+
+
+def test_a_heavy_tail_changes_no_rank():
+    """By ranks a labeler sees the same jets, whatever the unit and the tail of a feature; by deviations it does not."""
+    jets = np.random.default_rng(0).normal(0, 1, (2000, 2, 2)).astype(np.float32)
+    stretched = np.stack([jets[..., 0], np.exp(2 * jets[..., 1])], axis=-1)
+    largest = {}
+    for transform in ("rank", "standardise"):
+        settings = LabelerSettings(transform=transform)
+        first, second = (labeler(settings, {}, x, [np.arange(4000)])[1][0] for x in (jets, stretched))
+        largest[transform] = np.abs(np.diff(np.stack([first, second]), axis=0))[
+            :, np.abs(first[:, 1]) < 2
+        ].max()
+    assert largest["rank"] < 0.02
+    assert largest["standardise"] > 1
+
+
+@pytest.mark.parametrize(("inputs", "width"), [(2, 1), (3, 1), (5, 1), (7, 2)])
+def test_the_latent_space_is_a_third_of_the_features(inputs, width):
+    assert LabelerSettings().width_for(inputs) == width
+    assert LabelerSettings(latent=4).width_for(inputs) == 4
+    assert LabelerSettings(inputs="images").width_for(inputs) == 6
+
+
 @pytest.mark.slow
 def test_images_of_constituents_may_label():
     """The labeler reads the images, scoring the features alone."""
     table, planted = with_constituents(1500, 100)
-    method = make(labeler=IMAGES, working_point=0.1).fit(table)
+    method = make(labeler=IMAGES, working_point=0.1, rounds=1).fit(table)
     assert "constituents_j1" not in method.inputs
     votes = method.fold_votes({name: table[name] for name in ("mjj", *FEATURES)}) / 5
     inside = method.window.of(table["mjj"]) == SIGNAL
@@ -259,6 +369,11 @@ def test_missing_constituents_name_the_remedy():
         (
             {"labeler": {"background_percentile": 90}},
             "background_percentile 90 is above signal_percentile 80",
+        ),
+        ({"labeler": {"latent": 2}}, r"labeler.latent: 2 variables can hold all of a jet's 2 features"),
+        (
+            {"features": ["u_j1", "u_j2"]},
+            r"1 variables can hold all of a jet's 1 features.*give more features",
         ),
         ({"labeler": {"hidden": ()}}, "hidden: at least one layer"),
     ],

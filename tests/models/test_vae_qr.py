@@ -282,7 +282,13 @@ def test_columns_that_hold_no_constituents_are_refused(table):
     flat = table | {name: table[name].reshape(len(table["mjj"]), -1) for name in ("constituents_j1",)}
     with pytest.raises(InputError, match="column 'constituents_j1': expected px, py, pz"):
         make().fit(flat)
-    empty = table | {name: np.zeros_like(table[name]) for name in ("constituents_j1", "constituents_j2")}
+    columns = ("constituents_j1", "constituents_j2")
+    empty = table | {name: np.zeros_like(table[name]) for name in columns}
+    with pytest.raises(TrainingError, match="column 'constituents_j1': the same values in all"):
+        make().fit(empty)
+    only = np.flatnonzero((table["mjj"] > 2600) & (table["mjj"] < 2900))[0]
+    for name in columns:
+        empty[name][only] = table[name][only]
     with pytest.raises(TrainingError, match="inner split 0 leaves no jet with constituents"):
         make().fit(
             empty
