@@ -16,7 +16,7 @@ import pydantic
 from data.eventid import N_FOLDS, N_INNER, inner_split
 from data.types import BoolArray, FloatArray, IntArray
 from models.arrays import Arrays, below, prefixed
-from models.classifiers import ClassifierOptions
+from models.classifiers import ManyEventsOptions
 from models.folded import FoldedMethod
 from models.folds import TrainingSample
 from models.jobs import Training
@@ -31,7 +31,7 @@ BANDWIDTH = 0.01
 """Width of the Gaussian kernels that describe the signal region's mjj, in units of the region's width."""
 
 
-class InterpolationOptions(FeatureOptions, ClassifierOptions):
+class InterpolationOptions(FeatureOptions, ManyEventsOptions):
     """Options that all interpolating methods share."""
 
     features: tuple[str, ...] = CATHODE_INPUTS

@@ -49,11 +49,12 @@ def labelled_problems(
             for sample, name in zip((first, second), names, strict=True)
         ]
         target = np.repeat([True, False], [len(part.target) for part in parts])
+        weight = np.concatenate([part.weight for part in parts])
         problems.append(
             Problem(
                 np.concatenate([part.x for part in parts]),
                 target,
-                np.concatenate([part.weight for part in parts]),
+                weight / weight.mean(),
                 np.concatenate([part.split for part in parts]),
             )
         )
@@ -61,7 +62,7 @@ def labelled_problems(
 
 
 def _part(sample: TrainingSample, inputs: tuple[str, ...], window: Regions, fold: int, name: str) -> Problem:
-    """One class of a fold's problem, its mean weight that of half of the events of an even problem."""
+    """One class of a fold's problem, of total weight 1."""
     split = inner_split(sample.batch, fold)
     fitted = (split >= 0) & (window.of(sample.columns["mjj"]) == SIGNAL) & (sample.weight > 0)
     for number in range(N_INNER):

@@ -216,10 +216,11 @@ class LatentOptions(FeatureOptions, ReconstructionOptions):
     most_steps: int = pydantic.Field(default=2700, ge=1)
     """Steps after which a training ends whatever its epochs: with many rows a pass over all of them teaches less."""
 
-    def within(self, schedule: Schedule, inputs: Sequence["FoldInputs"]) -> Schedule:
+    @staticmethod
+    def within(schedule: Schedule, inputs: Sequence["FoldInputs"], most_steps: int) -> Schedule:
         """One schedule for all folds: they differ by a few rows, and only equal schedules train in one stack."""
         rows = max(len(own.x) for own in inputs) * (N_INNER - 1) // N_INNER
-        return schedule_within(schedule, self.most_steps, rows)
+        return schedule_within(schedule, most_steps, rows)
 
     @property
     def width(self) -> int:

@@ -83,7 +83,7 @@ class Autoencoder(FeatureReconstruction):
     def train(self, sample: TrainingSample, extras: Mapping[str, TrainingSample]) -> Training[list[Arrays]]:
         """One stack a fold, a member an inner split; see `FoldedMethod.train`."""
         inputs = self.fold_inputs(sample, extras)
-        schedule = self.options.within(self.options.schedule, inputs)
+        schedule = self.options.within(self.options.schedule, inputs, self.options.most_steps)
         results: Sequence[StackResult] = yield [
             StackJob(
                 self._network,

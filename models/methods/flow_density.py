@@ -1,7 +1,7 @@
 """Outliers of the side bands' density."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy.typing as npt
 
@@ -16,6 +16,9 @@ from models.outer_density import OuterDensityMethod, OuterDensityOptions
 
 class FlowDensityOptions(OuterDensityOptions):
     """Options of ``flow_density``."""
+
+    decorrelate: Literal["none", "quantile"] = "quantile"
+    """How improbable background is follows mjj where density is learnt less well; by default the cut follows it."""
 
 
 @register
@@ -43,7 +46,7 @@ class FlowDensity(OuterDensityMethod):
     name = "flow_density"
     summary = "Outliers: minus the log density of the side bands, learnt by a flow (arXiv:1906.04032)"
     family = "unsupervised"
-    flat = False
+    flat = True
     score_is = "−log p of the inputs given mjj under the side bands' density"
     options_type = FlowDensityOptions
     options: FlowDensityOptions

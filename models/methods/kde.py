@@ -33,6 +33,8 @@ class KdeOptions(FeatureOptions):
     features: tuple[str, ...] = CATHODE_INPUTS
     """Input columns; kernels serve few inputs only. Values that many events share are spread over the ranks that they
     fill."""
+    decorrelate: Literal["none", "quantile"] = "quantile"
+    """Inputs that follow mjj leave the density of the side bands at high mjj; by default the cut follows them."""
     side_bands: Literal["window", "all"] = "window"
     """Where the density is taken from: the window's two side bands, or everywhere outside the signal region."""
     transform: TransformKind = "rank"
@@ -67,7 +69,7 @@ class Kde(FoldedMethod):
     name = "kde"
     summary = "Outliers: minus the log of a Gaussian kernel density of the side bands (Parzen 1962)"
     family = "unsupervised"
-    flat = False
+    flat = True
     score_is = "−log p of the inputs under the side bands' kernel density"
     options_type = KdeOptions
     options: KdeOptions

@@ -38,6 +38,10 @@ class NormalisedAutoencoderOptions(LatentOptions):
     """Of the first stage, which is that of ``autoencoder``."""
     normalisation: Schedule = Schedule(epochs=15, batch=512, learning_rate=1e-3, decay="one_cycle", clip=1.0)
     """Of the second stage."""
+    most_steps: int = pydantic.Field(default=4000, ge=1)
+    """Steps after which the first stage ends whatever its epochs."""
+    most_normalisation_steps: int = pydantic.Field(default=300, ge=1)
+    """The same of the second stage, each of whose steps costs as much as a dozen of the first, but at least one epoch."""
     latent_steps: int = pydantic.Field(default=10, ge=1, le=1000)
     """Langevin steps of a sample in the latent space."""
     visible_steps: int = pydantic.Field(default=10, ge=0, le=1000)
@@ -85,6 +89,7 @@ class NormalisedAutoencoderMethod(FeatureReconstruction):
         },
         "paper": {
             "most_steps": 10_000_000,
+            "most_normalisation_steps": 10_000_000,
             "schedule": {"epochs": 200, "batch": 2048, "learning_rate": 1e-3, "decay": "constant"},
             "normalisation": {"epochs": 50, "batch": 128, "learning_rate": 1e-5, "decay": "constant"},
             "latent_steps": 30,
@@ -101,7 +106,7 @@ class NormalisedAutoencoderMethod(FeatureReconstruction):
     def train(self, sample: TrainingSample, extras: Mapping[str, TrainingSample]) -> Training[list[Arrays]]:
         """Autoencoders of all folds, then their normalisation; see `FoldedMethod.train`."""
         inputs = self.fold_inputs(sample, extras)
-        schedule = self.options.within(self.options.schedule, inputs)
+        schedule = self.options.within(self.options.schedule, inputs, self.options.most_steps)
         first = [
             StackJob(
                 self._base,
@@ -112,8 +117,11 @@ class NormalisedAutoencoderMethod(FeatureReconstruction):
             for fold, own in enumerate(inputs)
         ]
         autoencoders: Sequence[StackResult] = yield first
+        schedule = self.options.within(
+            self.options.normalisation, inputs, self.options.most_normalisation_steps
+        )
         second = [
-            self._second(job, own, result.networks, fold)
+            self._second(job, own, result.networks, fold, schedule)
             for fold, (job, own, result) in enumerate(zip(first, inputs, autoencoders, strict=True))
         ]
         normalised: Sequence[StackResult] = yield second
@@ -122,7 +130,9 @@ class NormalisedAutoencoderMethod(FeatureReconstruction):
             for own, result in zip(inputs, normalised, strict=True)
         ]
 
-    def _second(self, first: StackJob, own: FoldInputs, networks: Sequence[Arrays], fold: int) -> StackJob:
+    def _second(
+        self, first: StackJob, own: FoldInputs, networks: Sequence[Arrays], fold: int, schedule: Schedule
+    ) -> StackJob:
         """The normalisation of a fold's autoencoders, on the same rows."""
         options, members = self.options, []
         for number, (member, network) in enumerate(zip(first.members, networks, strict=True)):
@@ -133,7 +143,7 @@ class NormalisedAutoencoderMethod(FeatureReconstruction):
             seed = self.seeds(fold, "second")("split", number)
             members.append(replace(member, seed=seed, buffers=buffers))
         kind = NormalisedAutoencoder(self._base, options.latent_steps, options.visible_steps, options.l2)
-        return StackJob(kind, options.normalisation, own.data, tuple(members))
+        return StackJob(kind, schedule, own.data, tuple(members))
 
     def raw_score(self, fold: Arrays, columns: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
         """Logarithm of the mean loss of a fold's networks."""

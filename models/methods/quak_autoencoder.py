@@ -1,6 +1,7 @@
 """QUAK with reconstruction errors of autoencoders in place of densities."""
 
 from collections.abc import Callable, Sequence
+from typing import Self
 
 import numpy as np
 import pydantic
@@ -23,10 +24,10 @@ class QuakAutoencoderOptions(LossPlaneOptions):
 
     hidden: tuple[int, ...] = (64, 32)
     """Layers between inputs and latent space."""
-    latent: int = pydantic.Field(default=4, ge=1)
-    """Width of the latent space, fewer than there are inputs."""
+    latent: int = pydantic.Field(default=0, ge=0)
+    """Width of the latent space, less than that of the inputs; 0: a third of it."""
     schedule: Schedule = Schedule(epochs=30, batch=512, learning_rate=1e-2, decay="one_cycle")
-    most_steps: int = pydantic.Field(default=2700, ge=1)
+    most_steps: int = pydantic.Field(default=1600, ge=1)
     """Steps after which a training ends whatever its epochs: with many rows a pass over all of them teaches less."""
 
     @pydantic.field_validator("hidden")
@@ -37,10 +38,25 @@ class QuakAutoencoderOptions(LossPlaneOptions):
             raise ValueError(msg)
         return hidden
 
+    @pydantic.model_validator(mode="after")
+    def _something_is_lost(self) -> Self:
+        if self.codes >= self.width:
+            msg = (
+                f"latent: {self.codes} variables can hold all of {self.width} inputs, so that nothing would be lost; "
+                "choose fewer, or add features"
+            )
+            raise ValueError(msg)
+        return self
+
+    @property
+    def codes(self) -> int:
+        """Width of the latent space."""
+        return self.latent or max(self.width // 3, 1)
+
     @property
     def network(self) -> DenseAutoencoder:
         """The autoencoder of background and of each prior."""
-        return DenseAutoencoder(self.width, self.hidden, self.latent)
+        return DenseAutoencoder(self.width, self.hidden, self.codes)
 
 
 @register

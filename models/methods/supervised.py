@@ -9,7 +9,7 @@ from data.eventid import N_FOLDS
 from data.types import FloatArray
 from models.arrays import Arrays
 from models.base import register
-from models.classifiers import LHCO_MLP, ClassifierOptions
+from models.classifiers import LHCO_MLP, ManyEventsOptions
 from models.folded import FoldedMethod
 from models.folds import TrainingSample
 from models.jobs import Training
@@ -19,7 +19,7 @@ from models.preprocessing import input_matrix
 from models.regions import SIGNAL
 
 
-class SupervisedOptions(FeatureOptions, ClassifierOptions):
+class SupervisedOptions(FeatureOptions, ManyEventsOptions):
     """Options of ``supervised``."""
 
     features: tuple[str, ...] = ("m_j1", "delta_m", "tau41_j1", "tau41_j2")

@@ -25,6 +25,7 @@ import models
 from analysis.comparison import Judged, TestEvents, figures
 from analysis.comparison_plots import matrix_figure, sic_figure
 from analysis.plots.style import PlotLabel
+from models.classifiers import MANY_EVENTS_TREES
 from models.complementarity import complementarity
 from models.metrics import max_sic, roc, sic_at
 from models.sculpting import sculpting
@@ -37,6 +38,14 @@ JETS = [f"{name}_{jet}" for jet in ("j1", "j2") for name in ("m", "tau21")]
 WIDE = {"low_band": (1000.0, 3300.0), "high_band": (3700.0, 9200.0)}
 NARROW = {"low_band": (3100.0, 3300.0), "high_band": (3700.0, 3900.0)}
 SIMULATED = {"signal": "signal", "background": "background"}
+MAF = {
+    "kind": "affine",
+    "transform": "logit",
+    "blocks": 15,
+    "hidden": [128],
+    "schedule": {"epochs": 10, "batch": 1024, "learning_rate": 2e-3},
+}
+"""The density of the first papers, trained in fewer and larger steps."""
 METHODS = {
     "supervised": {"features": EVENT} | WIDE,
     "supervised_tau41": {"method": "supervised", "features": CMS} | WIDE,
@@ -44,12 +53,16 @@ METHODS = {
     "idealised_tau41": {"method": "idealised", "features": CMS} | WIDE,
     "cathode": {"features": EVENT} | WIDE,
     "cathode_mlp": {"method": "cathode", "features": EVENT, "classifier": "mlp"} | WIDE,
+    "idealised_mlp": {"method": "idealised", "features": EVENT, "classifier": "mlp"} | WIDE,
     "cathode_tau41": {"method": "cathode", "features": CMS} | WIDE,
     "lacathode": {"features": EVENT} | WIDE,
     "cvae": {"features": EVENT} | WIDE,
     "anode": {"features": EVENT} | WIDE,
+    "anode_maf": {"method": "anode", "features": EVENT, "flow": MAF} | WIDE,
     "r_anode": {"features": EVENT} | WIDE,
     "cwola": {"features": EVENT, "scope": "event"} | NARROW,
+    "cwola_regularised": {"method": "cwola", "features": EVENT, "scope": "event", "trees": MANY_EVENTS_TREES}
+    | NARROW,
     "cwola_tau41": {"method": "cwola", "features": CMS, "scope": "event"} | NARROW,
     "llp": {"features": EVENT, "scope": "event"} | NARROW,
     "tnt": {"features": JETS} | NARROW,

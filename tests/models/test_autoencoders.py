@@ -15,7 +15,7 @@ from models.networks.autoencoders import DenseAutoencoder, minor_components
 from models.networks.base import BUFFER
 from models.networks.convolution import ConvolutionalAutoencoder
 from models.networks.normalised import NormalisedAutoencoder
-from models.reconstruction import drawn_rows, mean_errors
+from models.reconstruction import drawn_rows, mean_errors, schedule_within
 from models.stack import train_stack
 
 WINDOW = {"signal_region": (3000.0, 3600.0), "low_band": (2500.0, 3000.0), "high_band": (3600.0, 4400.0)}
@@ -305,3 +305,12 @@ def test_constituents_that_are_all_zero_are_named(tables):
     table |= {"constituents_j1": nothing, "constituents_j2": nothing}
     with pytest.raises(TrainingError, match="column 'constituents_j1': the same values in all"):
         models.create("conv_autoencoder", **SETTINGS).fit(table)
+
+
+@pytest.mark.parametrize(
+    ("rows", "epochs"), [(1000, 40), (51_200, 27), (51_201, 27), (512_000, 3), (10**8, 1)]
+)
+def test_many_rows_are_seen_in_fewer_epochs(rows, epochs):
+    schedule = Schedule(epochs=40, batch=512, learning_rate=2e-3)
+    found = schedule_within(schedule, 2700, rows)
+    assert found == schedule.model_copy(update={"epochs": epochs})

@@ -302,3 +302,8 @@ def test_damaged_bundles_are_refused(trained, name, change, match):
     with pytest.raises(ValueError, match=match):
         trained.check_fold(fold)
     check_axis({"map": np.ones(4), "coefficients": np.zeros(2)}, 2)
+
+
+def test_an_autoencoder_that_loses_nothing_is_refused():
+    with pytest.raises(ConfigError, match=r"latent: 2 variables can hold all of 2 inputs"):
+        models.create("quak_autoencoder", signal_region=(3000.0, 3600.0), features=["m_j1", "m_j2"], latent=2)
