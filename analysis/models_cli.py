@@ -172,7 +172,11 @@ def compare_command(
     table, further = _tables(source, signal or [], background or [])
     for name in plan.options:
         check_tables(name, models.describe(name).takes, further, "oddjet models compare", _NEEDED)
-    events = labelled(table, trained_on=True) if test is None else labelled(read_table(test), trained_on=None)
+    events = (
+        labelled(table, trained_on=True)
+        if test is None
+        else labelled(_in_signal_region(read_table(test)), trained_on=None)
+    )
     _write(compare(plan, table, further, events), out)
 
 
@@ -238,11 +242,20 @@ def _tables(
     """The table to train on, and the further ones by keyword; of a run's table the rows of large |Δη| are ``wide``."""
     table = read_table(source)
     named = {"signal": signal, "background": background}
-    further = {key: stacked([read_table(path) for path in paths]) for key, paths in named.items() if paths}
+    further = {
+        key: stacked([_in_signal_region(read_table(path)) for path in paths])
+        for key, paths in named.items()
+        if paths
+    }
     if "region" in table:
         wide, table = beside(table, "signal"), searched(table, "signal")
         further |= {"wide": wide} if len(wide["mjj"]) else {}
     return table, further
+
+
+def _in_signal_region(table: Columns) -> Columns:
+    """The rows of the region that is searched, of a run's table; other tables have no regions."""
+    return searched(table, "signal") if "region" in table else table
 
 
 def _interval(text: str | None) -> tuple[float, float]:

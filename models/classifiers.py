@@ -108,10 +108,9 @@ LHCO_MLP: Mapping[str, Any] = {
 """The classifier of CATHODE (arXiv:2109.00546, section III): the mean of its ten best epochs."""
 
 MANY_EVENTS_TREES: Mapping[str, Any] = {
-    "bags": 3,
+    "bags": 4,
     "sampling": 0.5,
     "learning_rate": 0.2,
-    "leaves": 63,
     "samples_per_leaf": 40,
     "l2": 30.0,
 }

@@ -238,9 +238,9 @@ class FoldedMethod(Method):
             check_arrays(sample, region, self.inputs)
         if self.calibrated_on == "background":
             check_background(extras["background"], self.window, self.working_point)
-            return
-        check_side_bands(region, sample, self.window, self.working_point)
-        if SIGNAL in self.bands:
+        elif self.fixed_cut is None:
+            check_side_bands(region, sample, self.window, self.working_point)
+        if SIGNAL in self.bands and self.calibrated_on == "side bands":
             check_splits(region, sample, self.window)
 
     def _calibrated(

@@ -50,6 +50,14 @@ class TntOptions(FeatureOptions, ClassifierOptions):
     """Bins of the jet-pT reweighting; 0 for none."""
 
     @pydantic.model_validator(mode="after")
+    def _members_are_alike(self) -> Self:
+        schedule = self.mlp.schedule
+        if self.classifier == "mlp" and self.rounds > 1 and schedule.patience and schedule.keep > 1:
+            msg = "mlp.schedule: with rounds above 1 every network must keep as many epochs; set patience to 0 or keep to 1"
+            raise ValueError(msg)
+        return self
+
+    @pydantic.model_validator(mode="after")
     def _jets_have_the_same_features(self) -> Self:
         first, second = self.of_jets()
         odd = set(self.features) - {name for pair in zip(first, second, strict=False) for name in pair}

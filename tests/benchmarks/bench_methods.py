@@ -49,6 +49,7 @@ MAF = {
 METHODS = {
     "supervised": {"features": EVENT} | WIDE,
     "supervised_tau41": {"method": "supervised", "features": CMS} | WIDE,
+    "supervised_mlp": {"method": "supervised", "features": EVENT, "classifier": "mlp"} | WIDE,
     "idealised": {"features": EVENT} | WIDE,
     "idealised_tau41": {"method": "idealised", "features": CMS} | WIDE,
     "cathode": {"features": EVENT} | WIDE,
