@@ -133,8 +133,10 @@ MANY_EVENTS_MLP: Mapping[str, Any] = {
         "keep": 3,
     },
 }
-"""The same as networks: cut into pieces, inputs need few epochs. On the same pseudo-experiments 8.0 against 5.3 without
-pieces; sizes and rate are those of the lowest validation loss.
+"""The same as networks: cut into pieces, inputs need few epochs.
+
+On the same pseudo-experiments two layers of 64 reached 8.0 with pieces, 5.3 without. Sizes, rate and number of pieces are
+those of the lowest validation loss, of some thirty tried, on the signal region of the LHC Olympics' R&D data.
 """
 
 

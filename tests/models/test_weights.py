@@ -46,10 +46,16 @@ def test_one_pt_for_all_needs_no_matching():
     np.testing.assert_array_equal(match_pt(np.full(3, 500.0), region, weight), weight)
 
 
-def test_rank_transform_gives_middle_ranks_and_is_flat_outside():
+def test_rank_transform_gives_middle_ranks_and_keeps_the_order_outside():
     ranks = fit_ranks(np.array([3.0, 1.0, 1.0, 5.0]))
+    np.testing.assert_allclose(ranks(np.array([1.0, 3.0, 5.0, 4.0])), [0.25, 0.625, 0.875, 0.75])
+    outside = ranks(np.array([-1e9, -9.0, 0.0, 1.0, 5.0, 6.0, 9.0, 1e9]))
+    assert np.all(np.diff(outside) > 0)
+    assert 0 < outside[0] < outside[-1] < 1
+    # A hundredth of the knots' span (0.04) above the last one is half way to 1.
+    assert ranks(np.array([5.04]))[0] == pytest.approx(0.5 * (0.875 + 1.0))
     np.testing.assert_allclose(
-        ranks(np.array([1.0, 3.0, 5.0, -9.0, 9.0, 4.0])), [0.25, 0.625, 0.875, 0.25, 0.875, 0.75]
+        fit_ranks(np.array([1.0, 2.0]), np.array([3.0, 1.0]))(np.array([1.0, 2.0])), [0.375, 0.875]
     )
 
 
