@@ -1,15 +1,10 @@
 """Anomaly methods behind one interface: create, fit, score, save, load."""
 
 import importlib
-import pkgutil
+from typing import Any
 
-from models import methods
 from models.base import Method, available, check_options, create, describe, load, needing
 from models.bundle import versions
-from models.together import fit_together
-
-for _module in pkgutil.iter_modules(methods.__path__):
-    importlib.import_module(f"{methods.__name__}.{_module.name}")
 
 __all__ = [
     "Method",
@@ -22,3 +17,11 @@ __all__ = [
     "needing",
     "versions",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`fit_together` on first use: what it needs takes seconds to import."""
+    if name == "fit_together":
+        return importlib.import_module("models.together").fit_together
+    msg = f"module 'models' has no attribute '{name}'"
+    raise AttributeError(msg)

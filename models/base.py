@@ -2,6 +2,8 @@
 
 import abc
 import difflib
+import importlib
+import pkgutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -145,16 +147,30 @@ def register(method: type[Method]) -> type[Method]:
     return method
 
 
+def _all_methods() -> dict[str, type[Method]]:
+    """Every method by name, sorted; their modules register them."""
+    for module in pkgutil.iter_modules([str(Path(__file__).parent / "methods")]):
+        importlib.import_module(f"models.methods.{module.name}")
+    return dict(sorted(_METHODS.items()))
+
+
 def available() -> dict[str, str]:
     """The methods: name to one line, sorted by name."""
-    return {name: _METHODS[name].summary for name in sorted(_METHODS)}
+    return {name: method.summary for name, method in _all_methods().items()}
 
 
 def _method(name: str, source: str) -> type[Method]:
-    if name in _METHODS:
-        return _METHODS[name]
-    near = difflib.get_close_matches(name, _METHODS, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"known methods: {', '.join(sorted(_METHODS))}"
+    """The class of a method. Only its own module is imported where that has its name: the libraries that networks need
+    take seconds, which a command that has none should not wait.
+    """
+    own = Path(__file__).parent / "methods" / f"{name}.py"
+    if name not in _METHODS and name.isidentifier() and own.is_file():
+        importlib.import_module(f"models.methods.{name}")
+    known = _METHODS if name in _METHODS else _all_methods()
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"known methods: {', '.join(known)}"
     msg = f"{source}: unknown method '{name}'; {hint}"
     raise ConfigError(msg)
 
@@ -229,7 +245,7 @@ def needing(columns: Collection[str]) -> list[str]:
     wanted = set(columns)
     return [
         name
-        for name, method in sorted(_METHODS.items())
+        for name, method in _all_methods().items()
         if wanted.intersection(method.required_columns(method.options_type.parse({}, name)))
     ]
 

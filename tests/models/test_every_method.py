@@ -231,6 +231,12 @@ def test_every_method_describes_itself(trained):
         models.create(trained.name, signal_region=(3000, 3600), preset=preset)
 
 
+def test_commands_that_need_no_network_do_not_wait_for_its_libraries():
+    code = "import sys, analysis.cli; sys.exit(bool({'torch', 'sklearn'} & set(sys.modules)))"
+    root = str(Path(models.__file__).parent.parent)
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": root})
+
+
 def test_all_the_names_of_the_interface_are_there():
     expected = (
         "cwola tnt cathode cathode_b lacathode cvae anode r_anode llp vae_qr autoencoder conv_autoencoder "
