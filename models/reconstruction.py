@@ -200,7 +200,7 @@ def log_losses(losses: FloatArray) -> FloatArray:
     return np.log(np.maximum(losses, LEAST_LOSS))
 
 
-class LatentOptions(FeatureOptions, ReconstructionOptions):
+class LatentOptions(ReconstructionOptions, FeatureOptions):
     """Options of autoencoders of features."""
 
     features: tuple[str, ...] = JET_FEATURES

@@ -225,6 +225,9 @@ def test_every_method_describes_itself(trained):
     for word in ("assumes", "is blind to"):
         assert word in " ".join(method.__doc__.lower().split())
     assert "arXiv" in method.__doc__ or "References" in method.__doc__
+    # Nothing else makes a score flat: the latent space does where background is the same at every mjj.
+    flat = method.options_type.parse({}, trained.name).decorrelate == "quantile" or trained.name == "lacathode"
+    assert method.flat is flat
     assert set(method.presets) == {"quick", "paper"}
     assert method.family in {"weak supervision", "unsupervised", "hybrid", "event level", "reference"}
     for preset in ("default", "quick", "paper"):
