@@ -59,7 +59,11 @@ class LoopResult:
 
 
 def run_loop(
-    plan: SamplePlan, work: Callable[[Any], dict[str, Any]], processing: ProcessingConfig
+    plan: SamplePlan,
+    work: Callable[[Any], dict[str, Any]],
+    processing: ProcessingConfig,
+    *,
+    prepare: Callable[[], None] | None = None,
 ) -> LoopResult:
     """Process every entry of a sample once.
 
@@ -71,6 +75,8 @@ def run_loop(
         Chunk to accumulator: a dictionary that holds at least a Tally.
     processing
         Chunk size and executor.
+    prepare
+        What each worker process does once before its first chunk, e.g. importing large libraries.
 
     Returns
     -------
@@ -87,7 +93,7 @@ def run_loop(
     items = work_items(plan, processing)
     merged: dict[str, Any] = {"problems": []}
     if items:
-        merged = _run(plan, items, Guarded(work), processing)
+        merged = _run(plan, items, Guarded(work), processing, prepare)
     _raise_problems(merged["problems"])
     merged = {
         "ranges": [],
@@ -116,14 +122,21 @@ def work_items(plan: SamplePlan, processing: ProcessingConfig) -> list[Any]:
     return items
 
 
-def _run(plan: SamplePlan, items: list[Any], work: Guarded, processing: ProcessingConfig) -> dict[str, Any]:
+def _run(
+    plan: SamplePlan,
+    items: list[Any],
+    work: Guarded,
+    processing: ProcessingConfig,
+    prepare: Callable[[], None] | None,
+) -> dict[str, Any]:
     branches = {branch for file in plan.files if file.schema for branch in file.schema.branches()}
     common = {"retries": 0, "desc": plan.sample.name}
-    executor = (
-        FuturesExecutor(pool=loky.get_reusable_executor(processing.workers, timeout=_IDLE), **common)
-        if processing.executor == "futures"
-        else IterativeExecutor(**common)
-    )
+    if processing.executor == "futures":
+        # loky restarts workers that grow, with a warning: what is large must be there before it first looks.
+        pool = loky.get_reusable_executor(processing.workers, timeout=_IDLE, initializer=prepare)
+        executor = FuturesExecutor(pool=pool, **common)
+    else:
+        executor = IterativeExecutor(**common)
     runner = Runner(executor, schema=BaseSchema, chunksize=processing.chunk_size, xrootdtimeout=OPEN_TIMEOUT)
     try:
         with _progress_on_terminal_only():

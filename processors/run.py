@@ -30,7 +30,7 @@ from processors.preflight import (
 )
 from processors.recipe import Recipe, empty_table, recipe_of
 from processors.root_files import open_root, reading
-from processors.scorers import refer
+from processors.scorers import import_methods, refer
 from processors.skim import Skim, merge_parts
 
 CORRECTIONS_HEADROOM = 4.0
@@ -149,7 +149,7 @@ def run_histograms(
     plan, recipe = _prepare(sample, options)
     references = refer(scorers, trained_on)
     work = Fill(recipe, sample.process, references, frozenset(trained_on), options.variations(sample))
-    result = run_loop(plan, work, processing)
+    result = run_loop(plan, work, processing, prepare=import_methods if scorers else None)
     histograms = finalise(result.merged.get("histograms", work.empty()), plan.scale, sample.name)
     path = out_root / "histograms" / f"{sample.name}.h5"
     write_histograms(path, histograms)

@@ -1,6 +1,7 @@
 """Trained methods inside the event loop: loaded once a process, asked once a chunk."""
 
 import functools
+import importlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,11 @@ def refer(scorers: Mapping[str, Path], trained_on: Collection[str] = ()) -> tupl
         digest = hash_json({path.name: sha256_file(path) for path in files})
         references.append(ScorerReference(label, str(folder), digest))
     return tuple(references)
+
+
+def import_methods() -> None:
+    """Import what trained methods need: seconds, and hundreds of megabytes, that no chunk should be charged with."""
+    importlib.import_module("models.folded")
 
 
 @functools.cache

@@ -289,7 +289,7 @@ def test_method_that_needs_an_absent_column_is_refused(tmp_path):
     )
     with pytest.raises(ConfigError, match=message):
         load_config(path)
-    load_config(path, ("methods.cwola.features=[m, tau32]",))
+    load_config(path, ("methods.cwola.features=[m_j1, tau32_j1]",))
     load_config(path, ("methods={}",))
 
 
