@@ -1,10 +1,20 @@
-"""Two samples to be told apart in the signal region, fold by fold."""
+"""Two samples to be told apart in the signal region, fold by fold: what the reference classifiers share."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from data.errors import TrainingError
 from data.eventid import N_FOLDS, N_INNER, inner_split
+from data.types import FloatArray
+from models.arrays import Arrays
+from models.classifiers import LHCO_MLP, ManyEventsOptions
+from models.folded import FoldedMethod
 from models.folds import TrainingSample
+from models.jobs import Training
+from models.options import FeatureOptions
 from models.preprocessing import input_matrix
 from models.problems import Problem
 from models.regions import SIGNAL, Regions
@@ -76,3 +86,41 @@ def _part(sample: TrainingSample, inputs: tuple[str, ...], window: Regions, fold
     weight = sample.weight[fitted] / sample.weight[fitted].sum()
     columns = {column: sample.columns[column][fitted] for column in inputs}
     return Problem(input_matrix(columns, inputs), np.ones(len(weight), dtype=bool), weight, split[fitted])
+
+
+class LabelledOptions(FeatureOptions, ManyEventsOptions):
+    """Options of the reference classifiers."""
+
+    features: tuple[str, ...] = ("m_j1", "delta_m", "tau41_j1", "tau41_j2")
+    """Input columns; by default those of `cathode`, so that both can be compared."""
+
+
+class LabelledMethod(FoldedMethod):
+    """One classifier of two samples in the signal region."""
+
+    family = "reference"
+    flat = False
+    calibrated_on = "background"
+    bands = (SIGNAL,)
+    options_type = LabelledOptions
+    options: LabelledOptions
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "quick": {"trees": {"bags": 2, "iterations": 60}, "mlp": {"bags": 1, "schedule": {"epochs": 10}}},
+        "paper": {"classifier": "mlp", "mlp": LHCO_MLP},
+    }
+
+    def told_apart(
+        self, first: TrainingSample, second: TrainingSample, names: tuple[str, str]
+    ) -> Training[list[Arrays]]:
+        """5 folds × 4 inner splits of a classifier; see `labelled_problems`."""
+        problems = labelled_problems(first, second, self.inputs, self.window, names)
+        seeds = [self.seeds(fold) for fold in range(N_FOLDS)]
+        return (yield from self.options.built.train(problems, seeds))
+
+    def raw_score(self, fold: Arrays, columns: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
+        """Probability of the first sample, where both are as frequent."""
+        return self.options.built.probability(fold, input_matrix(columns, self.inputs))
+
+    def check_fold(self, fold: Arrays) -> None:
+        """See `FoldedMethod.check_fold`."""
+        self.options.built.check(fold, len(self.inputs))

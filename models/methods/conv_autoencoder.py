@@ -88,8 +88,8 @@ class ConvAutoencoder(FoldedMethod):
 
     The images are made of at most the 100 hardest particles. Layers, activation and loss are those of the labeler of
     Tag N' Train; by default fewer jets and epochs, with a one-cycle rate. A pass over 1000 images of 32 × 32 takes about
-    a second of one core: the default, five folds of 12,000 images and 8 epochs, 8 to 10 minutes however many events
-    there are.
+    a second of one core: the default, five folds of 12,000 images and 8 epochs, would by that rate take 8 minutes
+    however many events there are.
 
     *Assumes* that what the network cannot restore is rare background or signal. *Is blind to* signal jets simpler than
     background jets (an image with one bright pixel is the easiest to restore: complexity bias), and, without ``wide``,

@@ -1,33 +1,16 @@
 """The idealised anomaly detector: data against a perfect background template."""
 
 from collections.abc import Mapping
-from typing import Any
 
-import numpy.typing as npt
-
-from data.eventid import N_FOLDS
-from data.types import FloatArray
 from models.arrays import Arrays
 from models.base import register
-from models.classifiers import LHCO_MLP, ManyEventsOptions
-from models.folded import FoldedMethod
 from models.folds import TrainingSample
 from models.jobs import Training
-from models.labelled import labelled_problems
-from models.options import FeatureOptions
-from models.preprocessing import input_matrix
-from models.regions import SIGNAL
-
-
-class IdealisedOptions(FeatureOptions, ManyEventsOptions):
-    """Options of ``idealised``."""
-
-    features: tuple[str, ...] = ("m_j1", "delta_m", "tau41_j1", "tau41_j2")
-    """Input columns; by default those of `cathode`, so that both can be compared."""
+from models.labelled import LabelledMethod
 
 
 @register
-class Idealised(FoldedMethod):
+class Idealised(LabelledMethod):
     """Data in the signal region against true background there: the best that a background template can do.
 
     CATHODE, ANODE and their like estimate the background of the signal region from the side bands; here it is given, as
@@ -41,7 +24,7 @@ class Idealised(FoldedMethod):
     Parameters
     ----------
     window, working_point, seed, options
-        See `models.create` and `IdealisedOptions`.
+        See `models.create` and `LabelledOptions`.
 
     References
     ----------
@@ -52,30 +35,10 @@ class Idealised(FoldedMethod):
 
     name = "idealised"
     summary = "Reference: data against a perfect background template in the signal region (arXiv:2109.00546)"
-    family = "reference"
-    flat = False
     takes = {"background": True}
-    calibrated_on = "background"
-    bands = (SIGNAL,)
     score_is = "probability of data, not background"
-    options_type = IdealisedOptions
-    options: IdealisedOptions
-    presets = {
-        "quick": {"trees": {"bags": 2, "iterations": 60}, "mlp": {"bags": 1, "schedule": {"epochs": 10}}},
-        "paper": {"classifier": "mlp", "mlp": LHCO_MLP},
-    }
 
     def train(self, sample: TrainingSample, extras: Mapping[str, TrainingSample]) -> Training[list[Arrays]]:
         """5 folds × 4 inner splits of one classifier; see `FoldedMethod.train`."""
         names = ("the data", "table 'background'")
-        problems = labelled_problems(sample, extras["background"], self.inputs, self.window, names)
-        seeds = [self.seeds(fold) for fold in range(N_FOLDS)]
-        return (yield from self.options.built.train(problems, seeds))
-
-    def raw_score(self, fold: Arrays, columns: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
-        """Probability of data, where both classes are as frequent."""
-        return self.options.built.probability(fold, input_matrix(columns, self.inputs))
-
-    def check_fold(self, fold: Arrays) -> None:
-        """See `FoldedMethod.check_fold`."""
-        self.options.built.check(fold, len(self.inputs))
+        return (yield from self.told_apart(sample, extras["background"], names))

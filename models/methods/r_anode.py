@@ -97,7 +97,7 @@ class RAnode(OuterDensityMethod):
     is a standard normal distribution. So it begins at the background's density and learns where data exceed it; one
     that begins elsewhere finds first the tails that the background's flow describes badly, and often nothing else. w
     is not the share of signal events: the signal's density may hold background as well, which leaves the order of the
-    scores as it is. Without signal the learnt density stays near the background's, and scores are noise.
+    scores as it is.
 
     *Assumes* that the background's density changes smoothly with mjj and its rate there follows a power law. *Is blind
     to* signals that fill the side bands as well; where the interpolation is wrong, the signal's flow learns its error.

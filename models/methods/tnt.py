@@ -45,7 +45,8 @@ class TntOptions(FeatureOptions, ClassifierOptions):
     rounds: int = pydantic.Field(default=2, ge=1, le=10)
     """Classifiers trained one after another: the first learns from the autoencoder's tags, each further one from those
     of the classifier before it, with the same percentiles. 1: as the search, in three quarters of the time; on
-    simulated two-pronged jets the largest significance improvement was 3.8 ± 0.5 then, with two 5.9 ± 0.7."""
+    simulated two-pronged jets the largest significance improvement was 3.8 ± 0.5 then, with two 5.9 ± 0.7 (one
+    training each)."""
     pt_bins: int = pydantic.Field(default=PT_BINS, ge=0, le=200)
     """Bins of the jet-pT reweighting; 0 for none."""
 
