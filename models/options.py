@@ -1,5 +1,6 @@
 """Options that every trained method has."""
 
+import abc
 from typing import Literal
 
 import pydantic
@@ -24,9 +25,9 @@ class MethodOptions(Section):
     quantile: QuantileSettings = QuantileSettings()
 
     @property
+    @abc.abstractmethod
     def inputs(self) -> tuple[str, ...]:
         """Columns that scoring reads, ``mjj`` not among them."""
-        raise NotImplementedError
 
 
 class FeatureOptions(MethodOptions):
