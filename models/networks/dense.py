@@ -101,11 +101,13 @@ def apply_layers(
         Shape (members, rows, outputs).
     """
     last = len(activations)
+    # Where no gradient is wanted, fresh memory for each layer would cost as much as the products.
+    functions = _FUNCTIONS if torch.is_grad_enabled() else _FUNCTIONS | _IN_PLACE
     for number in range(last + 1):
         weight, bias = parameters[f"{prefix}weight{number}"], parameters[f"{prefix}bias{number}"]
         x = product(x, weight, bias)
         if number < last:
-            x = _FUNCTIONS[activations[number]](x)
+            x = functions[activations[number]](x)
             share = dropout[number] if number < len(dropout) else 0.0
             if noise is not None and noise.training and share:
                 x = x * (noise.uniform(*x.shape[1:]) >= share) / (1.0 - share)
@@ -215,13 +217,10 @@ class DenseClassifier(Network):
             below, name = outputs[number], f"weight{number}"
             before = scratch.take(f"slope{number}", below, *below.shape)
             if number == last:
-                found = torch.mul(below, slope, out=before).sum(dim=1)[..., None]
+                torch.sum(torch.mul(below, slope, out=before), dim=1, out=into[name][..., 0])
             else:
-                shape = (len(below), below.shape[-1], slope.shape[-1])
-                memory = scratch.take(f"gradient{number}", below, *shape)
-                found = torch.bmm(below.transpose(1, 2), slope, out=memory)
-            into[name].copy_(found)
-            into[f"bias{number}"].copy_(slope.sum(dim=1, keepdim=True))
+                torch.bmm(below.transpose(1, 2), slope, out=into[name])
+            torch.sum(slope, dim=1, keepdim=True, out=into[f"bias{number}"])
             if number:
                 multiply = torch.mul if number == last else torch.bmm
                 slope = multiply(slope, parameters[name].transpose(1, 2), out=before)
