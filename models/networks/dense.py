@@ -217,10 +217,14 @@ class DenseClassifier(Network):
             below, name = outputs[number], f"weight{number}"
             before = scratch.take(f"slope{number}", below, *below.shape)
             if number == last:
-                torch.sum(torch.mul(below, slope, out=before), dim=1, out=into[name][..., 0])
+                found = torch.mul(below, slope, out=before).sum(dim=1)[..., None]
             else:
-                torch.bmm(below.transpose(1, 2), slope, out=into[name])
-            torch.sum(slope, dim=1, keepdim=True, out=into[f"bias{number}"])
+                # Written into `into` at once, products of a stack of one would round differently.
+                shape = (len(below), below.shape[-1], slope.shape[-1])
+                memory = scratch.take(f"gradient{number}", below, *shape)
+                found = torch.bmm(below.transpose(1, 2), slope, out=memory)
+            into[name].copy_(found)
+            into[f"bias{number}"].copy_(slope.sum(dim=1, keepdim=True))
             if number:
                 multiply = torch.mul if number == last else torch.bmm
                 slope = multiply(slope, parameters[name].transpose(1, 2), out=before)
