@@ -13,6 +13,7 @@ import numpy.typing as npt
 from data.errors import IncompleteError, InputError
 from data.types import FloatArray, Table
 from processors.config import FeaturesConfig
+from processors.lund_reweighting_histograms import TOYS, check_toys, empty_toys, fill_toys, vary_by_toys
 from processors.recipe import NOMINAL, Recipe, Selected
 from processors.scorers import (
     BANDS,
@@ -51,7 +52,8 @@ class Fill:
         """Histograms of this sample with nothing in them."""
         selections = [scorer.label for scorer in self.scorers]
         regions = kept_regions(self.recipe.options.selection)
-        return empty_histograms([self.process], selections, regions=regions, variations=self.variations)
+        made = empty_histograms([self.process], selections, regions=regions, variations=self.variations)
+        return made | empty_toys(self.recipe.lund, [INCLUSIVE, *selections], regions)
 
     def __call__(self, events: Any) -> dict[str, Any]:
         """Process one chunk, given as coffea's array of virtual columns."""
@@ -97,6 +99,8 @@ class Fill:
         for variation, weight in part.weights.items():
             table = {**part.table, "weight": weight}
             fill_mjj(histograms["mjj"], table, self.process, selection, votes, variation=variation)
+        if part.toys:
+            fill_toys(histograms[TOYS], part, selection, votes)
 
 
 def empty_histograms(
@@ -243,13 +247,16 @@ def finalise(histograms: Histograms, scale: WeightScale, sample: str) -> Histogr
     Returns
     -------
     dict
-        The same histograms: contents of ``mjj`` divided by 5, variances by 25.
+        The same histograms: contents of ``mjj`` divided by 5, variances by 25. The sums over toys are gone: they are the
+        variations of their sources in ``mjj``.
 
     Raises
     ------
     InputError
         If the sum of squares left the range in which it does not depend on the order of filling.
     """
+    toys = histograms.pop(TOYS, None)
+    check_toys(toys, scale, sample)
     for name, histogram in histograms.items():
         axes = [axis for axis in ("selection", "variation") if axis in histogram.axes.name]
         for chosen in itertools.product(*(list(histogram.axes[axis]) for axis in axes)):
@@ -257,6 +264,7 @@ def finalise(histograms: Histograms, scale: WeightScale, sample: str) -> Histogr
             words = ", ".join(f"{axis} '{label}'" for axis, label in labels.items())
             what = f"sample '{sample}', histogram '{name}', {words}"
             check_exact(float(_totals(histogram, labels)[1]), scale, what)
+    vary_by_toys(histograms["mjj"], toys)
     view: Any = histograms["mjj"].view(flow=True)
     view["value"] /= FOLDS
     view["variance"] /= FOLDS**2

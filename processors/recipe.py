@@ -1,7 +1,7 @@
 """One chunk from branches to tables of selected events: the steps that both passes share."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,9 @@ from processors.dijets import Cutflow, DijetCuts, Flags, cutflow_of, event_flags
 from processors.event_options import EventOptions
 from processors.features import ColumnMaker, Columns, columns
 from processors.jets import Jets
+from processors.lund_reweighting import Source
+from processors.lund_reweighting_events import SampleReweighting
+from processors.lund_reweighting_prongs import Prongs
 from processors.preflight import SamplePlan
 from processors.resolve import FileSchema
 from processors.selection import Dijets
@@ -41,10 +44,16 @@ class Selected:
         Feature table; its column ``weight`` is that of the first entry of ``weights``.
     weights
         Name of each variation with these kinematics to the weights of the events.
+    toys
+        Source of the Lund-plane reweighting to the weights in its toys, (T, n_events).
+    prongs
+        The prongs of the events' jets, while the sample is looked through for the reweighting.
     """
 
     table: Columns
     weights: dict[str, FloatArray]
+    toys: dict[Source, FloatArray] = field(default_factory=dict)
+    prongs: Prongs | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,7 @@ class Recipe:
     golden: GoldenJson | None
     scale: WeightScale
     schemas: dict[str, FileSchema]
+    lund: SampleReweighting | None = None
 
     def nominal(self, events: Any) -> tuple[Columns, Tally]:
         """Features of the selected events of a chunk, without variations.
@@ -164,11 +174,18 @@ class Recipe:
         if self.kind == "data" or self.corrections is None:
             return Selected(table, {name: table["weight"]})
         inputs = weight_inputs(columns.chunk, jets, dijets, table)
+        prongs = None if self.lund is None else self.lund.prongs(columns.chunk, jets, dijets)
+        toys: dict[Source, FloatArray] = {}
+        if self.lund is not None and self.lund.constants is not None and prongs is not None:
+            lund = self.lund.factors(prongs, leading_pt(table), vary=vary)
+            others, _ = weight_factors(inputs, self.corrections)
+            toys = {source: self._rounded(plain * others * toy) for source, toy in lund.toys.items()}
+            inputs, prongs = replace(inputs, lund=lund), None
         nominal, varied = weight_factors(inputs, self.corrections)
         factors = {name: nominal, **(varied if vary else {})}
         weights = {variation: self._rounded(plain * factor) for variation, factor in factors.items()}
         table["weight"] = weights[name]
-        return Selected(table, weights)
+        return Selected(table, weights, toys, prongs)
 
     def _tally(
         self, chunk: Chunk, flags: Flags, cutflow: Cutflow, weight: FloatArray, nominal: Selected
@@ -184,6 +201,12 @@ class Recipe:
             sections = [unique_sections(chunk.role("run")[good], chunk.role("luminosity_block")[good])]
         squares = max(float(np.square(weight).sum()), float(np.square(corrected).sum()))
         return {"ranges": [done], "cutflow": cutflow, "sum_of_squares": squares, "sections": sections}
+
+
+def leading_pt(table: Columns) -> FloatArray:
+    """Transverse momentum (GeV) of the harder jet of each event."""
+    pt: FloatArray = np.maximum(table["pt_j1"], table["pt_j2"]).astype(np.float64)
+    return pt
 
 
 def recipe_of(plan: SamplePlan, options: EventOptions, golden: GoldenJson | None = None) -> Recipe:

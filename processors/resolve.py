@@ -24,6 +24,7 @@ from processors.schema import (
     OBJECT_ROLES,
     PARTICLE_EXTRAS,
     PARTICLE_ROLES,
+    QUARK_FLAGS,
     Role,
     format_name,
 )
@@ -31,6 +32,9 @@ from processors.schema import (
 _LOG = logging.getLogger(__name__)
 _DECIDING = ("b_score", "jet_id", "puppi_weight")
 """Roles whose branch changes the meaning of a feature: one search reads the same for all of its files."""
+
+_REWEIGHTED = "quark_status"
+"""The role whose demand says that particles are read for the weights of simulation."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class FileSchema:
         Triggers of the year that the file does not have.
     version
         Version of the branch names, in words.
+    only_reweighted
+        Whether the particles are read for weights of simulation alone, and no feature is made of them.
     """
 
     roles: dict[str, str] = field(hash=False)
@@ -67,6 +73,7 @@ class FileSchema:
     absent_triggers: tuple[str, ...]
     filters: tuple[str, ...]
     version: str
+    only_reweighted: bool = False
 
     @property
     def reads_particles(self) -> bool:
@@ -88,7 +95,9 @@ class FileSchema:
         if chosen["n_pf"] in COUNTED:
             chosen["n_pf"] = "the number of cross-references"
         chosen |= {role: "particles" for role in FEATURE_ROLES if role in self.computed}
-        if self.reads_particles and "pt" not in self.computed:
+        if self.only_reweighted:
+            chosen["puppi_weight"] = "nothing"
+        elif self.reads_particles and "pt" not in self.computed:
             chosen["links"] = "cross-references" if "link_jet" in self.roles else "clustering"
         if "lsf3" in self.computed:
             chosen["leptons"] = (
@@ -152,9 +161,11 @@ def resolve(keys: Collection[str], sample: Sample, year: Year, file: str, demand
     search.take_optional({"label": LABEL})
     search.take_jets()
     search.take_features()
-    search.take_particles()
+    only_reweighted = _REWEIGHTED in demand.corrections and not search.reads_particles()
+    search.take_particles(even_if_unused=only_reweighted)
     search.warn_of_weights(file)
     search.take_all({role: CORRECTION_ROLES[role] for role in demand.corrections})
+    search.take_optional(QUARK_FLAGS if _REWEIGHTED in demand.corrections else {})
     if demand.features.rapidity_mass_matrix is not None:
         search.take_all(OBJECT_ROLES)
     triggers = _flags(search, sample, year)
@@ -172,6 +183,7 @@ def resolve(keys: Collection[str], sample: Sample, year: Year, file: str, demand
         tuple(trigger for trigger in year.triggers if trigger not in triggers),
         year.filters,
         format_name(search.present),
+        only_reweighted,
     )
 
 
@@ -349,9 +361,13 @@ class _Search:
         linked = self.demand.jets.links != "file" or self.has(LINK_ROLES)
         return self.has(PARTICLE_ROLES) and (linked or self.demand.jets.source == "particles")
 
+    def reads_particles(self) -> bool:
+        """Whether a feature is made of the particles."""
+        return bool(self.computed) or self.demand.features.constituents
+
     def take_particles(self, *, even_if_unused: bool = False) -> None:
         """Particles and their links to jets, where something is computed of them."""
-        if not (self.computed or self.demand.features.constituents or even_if_unused):
+        if not (self.reads_particles() or even_if_unused):
             return
         jets = self.demand.jets
         self.take_all(PARTICLE_ROLES)

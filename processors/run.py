@@ -1,11 +1,13 @@
 """The two passes over a sample, start to end."""
 
 import logging
+import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from data.errors import InputError
 from data.files import hash_json, sha256_file
 from data.luminosity import (
     ProcessedLuminosity,
@@ -21,6 +23,7 @@ from processors.event_options import EventOptions
 from processors.histogram_io import write_histograms
 from processors.histograms import Fill, Histograms, finalise
 from processors.loop import LoopResult, Step, run_loop
+from processors.lund_reweighting_survey import with_lund_weights
 from processors.preflight import (
     FileFacts,
     SamplePlan,
@@ -28,10 +31,12 @@ from processors.preflight import (
     inspect_file,
     plan_sample,
 )
-from processors.recipe import Recipe, empty_table, recipe_of
+from processors.recipe import NOMINAL, Recipe, empty_table, recipe_of
 from processors.root_files import open_root, reading
 from processors.scorers import import_methods, refer
 from processors.skim import Skim, merge_parts
+from processors.tables import map_part
+from processors.varied_skim import VariedSkim
 
 CORRECTIONS_HEADROOM = 4.0
 """Sums of weights stay exact while corrections raise the root mean square weight by no more."""
@@ -90,7 +95,7 @@ def run_skim(
     IncompleteError
         If an entry was not processed exactly once.
     """
-    plan, recipe = _prepare(sample, options)
+    plan, recipe = _prepare(sample, options, processing)
     folder = out_root / "features" / sample.name
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{sample.name}.", dir=folder.parent) as scratch:
@@ -99,6 +104,58 @@ def run_skim(
         parts = [Path(scratch) / name for name in result.merged.get("parts", [])]
         unique = sample.kind == "data"
         outputs = merge_parts(parts, folder, empty_table(plan, options), sample.name, unique=unique)
+    return SkimResult(
+        result.account,
+        result.cutflow,
+        outputs,
+        _luminosity(plan, recipe, result),
+        _empty_jets(result, sample),
+    )
+
+
+def run_varied_skim(
+    sample: Sample, processing: ProcessingConfig, options: EventOptions, out_root: Path
+) -> SkimResult:
+    """Write the feature tables of a simulated sample with all its variations.
+
+    Parameters
+    ----------
+    sample, processing, options
+        As for `run_skim`.
+    out_root
+        The run folder; tables go to ``varied/SAMPLE/VARIATION/*.parquet``, those of weights beside the nominal one.
+
+    Returns
+    -------
+    SkimResult
+        Complete: every entry of every file was processed once.
+
+    Raises
+    ------
+    InputError
+        If a file or a value in it is wrong, or no event is selected.
+    IncompleteError
+        If an entry was not processed exactly once.
+    """
+    plan, recipe = _prepare(sample, options, processing)
+    folder = out_root / "varied" / sample.name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    outputs: list[Path] = []
+    with tempfile.TemporaryDirectory(prefix=f".{sample.name}.", dir=folder.parent) as scratch:
+        result = run_loop(plan, VariedSkim(recipe, Path(scratch)), processing)
+        parts: dict[str, list[Path]] = {}
+        for name in sorted(result.merged.get("parts", [])):
+            parts.setdefault(name.partition("/")[0], []).append(Path(scratch) / name)
+        if NOMINAL not in parts:
+            msg = (
+                f"sample '{sample.name}': no event is selected, so nothing of it varies; check files and cuts"
+            )
+            raise InputError(msg)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for name, files in parts.items():
+            empty = {column: values[:0] for column, values in map_part(files[0]).items()}
+            outputs += merge_parts(files, folder / name, empty, sample.name, unique=False)
     return SkimResult(
         result.account,
         result.cutflow,
@@ -146,7 +203,7 @@ def run_histograms(
     IncompleteError
         If an entry was not processed exactly once.
     """
-    plan, recipe = _prepare(sample, options)
+    plan, recipe = _prepare(sample, options, processing)
     references = refer(scorers, trained_on)
     work = Fill(recipe, sample.process, references, frozenset(trained_on), options.variations(sample))
     result = run_loop(plan, work, processing, prepare=import_methods if scorers else None)
@@ -163,7 +220,9 @@ def run_histograms(
     )
 
 
-def _prepare(sample: Sample, options: EventOptions) -> tuple[SamplePlan, Recipe]:
+def _prepare(
+    sample: Sample, options: EventOptions, processing: ProcessingConfig
+) -> tuple[SamplePlan, Recipe]:
     """Look at all files of a sample, and say what a worker needs to know."""
     corrected = sample.kind == "simulation" and options.corrections_of(sample) is not None
     if options.forgets_prefiring(sample):
@@ -176,7 +235,7 @@ def _prepare(sample: Sample, options: EventOptions) -> tuple[SamplePlan, Recipe]
         )
     plan = plan_sample(sample, options.demand(sample), CORRECTIONS_HEADROOM if corrected else 1.0)
     golden = None if sample.golden_json is None else read_golden_json(sample.golden_json)
-    return plan, recipe_of(plan, options, golden)
+    return plan, with_lund_weights(plan, recipe_of(plan, options, golden), processing)
 
 
 def _empty_jets(result: LoopResult, sample: Sample) -> int:

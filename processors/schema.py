@@ -154,8 +154,25 @@ CORRECTION_ROLES: dict[str, Role] = {
     "subjet_pt": Role(("SubJet_pt",), "the b-tag weights", simulation_only=True),
     "subjet_eta": Role(("SubJet_eta",), "the b-tag weights", simulation_only=True),
     "subjet_flavour": Role(("SubJet_hadronFlavour",), "the b-tag weights", simulation_only=True),
+    **{
+        f"quark_{name}": Role(
+            (branch,),
+            "the Lund-plane weights; without_corrections: [lund] in the sample definition does without",
+            simulation_only=True,
+        )
+        for name, branch in {
+            "status": "GenPart_status",
+            "eta": "GenPart_eta",
+            "phi": "GenPart_phi",
+            "id": "GenPart_pdgId",
+        }.items()
+    },
 }
 """What corrections of simulated events need; read where the configuration asks for them."""
+
+QUARK_FLAGS: dict[str, Role] = {
+    "quark_flags": Role(("GenPart_statusFlags",), "the Lund-plane weights", simulation_only=True),
+}
 
 _RMM = "the rapidity–mass matrix"
 OBJECT_ROLES: dict[str, Role] = {

@@ -23,6 +23,8 @@ class Generator(Section):
     """Off: some four times faster, fewer soft particles a jet."""
     block: int = pydantic.Field(default=1000, ge=1, le=10000)
     """Events generated from one seed; the unit of work, of resumption and of the progress bar."""
+    settings: tuple[str, ...] = ()
+    """More lines for Pythia, after all others, e.g. ``TimeShower:alphaSvalue = 0.14``."""
 
 
 class Jets(Section):

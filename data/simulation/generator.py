@@ -86,6 +86,7 @@ def _start(
         "Random:setSeed = on",
         f"Random:seed = {seed}",
         *process_settings(process, mhat),
+        *options.settings,
         *extra,
     ]
     for line in switches:

@@ -9,6 +9,7 @@ import pydantic
 from data.samples import Kind
 from data.sections import Section
 from processors.corrections.files import correction_table
+from processors.lund_reweighting_config import LundConfig, reweighter
 
 Systematics = tuple[str, str, str]
 """What the file's input ``systematic`` is called for the nominal value, up and down."""
@@ -209,6 +210,8 @@ class CorrectionsConfig(Section):
     """b tag of subjets."""
     trigger: TriggerConfig | None = None
     """Trigger efficiency."""
+    lund: LundConfig | None = None
+    """Radiation pattern inside the jets."""
 
 
 def variation_names(config: CorrectionsConfig | None, kind: Kind) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -240,6 +243,7 @@ def variation_names(config: CorrectionsConfig | None, kind: Kind) -> tuple[tuple
         "trigger": ("trigger",),
     }
     weights = [stem for field, group in stems.items() if getattr(config, field) for stem in group]
+    weights += [f"lund_{source}" for source in (config.lund.sources if config.lund else ())]
     return ("nominal", *_up_down(kinematic)), tuple(_up_down(weights))
 
 
@@ -269,6 +273,8 @@ def required_roles(config: CorrectionsConfig | None, kind: Kind = "simulation") 
     if kind == "simulation":
         for path, name in _weight_tables(config):
             correction_table(path, name)
+        if config.lund is not None:
+            reweighter(config.lund)
     return tuple(dict.fromkeys((*_jet_roles(config, kind), *_weight_roles(config, kind))))
 
 
@@ -327,6 +333,7 @@ def _weight_roles(config: CorrectionsConfig, kind: Kind) -> Iterator[str]:
         "pdf": ("pdf_weights",),
         "parton_shower": ("shower_weights",),
         "btag": ("subjet_pt", "subjet_eta", "subjet_flavour"),
+        "lund": ("quark_status", "quark_eta", "quark_phi", "quark_id"),
     }
     for field, needed in roles.items():
         if getattr(config, field):

@@ -17,6 +17,7 @@ from processors.corrections.config import (
     TriggerConfig,
 )
 from processors.corrections.files import CorrectionTable, Value, correction_table
+from processors.lund_reweighting_events import LundFactors
 
 Jagged = tuple[npt.NDArray[np.floating], IntArray]
 """Any number of values an event: all values in one row, and how many each event has."""
@@ -68,6 +69,8 @@ class WeightInputs:
         For the b tag.
     features
         Feature columns by name, float64, for the trigger efficiency.
+    lund
+        Weights of the Lund plane.
     source
         File and sample of the events, for messages; empty where they have none.
     """
@@ -84,6 +87,7 @@ class WeightInputs:
     shower_weights: Jagged | None = None
     subjets: Subjets | None = None
     features: Mapping[str, npt.NDArray[np.floating]] = field(default_factory=dict)
+    lund: LundFactors | None = None
     source: str = ""
 
     def describe(self, event: int) -> str:
@@ -194,6 +198,8 @@ def _parts(inputs: WeightInputs, config: CorrectionsConfig) -> Iterator[_Part]:
         yield _btag(inputs, config.btag)
     if config.trigger is not None:
         yield _trigger(inputs, config.trigger)
+    if inputs.lund is not None:
+        yield _Part("lund", inputs.lund.nominal, inputs.lund.varied)
 
 
 def _product(factors: list[FloatArray], size: int) -> FloatArray:
@@ -335,13 +341,7 @@ def _btag(inputs: WeightInputs, btag: BtagConfig) -> _Part:
 
 
 def _chosen(subjets: Subjets, group: npt.NDArray[np.bool_]) -> Subjets:
-    return Subjets(
-        subjets.event[group],
-        subjets.pt[group],
-        subjets.eta[group],
-        subjets.flavour[group],
-        subjets.score[group],
-    )
+    return Subjets(*(getattr(subjets, name)[group] for name in subjets.__dataclass_fields__))
 
 
 def _at_subjets(

@@ -65,7 +65,7 @@ def flat_soft_drop_mask(
 
 
 @compiled
-def _fill_subjets(
+def fill_subjets(
     nodes: FloatArray, child: IntArray, n: int, n_subjets: int, subjets: FloatArray, rank: IntArray
 ) -> None:
     """Fill ``subjets`` (n_subjets, 4), the hardest first, and ``rank`` of all nodes (−1: above the subjets)."""
@@ -135,7 +135,7 @@ def flat_exclusive_subjets(
             continue
         cluster(nodes, n, algorithm, parents, child)
         counts[jet] = min(n_subjets, n)
-        _fill_subjets(nodes, child, n, counts[jet], subjets[row : row + counts[jet]], rank)
+        fill_subjets(nodes, child, n, counts[jet], subjets[row : row + counts[jet]], rank)
         row += counts[jet]
         for k in range(n):
             index[origin[k]] = rank[k]

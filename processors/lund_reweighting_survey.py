@@ -1,0 +1,184 @@
+"""The pass over a sample that finds what its Lund-plane weights are normalised with.
+
+A sample's mean weights and its Lund plane are known only when all of its events have been seen, so a pass of its own
+comes before the one that fills tables or histograms. What it returns is sorted by file and entry, and sums that are made
+chunk by chunk are of rounded weights, which add up exactly: the weights do not depend on the chunks.
+"""
+
+import functools
+import logging
+import operator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from data.errors import InputError
+from data.types import BoolArray, FloatArray
+from processors.config import FeaturesConfig, ProcessingConfig
+from processors.loop import run_loop
+from processors.lund_reweighting import DISTORTION_JETS_MIN, Source, event_products
+from processors.lund_reweighting_config import LundConfig, reweighter
+from processors.lund_reweighting_events import (
+    LundConstants,
+    SampleReweighting,
+    single_weights,
+    toy_variations,
+)
+from processors.lund_reweighting_normalisation import Normalisation, normalisation_of
+from processors.lund_reweighting_planes import LundPlane, measure_plane
+from processors.lund_reweighting_prongs import Prongs
+from processors.preflight import SamplePlan
+from processors.recipe import Recipe, Selected, leading_pt
+from processors.selection import REGIONS
+
+BADLY_MATCHED_MAX = 0.1
+"""Healthy signals have a share of badly matched jets below this times their mean number of prongs."""
+_LOG = logging.getLogger("oddjet")
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The selected events of a chunk: their place, jets, pT (GeV), weights, and the sums of their Lund plane."""
+
+    place: tuple[str, int]
+    prongs: Prongs
+    pt: FloatArray
+    weight: FloatArray
+    plane: LundPlane
+
+
+@dataclass(frozen=True)
+class Survey:
+    """coffea processor: the prongs of the selected events in the region that is searched."""
+
+    recipe: Recipe
+
+    def __call__(self, events: Any) -> dict[str, Any]:
+        """Process one chunk, given as coffea's array of virtual columns."""
+        found: list[Selected] = []
+        features = FeaturesConfig(without=self.recipe.options.features.without)
+        tally = self.recipe.each(events, found.append, features, vary=False)
+        parts = []
+        prongs, lund = found[0].prongs, self.recipe.lund
+        if prongs is not None and lund is not None:
+            about = events.metadata
+            table = found[0].table
+            searched = table["region"] == REGIONS.index(self.recipe.options.selection.region)
+            weight = np.where(searched, table["weight"], 0.0)
+            binning = reweighter(lund.config).maps.binning
+            plane = measure_plane(prongs.nominal, binning, np.concatenate([weight, weight]))
+            place = (str(about["filename"]), int(about["entrystart"]))
+            parts = [_Part(place, prongs, leading_pt(table), weight, plane)]
+        return {**tally, "lund": parts}
+
+
+def with_lund_weights(plan: SamplePlan, recipe: Recipe, processing: ProcessingConfig) -> Recipe:
+    """The recipe with the Lund-plane reweighting of its sample, where the corrections have one.
+
+    Parameters
+    ----------
+    plan
+        The sample.
+    recipe
+        What a worker needs to know so far.
+    processing
+        Chunk size and executor.
+
+    Returns
+    -------
+    Recipe
+
+    Raises
+    ------
+    InputError
+        If the sample has too few events for what is wanted, or a value in it is wrong.
+    """
+    config = None if recipe.corrections is None or recipe.kind == "data" else recipe.corrections.lund
+    if config is None or recipe.corrections is None:
+        return recipe
+    seed = recipe.options.seed
+    # without constants the weights are those of the other corrections
+    first = replace(recipe, lund=SampleReweighting(config, seed))
+    parts = sorted(
+        run_loop(plan, Survey(first), processing).merged.get("lund", []), key=lambda part: part.place
+    )
+    if not any(len(part.weight) for part in parts):
+        msg = (
+            f"sample '{plan.sample.name}': no event is selected whose Lund-plane weights could be normalised; check the "
+            "cuts, or give it without_corrections: [lund]"
+        )
+        raise InputError(msg)
+    _report(plan.sample.name, parts)
+    try:
+        constants = _constants(parts, config, seed)
+    except InputError as error:
+        msg = f"sample '{plan.sample.name}', corrections.{plan.sample.year}.lund: {error}"
+        raise InputError(msg) from None
+    return replace(recipe, lund=SampleReweighting(config, seed, constants))
+
+
+def _constants(parts: list[_Part], config: LundConfig, seed: int) -> LundConstants:
+    """Normalisation of all weights and the sample's Lund plane."""
+    # sums of rounded weights are exact in any order
+    plane = functools.reduce(operator.add, (part.plane for part in parts)).density
+    if "distortion" in config.sources:
+        _check_jets(parts)
+    weigh = reweighter(config, seed, plane)
+    weight, pt = (np.concatenate([getattr(part, name) for part in parts]) for name in ("weight", "pt"))
+    chosen = weight != 0
+
+    def normalisation(raw: list[FloatArray]) -> Normalisation:
+        together = np.concatenate(raw, axis=1)
+        return normalisation_of(
+            together[:, chosen], weight[chosen], pt[chosen], keep_pt_spectrum=config.keep_pt_spectrum
+        )
+
+    def toys(source: Source) -> Normalisation:
+        one = replace(weigh, sources=(source,))  # toys of all events take memory: one source at a time
+        return normalisation([event_products(one.toy_weights(part.prongs)[source]) for part in parts])
+
+    single = normalisation([single_weights(weigh, part.prongs)[1] for part in parts])
+    return LundConstants(plane, single, {source: toys(source) for source in toy_variations(config.sources)})
+
+
+def _check_jets(parts: list[_Part]) -> None:
+    n_jets = sum(int(np.count_nonzero(part.prongs.n_quarks[_of_jets(part)])) for part in parts)
+    if n_jets < DISTORTION_JETS_MIN:
+        msg = (
+            f"{n_jets} selected jets with quarks are too few for the source 'distortion', which compares their Lund plane "
+            f"and needs {DISTORTION_JETS_MIN}, better 5000: use more events, or leave it out of sources"
+        )
+        raise InputError(msg)
+
+
+def _of_jets(part: _Part) -> BoolArray:
+    """Whether each jet's event counts."""
+    counts: BoolArray = np.concatenate([part.weight, part.weight]) != 0
+    return counts
+
+
+def _report(sample: str, parts: list[_Part]) -> None:
+    """Say how well subjets and quarks go together."""
+    n_quarks = np.concatenate([part.prongs.n_quarks for part in parts])
+    bad = np.concatenate([part.prongs.bad for part in parts])
+    with_quarks = int(np.count_nonzero(n_quarks))
+    if not with_quarks:
+        _LOG.warning(
+            "sample %s: no selected jet has a quark of the hard process, so none is reweighted", sample
+        )
+        return
+    share, prongs = int(bad.sum()) / with_quarks, int(n_quarks.sum()) / with_quarks
+    words = (
+        "sample %s: Lund-plane weights of %d jets with %.2f quarks each; %.1f %% are badly matched to subjets"
+    )
+    if share > BADLY_MATCHED_MAX * prongs:
+        _LOG.warning(
+            words + ", which is much: see lund_prongs and lund_unclust",
+            sample,
+            with_quarks,
+            prongs,
+            100 * share,
+        )
+    else:
+        _LOG.info(words, sample, with_quarks, prongs, 100 * share)
