@@ -1,4 +1,4 @@
-"""Choice of the number of background parameters by Fisher's F-test on χ² in coarse bins."""
+"""Choice of the background function by Fisher's F-test on χ² in coarse bins."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -6,13 +6,32 @@ from typing import Any
 
 from scipy.stats import f as f_distribution
 
-from analysis.dijet import SQRT_S
+from analysis import functions
 from analysis.fit import BackgroundFit, fit_background
+from analysis.functions import SQRT_S, Function
 from analysis.spectrum import Spectrum
 from data.errors import FitError
 
-Fits = Mapping[int, BackgroundFit | str]
-"""Background fit by number of shape parameters, or why there is none."""
+
+@dataclasses.dataclass(frozen=True)
+class FailedFit:
+    """A function that could not be fitted.
+
+    Attributes
+    ----------
+    function, n_shape
+        Its name and number of shape parameters.
+    message
+        Why.
+    """
+
+    function: str
+    n_shape: int
+    message: str
+
+
+Fits = Mapping[str, BackgroundFit | FailedFit]
+"""Background fit by name of the function, from few shape parameters to many."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +40,8 @@ class Step:
 
     Attributes
     ----------
+    function
+        Its name.
     n
         Shape parameters K.
     chi2, ndf, p
@@ -35,6 +56,7 @@ class Step:
         Why there is no fit, or None.
     """
 
+    function: str
     n: int
     chi2: float | None
     ndf: int | None
@@ -58,32 +80,45 @@ class FTest:
 
 
 def fit_candidates(
-    spectrum: Spectrum, candidates: Iterable[int], *, sqrt_s: float = SQRT_S, minimum_count: int = 5
-) -> dict[int, BackgroundFit | str]:
-    """Fit every candidate function; one that runs away or does not converge is kept as its message.
+    spectrum: Spectrum,
+    candidates: Iterable[str | Function],
+    *,
+    sqrt_s: float = SQRT_S,
+    minimum_count: int = 5,
+) -> dict[str, BackgroundFit | FailedFit]:
+    """Fit every candidate function; one that runs away or does not converge is kept with its message.
 
     Parameters
     ----------
     spectrum
         The fit range.
     candidates
-        Numbers of shape parameters.
+        Functions or their names, in any order.
     sqrt_s
         Centre-of-mass energy in GeV.
     minimum_count
         Events that each merged coarse bin holds.
 
+    Returns
+    -------
+    dict
+        In the order of the numbers of shape parameters, those of equal numbers in that of the candidates.
+
     Raises
     ------
+    ConfigError
+        If there is no function of a name.
     InputError
         If the spectrum has too few events for any fit.
     """
-    fits: dict[int, BackgroundFit | str] = {}
-    for n_shape in sorted(set(candidates)):
+    fits: dict[str, BackgroundFit | FailedFit] = {}
+    for function in sorted(map(functions.get, candidates), key=lambda function: function.n_shape):
         try:
-            fits[n_shape] = fit_background(spectrum, n_shape, sqrt_s=sqrt_s, minimum_count=minimum_count)
+            fits[function.name] = fit_background(
+                spectrum, function, sqrt_s=sqrt_s, minimum_count=minimum_count
+            )
         except FitError as error:
-            fits[n_shape] = str(error)
+            fits[function.name] = FailedFit(function.name, function.n_shape, str(error))
     return fits
 
 
@@ -95,7 +130,7 @@ def f_test(
     uncertainty_veto: bool = True,
     max_uncertainty: float = 0.15,
 ) -> FTest:
-    """Choose a function as the CMS search does (arXiv:2412.03747), from few parameters to many.
+    """Choose a function as the CMS search does (arXiv:2412.03747), from few shape parameters to many.
 
     A candidate b replaces the choice a if F = [(χ²_a − χ²_b)/(ndf_a − ndf_b)] / (χ²_b/ndf_b) has a p-value
     below ``p_accept`` and its relative uncertainty at the tested mass is below ``max_uncertainty`` or below
@@ -126,10 +161,21 @@ def f_test(
     """
     chosen: BackgroundFit | None = None
     steps: list[Step] = []
-    for n_shape in sorted(fits):
-        fit = fits[n_shape]
-        if isinstance(fit, str):
-            steps.append(Step(n_shape, None, None, None, None, None, accepted=False, message=fit))
+    for fit in sorted(fits.values(), key=lambda fit: fit.n_shape):
+        if isinstance(fit, FailedFit):
+            steps.append(
+                Step(
+                    fit.function,
+                    fit.n_shape,
+                    None,
+                    None,
+                    None,
+                    None,
+                    None,
+                    accepted=False,
+                    message=fit.message,
+                )
+            )
             continue
         uncertainty = fit.relative_uncertainty(mass)
         p_f = None if chosen is None else f_probability(chosen, fit)
@@ -139,7 +185,7 @@ def f_test(
             accepted = accepted and (uncertainty < max_uncertainty or uncertainty < current)
             accepted = accepted or (current >= max_uncertainty > uncertainty)
         chi2, ndf, p = fit.goodness
-        steps.append(Step(n_shape, chi2, ndf, p, p_f, uncertainty, accepted=accepted))
+        steps.append(Step(fit.function, fit.n_shape, chi2, ndf, p, p_f, uncertainty, accepted=accepted))
         if accepted:
             chosen = fit
     if chosen is None:

@@ -1,8 +1,7 @@
-"""Fits of the background alone and of background plus signal: damped Newton, checked for convergence."""
+"""Fits of the background alone, from robust starts, checked for runaways."""
 
 import dataclasses
 import math
-from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -10,144 +9,28 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import chi2 as chi2_distribution
 
-from analysis.dijet import SQRT_S, DijetModel, function_name, rough_expectation
+from analysis import functions
+from analysis.function_model import FunctionModel
+from analysis.functions import SQRT_S, Function
 from analysis.likelihood import Likelihood
+from analysis.log_linear import LogLinear
+from analysis.minimiser import MIN_CURVATURE, Minimum, minimise
 from analysis.spectrum import Spectrum, sum_between
+from analysis.starts import rough_expectation, start_parameters
 from data.errors import FitError
 from data.types import FloatArray, IntArray
 
-_TOLERANCE = 1e-9
-"""Estimated distance to the minimum in −ln L at which a fit counts as converged."""
-_MAX_ITERATIONS = 60
 _MAX_SLOPE = 100.0
 """|d ln f / d ln m| above which a background is a spike, not a smooth function: a runaway. Dijet
 spectra have 5 to 30."""
-_MIN_CURVATURE = 1e-5
-"""Smallest eigenvalue of the second derivatives in the orthonormal basis, where a healthy fit has about 1."""
 
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Minimum:
-    """A converged minimum of −ln L.
-
-    Attributes
-    ----------
-    theta
-        Background parameters, shape (p,).
-    signal_yield
-        Signal events inside the fit range.
-    value
-        −ln L relative to the saturated model.
-    covariance
-        Inverse second derivatives, shape (p, p), or (p + 1, p + 1) with the yield last where it was free.
-    at_bound
-        The yield stands at its lower bound.
-    """
-
-    theta: FloatArray
-    signal_yield: float
-    value: float
-    covariance: FloatArray
-    at_bound: bool = False
-
-
-def minimise(
-    likelihood: Likelihood, theta: FloatArray, signal_yield: float = 0.0, *, free_yield: bool
-) -> Minimum:
-    """Find the minimum of −ln L by Newton's method with damping and step halving.
-
-    Parameters
-    ----------
-    likelihood
-        What to minimise.
-    theta
-        Start of the background parameters.
-    signal_yield
-        Start of the yield, or its fixed value.
-    free_yield
-        Fit the yield too.
-
-    Returns
-    -------
-    Minimum
-        With an estimated distance to the true minimum below 1e-9 in −ln L.
-
-    Raises
-    ------
-    FitError
-        If no interior minimum is reached.
-    """
-    point = np.append(theta, signal_yield) if free_yield else np.array(theta)
-
-    if point.size == 0:  # a background that is known exactly
-        return Minimum(point, signal_yield, likelihood.value(point, signal_yield), np.empty((0, 0)))
-
-    def value_at(z: FloatArray) -> float:
-        return likelihood.value(z[:-1], float(z[-1])) if free_yield else likelihood.value(z, signal_yield)
-
-    value = value_at(point)
-    for _ in range(_MAX_ITERATIONS):
-        at = (point[:-1], float(point[-1])) if free_yield else (point, signal_yield)
-        if not math.isfinite(value):
-            break
-        gradient, hessian = likelihood.derivatives(*at, with_yield=free_yield)
-        step, damped = _newton_step(gradient, hessian)
-        distance = -0.5 * float(gradient @ step)
-        if not damped and distance < _TOLERANCE:
-            if np.diag(hessian)[: theta.size].min(initial=1.0) < _MIN_CURVATURE:
-                break  # −ln L has become flat on the way to infinity: there is no minimum
-            return Minimum(at[0], at[1], value, _inverse(hessian))
-        point, new_value = _line_search(value_at, point, step, value, 2 * distance)
-        if new_value >= value and distance > 1e-6:
-            break
-        value = new_value
-    msg = (
-        f"the fit did not converge within {_MAX_ITERATIONS} steps; "
-        "use fewer shape parameters, a wider range or more events"
-    )
-    raise FitError(msg)
-
-
-def _newton_step(gradient: FloatArray, hessian: FloatArray) -> tuple[FloatArray, bool]:
-    """Newton step in parameters scaled to unit curvature; damped where the curvature is not positive."""
-    diagonal = np.abs(np.diag(hessian))
-    if not np.isfinite(hessian).all() or diagonal.min() <= 0:
-        msg = "the fit ran to where the likelihood does not depend on a parameter; use fewer shape parameters"
-        raise FitError(msg)
-    scale = 1 / np.sqrt(diagonal)
-    scaled = hessian * scale[:, None] * scale[None, :]
-    damping = 0.0
-    try:
-        np.linalg.cholesky(scaled)
-    except np.linalg.LinAlgError:
-        damping = 1e-3 + 2 * abs(float(np.linalg.eigvalsh(scaled)[0]))
-    step = -scale * np.linalg.solve(scaled + damping * np.eye(scale.size), scale * gradient)
-    return step, damping > 0
-
-
-def _line_search(
-    value_at: Callable[[FloatArray], float], point: FloatArray, step: FloatArray, value: float, gain: float
-) -> tuple[FloatArray, float]:
-    """Halve the step until −ln L falls by a ten-thousandth of what the gradient promises."""
-    length = 1.0
-    noise = 1e-11 * (1 + abs(value))
-    while length > 1e-8:
-        candidate = point + length * step
-        found = value_at(candidate)
-        if found <= value - 1e-4 * length * gain + noise:
-            return candidate, found
-        length *= 0.5
-    return point, value
-
-
-def _inverse(hessian: FloatArray) -> FloatArray:
-    scale = 1 / np.sqrt(np.diag(hessian))
-    return np.asarray(np.linalg.inv(hessian * scale[:, None] * scale) * scale[:, None] * scale)
+_MIN_RISE = 0.1
+"""Least rise of −ln L at two standard deviations, where a parabola rises by 2."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BackgroundFit:
-    """A background-only fit of one dijet function to one spectrum.
+    """A background-only fit of one function to one spectrum.
 
     Attributes
     ----------
@@ -160,7 +43,7 @@ class BackgroundFit:
     """
 
     spectrum: Spectrum
-    model: DijetModel
+    model: FunctionModel
     minimum: Minimum
     minimum_count: int = 5
 
@@ -171,8 +54,8 @@ class BackgroundFit:
 
     @property
     def function(self) -> str:
-        """Name of the function, ``dijetK``."""
-        return function_name(self.n_shape)
+        """Name of the function."""
+        return self.model.function.name
 
     @cached_property
     def expected(self) -> FloatArray:
@@ -181,7 +64,7 @@ class BackgroundFit:
 
     def relative_uncertainty(self, mass: float) -> float:
         """Standard error of the fitted density at a mass in GeV, relative to it."""
-        design = self.model.design(np.array([mass]))[0]
+        design = self.model.design(np.array([mass]), self.minimum.theta)[0]
         return math.sqrt(float(design @ self.minimum.covariance @ design))
 
     @cached_property
@@ -221,16 +104,16 @@ def pearson(
 
 
 def fit_background(
-    spectrum: Spectrum, n_shape: int, *, sqrt_s: float = SQRT_S, minimum_count: int = 5
+    spectrum: Spectrum, function: str | Function, *, sqrt_s: float = SQRT_S, minimum_count: int = 5
 ) -> BackgroundFit:
-    """Fit a dijet function to a spectrum, by the Poisson likelihood in its own (fine) bins.
+    """Fit a background function to a spectrum, by the Poisson likelihood in its own (fine) bins.
 
     Parameters
     ----------
     spectrum
         The fit range.
-    n_shape
-        Shape parameters K, 2 to 5.
+    function
+        Name of a published function (`functions.available`), or a function.
     sqrt_s
         Centre-of-mass energy in GeV.
     minimum_count
@@ -239,34 +122,90 @@ def fit_background(
     Returns
     -------
     BackgroundFit
-        The converged fit.
+        The converged fit; the lowest minimum from several starts where the function is not log-linear.
 
     Raises
     ------
+    ConfigError
+        If there is no function of that name.
     InputError
         If the spectrum is empty or nearly so.
     FitError
         If the fit does not converge or runs away.
     """
+    wanted = functions.get(function)
     index = spectrum.merged_edges(minimum_count)
     coarse_counts = np.asarray(sum_between(spectrum.counts, index), dtype=np.float64)
     rough = rough_expectation(spectrum.edges, coarse_counts, spectrum.edges[index])
-    name = f"{function_name(n_shape)}, {spectrum.n_events} events in {spectrum.lo:g}–{spectrum.hi:g} GeV"
+    name = f"{wanted.name}, {spectrum.n_events} events in {spectrum.lo:g}–{spectrum.hi:g} GeV"
     try:
-        model = DijetModel(spectrum.edges, n_shape, rough, sqrt_s)
-        likelihood = Likelihood(spectrum.counts.astype(np.float64), model)
-        first = minimise(likelihood, model.start, free_yield=False)
+        first, theta = _lowest(spectrum, wanted, sqrt_s, rough)
         # Orthonormal on the fitted spectrum itself: unit curvature there says that the fit is healthy.
-        model = DijetModel(spectrum.edges, n_shape, model.expected(first.theta), sqrt_s)
-        minimum = minimise(Likelihood(likelihood.counts, model), model.start, free_yield=False)
+        model = first.rebinned(spectrum.edges, theta)
+        likelihood = Likelihood(spectrum.counts.astype(np.float64), model)
+        minimum = minimise(likelihood, model.start, free_yield=False)
         check_healthy(model, minimum)
+        if not model.log_linear:
+            _check_rises(likelihood, minimum)
+        if wanted.limit is not None:
+            _check_needed(functions.get(wanted.limit), minimum, spectrum, sqrt_s, rough)
     except FitError as error:
         msg = f"{name}: {error}"
         raise FitError(msg) from None
     return BackgroundFit(spectrum, model, minimum, minimum_count)
 
 
-def check_healthy(model: DijetModel, minimum: Minimum) -> None:
+def _lowest(
+    spectrum: Spectrum, function: Function, sqrt_s: float, rough: FloatArray
+) -> tuple[FunctionModel, FloatArray]:
+    """The lowest of the minima from all starts."""
+    counts = spectrum.counts.astype(np.float64)
+    starts: list[FloatArray | None] = [None]
+    if not isinstance(function, LogLinear):
+        function.check(spectrum.edges, sqrt_s)
+        starts = [*start_parameters(function, spectrum, sqrt_s)]
+    found: list[tuple[float, FunctionModel, FloatArray]] = []
+    for start in starts:
+        try:
+            weights = rough if start is None else None
+            model = FunctionModel(spectrum.edges, function, weights, sqrt_s=sqrt_s, reference=start)
+            likelihood = Likelihood(counts, model)
+            first = minimise(likelihood, model.start, free_yield=False, exact_errors=False)
+        except FitError as error:
+            failure = error
+            continue
+        found.append((first.value, model, first.theta))
+    if not found:
+        raise failure
+    _, model, theta = min(found, key=lambda entry: entry[0])
+    return model, theta
+
+
+def _check_needed(
+    limit: Function, minimum: Minimum, spectrum: Spectrum, sqrt_s: float, rough: FloatArray
+) -> None:
+    """Refuse a local minimum above the plateau where the function has turned into a smaller one, its limit."""
+    try:
+        model, theta = _lowest(spectrum, limit, sqrt_s, rough)
+    except FitError:
+        return  # no plateau to compare with
+    if minimum.value > Likelihood(spectrum.counts.astype(np.float64), model).value(theta):
+        msg = f"{limit.name}, which it turns into, fits better; use {limit.name}"
+        raise FitError(msg)
+
+
+def _check_rises(likelihood: Likelihood, minimum: Minimum) -> None:
+    """Refuse a minimum whose curvature is that of a point only: −ln L must rise at two standard deviations."""
+    for k, error in enumerate(np.sqrt(np.diag(minimum.covariance))):
+        for sign in (-2, 2):
+            shifted = minimum.theta.copy()
+            shifted[k] += sign * error
+            if likelihood.value(shifted) - minimum.value < _MIN_RISE:
+                msg = "the likelihood is flat in a direction of the parameters; use fewer shape parameters"
+                raise FitError(msg)
+
+
+def check_healthy(model: FunctionModel, minimum: Minimum) -> None:
     """Refuse a fit that ran away along a nearly flat direction.
 
     Parameters
@@ -287,6 +226,6 @@ def check_healthy(model: DijetModel, minimum: Minimum) -> None:
         raise FitError(msg)
     size = model.n_parameters
     curvature = 1 / float(np.linalg.eigvalsh(minimum.covariance[:size, :size])[-1])
-    if curvature < _MIN_CURVATURE:
+    if curvature < MIN_CURVATURE:
         msg = "the likelihood is flat in a direction of the parameters; use fewer shape parameters"
         raise FitError(msg)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import f as f_distribution
 
-from analysis.dijet import density
-from analysis.f_test import f_probability, f_test, fit_candidates
+from analysis.f_test import FailedFit, f_probability, f_test, fit_candidates
+from analysis.functions import density
 from analysis.spectrum import Spectrum
 from data.errors import FitError
 
@@ -28,14 +28,14 @@ FOUR = [9.3, 10.4, 2.35, 0.418]
 
 def test_two_parameters_suffice_for_two():
     chosen = [
-        f_test(fit_candidates(spectrum(50_000, TWO, seed), (2, 3)), 3000.0).chosen.n_shape
+        f_test(fit_candidates(spectrum(50_000, TWO, seed), ("dijet2", "dijet3")), 3000.0).chosen.n_shape
         for seed in range(8)
     ]
     assert chosen.count(2) >= 5  # one in ten goes on by chance
 
 
 def test_four_are_found_in_many_events():
-    result = f_test(fit_candidates(spectrum(3_000_000, FOUR), (2, 3, 4)), 3000.0)
+    result = f_test(fit_candidates(spectrum(3_000_000, FOUR), ("dijet4", "dijet2", "dijet3")), 3000.0)
     assert result.chosen.n_shape >= 3
     assert result.chosen.goodness[2] > 0.01
     assert [step.n for step in result.steps] == [2, 3, 4]
@@ -43,11 +43,11 @@ def test_four_are_found_in_many_events():
 
 
 def test_probability_by_hand():
-    fits = fit_candidates(spectrum(100_000, FOUR), (2, 3))
-    (chi2_a, ndf_a, _), (chi2_b, ndf_b, _) = fits[2].goodness, fits[3].goodness
+    fits = fit_candidates(spectrum(100_000, FOUR), ("dijet2", "dijet3"))
+    (chi2_a, ndf_a, _), (chi2_b, ndf_b, _) = fits["dijet2"].goodness, fits["dijet3"].goodness
     assert ndf_a - ndf_b == 1
     by_hand = f_distribution.sf((chi2_a - chi2_b) / (chi2_b / ndf_b), 1, ndf_b)
-    assert f_probability(fits[2], fits[3]) == pytest.approx(by_hand)
+    assert f_probability(*fits.values()) == pytest.approx(by_hand)
 
 
 class Stub:
@@ -55,6 +55,7 @@ class Stub:
 
     def __init__(self, n_shape, chi2, uncertainty, n_bins=30):
         self.n_shape = n_shape
+        self.function = f"dijet{n_shape}"
         self.goodness = (chi2, n_bins - n_shape - 1, 0.5)
         self._uncertainty = uncertainty
 
@@ -88,15 +89,18 @@ def test_no_degrees_of_freedom_no_step():
 
 
 def test_failed_fits_are_passed_over_and_told():
-    result = f_test({2: Stub(2, 30, 0.01), 3: "ran away", 4: Stub(4, 10, 0.02)}, 3000.0)
+    result = f_test(
+        {"a": Stub(2, 30, 0.01), "b": FailedFit("b", 3, "ran away"), "c": Stub(4, 10, 0.02)}, 3000.0
+    )
     assert result.chosen.n_shape == 4
     assert dataclasses.asdict(result.steps[1])["message"] == "ran away"
+    assert result.steps[1].n == 3
     with pytest.raises(FitError, match="no background function could be fitted: a; b"):
-        f_test({2: "a", 3: "b"}, 3000.0)
+        f_test({"x": FailedFit("x", 2, "a"), "y": FailedFit("y", 3, "b")}, 3000.0)
 
 
 def test_report_is_plain():
-    result = f_test(fit_candidates(spectrum(2000, TWO), (2, 3)), 3000.0)
+    result = f_test(fit_candidates(spectrum(2000, TWO), ("dijet2", "dijet3")), 3000.0)
     assert set(result.steps[0].to_dict()) == {
-        "n", "chi2", "ndf", "p", "p_f", "uncertainty", "accepted", "message",
+        "function", "n", "chi2", "ndf", "p", "p_f", "uncertainty", "accepted", "message",
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Dijet functions: published form, bin integrals, gradients."""
+"""Functions in bins: integrals, published parameters, basis, gradients."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from analysis.dijet import DijetModel, density, gauss_nodes, log_terms, rough_expectation
+from analysis import functions
+from analysis.function_model import FunctionModel, gauss_nodes
+from analysis.functions import density
+from analysis.starts import rough_expectation
 from data.errors import FitError, InputError
 
 EDGES = np.arange(2232.0, 6001.0, 4.0)
@@ -19,21 +22,13 @@ def expected(n_events=60_000):
     return counts * n_events / counts.sum()
 
 
-def published_by_hand(x, p):
-    power = p[1] + (p[2] * np.log(x) if len(p) > 2 else 0) + (p[3] * np.log(x) ** 2 if len(p) > 3 else 0)
-    return (1 - x) ** p[0] / x**power * (np.exp(-x) ** p[4] if len(p) > 4 else 1)
-
-
-@pytest.mark.parametrize("n_shape", [2, 3, 4, 5])
-def test_published_form(n_shape):
-    p = PARAMETERS[n_shape]
-    mass = np.array([1500.0, 3000.0, 7000.0])
-    assert density(mass, 0.0, np.array(p)) == pytest.approx(published_by_hand(mass / 13000, p), rel=1e-12)
+def dijet(n_shape, edges=EDGES, counts=None):
+    return FunctionModel(edges, functions.get(f"dijet{n_shape}"), expected() if counts is None else counts)
 
 
 @pytest.mark.parametrize("n_shape", [2, 3, 4, 5])
 def test_published_parameters_come_back(n_shape):
-    model = DijetModel(EDGES, n_shape, expected())
+    model = dijet(n_shape)
     theta = model.start + 0.3
     log_norm, parameters = model.published(theta)
     assert parameters.shape == (n_shape,)
@@ -43,7 +38,7 @@ def test_published_parameters_come_back(n_shape):
 
 
 def test_bins_are_integrated():
-    model = DijetModel(EDGES, 3, expected())
+    model = dijet(3)
     log_norm, parameters = model.published(model.start)
     for index in (0, 400, 900):
         exact = quad(lambda m: density(np.array([m]), log_norm, parameters)[0], *EDGES[index : index + 2])[0]
@@ -52,7 +47,7 @@ def test_bins_are_integrated():
 
 def test_wide_bins_are_integrated_too():
     edges = np.array([2000.0, 2500.0, 3300.0])
-    counts = DijetModel(EDGES, 3, expected())
+    counts = dijet(3)
     wide = counts.expected_in(edges, counts.start)
     log_norm, parameters = counts.published(counts.start)
     for index in (0, 1):
@@ -61,13 +56,13 @@ def test_wide_bins_are_integrated_too():
 
 
 def test_start_reproduces_an_expectation_of_the_family():
-    model = DijetModel(EDGES, 3, expected())
+    model = dijet(3)
     assert model.expected(model.start) == pytest.approx(expected(), rel=1e-5)
 
 
 @pytest.mark.parametrize("n_shape", [2, 3, 4, 5])
 def test_basis_has_unit_information(n_shape):
-    model = DijetModel(EDGES, n_shape, expected())
+    model = dijet(n_shape)
     counts, jacobian = model.expected_and_jacobian(model.start)
     assert jacobian.T @ (jacobian / counts[:, None]) == pytest.approx(np.eye(n_shape + 1), abs=5e-3)
 
@@ -75,7 +70,7 @@ def test_basis_has_unit_information(n_shape):
 @settings(max_examples=25, deadline=None)
 @given(st.integers(2, 5), st.lists(st.floats(-3, 3), min_size=6, max_size=6))
 def test_jacobian_against_finite_differences(n_shape, shifts):
-    model = DijetModel(EDGES[::20], n_shape, expected().reshape(-1, 2).sum(axis=1)[: EDGES[::20].size - 1])
+    model = dijet(n_shape, EDGES[::20], expected().reshape(-1, 2).sum(axis=1)[: EDGES[::20].size - 1])
     theta = model.start + np.array(shifts[: n_shape + 1])
     counts, jacobian = model.expected_and_jacobian(theta)
     assert counts == pytest.approx(model.expected(theta))
@@ -88,18 +83,9 @@ def test_jacobian_against_finite_differences(n_shape, shifts):
 
 def test_zero_in_range_is_an_error():
     with pytest.raises(FitError, match=r"dijet3: it has a zero in the fit range, at 13000 GeV"):
-        DijetModel(np.arange(2000.0, 13001.0, 50.0), 3, np.ones(220))
-    with pytest.raises(FitError, match=r"there are dijet2 … dijet5"):
-        log_terms(np.array([3000.0]), 6)
-    with pytest.raises(FitError, match="too few to tell its parameters apart"):
-        DijetModel(EDGES[:4], 4, np.ones(3))
-
-
-def test_other_energies():
-    mass = np.array([3000.0])
-    assert density(mass, 0.0, np.array([9.0, 5.0]), 13600.0) == pytest.approx(
-        published_by_hand(mass / 13600, [9.0, 5.0])
-    )
+        dijet(3, np.arange(2000.0, 13001.0, 50.0), np.ones(220))
+    with pytest.raises(FitError, match="3 bins do not tell its parameters apart"):
+        dijet(4, EDGES[:4], np.ones(3))
 
 
 def test_rough_expectation_falls_and_keeps_the_sum():
