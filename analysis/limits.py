@@ -6,22 +6,27 @@ Formulae and names: Cowan, Cranmer, Gross, Vitells, arXiv:1007.1727; CLs: Read, 
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import log_ndtr
 from scipy.stats import norm
 
+from analysis.batched import BatchedFits
+from analysis.function_model import FunctionModel
+from analysis.minimiser import Minimum
 from analysis.profile_likelihood import SignalTest
-from analysis.toys import ToyFits
 from data.errors import FitError
-from data.types import FloatArray
+from data.types import FloatArray, IntArray
 
 BANDS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 """Standard deviations of the expected limits, in the order of the results."""
 _GRID_POINTS = 10
 _MAX_FAILED = 0.02
 """Fraction of toys whose fit may fail before the limit is refused."""
+_PRECISION = 1e-5
+"""Relative precision of asymptotic limits."""
+_MAX_STEPS = 60
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,13 +51,35 @@ class Limit:
     n_toys: int = 0
 
 
+QTilde = Callable[[FloatArray], FloatArray]
+"""q̃_μ at several yields, shape (yields,)."""
+
+
+class Profile(Protocol):
+    """A profile likelihood in the yield: `SignalTest`, or the envelope over functions."""
+
+    @property
+    def best(self) -> Minimum:
+        """Fit with a free yield."""
+        ...
+
+    @property
+    def yield_error(self) -> float:
+        """Standard error of the yield."""
+        ...
+
+    def q_tilde(self, signal_yield: float) -> float:
+        """Test statistic q̃_μ."""
+        ...
+
+
 def asymptotic_limit(test: SignalTest, *, confidence: float = 0.95) -> Limit:
     """CLs limit by the asymptotic formulae; the Asimov set is the background-only fit.
 
     Parameters
     ----------
     test
-        Test on the observed counts.
+        Test on the observed counts; the nuisance parameters of its signal are profiled.
     confidence
         Confidence level.
 
@@ -66,33 +93,75 @@ def asymptotic_limit(test: SignalTest, *, confidence: float = 0.95) -> Limit:
     FitError
         If a fit on the way does not converge or no limit can be bracketed.
     """
-    alpha = 1 - confidence
-    background = test.likelihood.background
-    expected_counts = background.expected(test.null.theta)
-    asimov = SignalTest(expected_counts, background, test.template, test.null.theta)
-
-    def root_q_asimov(signal_yield: float) -> float:
-        return math.sqrt(max(2 * (asimov.at(signal_yield).value - asimov.null.value), 0.0))
-
-    bands = []
-    start = 2 * _asimov_error(asimov)
-    for n_sigma in BANDS:
-        wanted = float(norm.isf(alpha * norm.cdf(n_sigma)) + n_sigma)
-
-        def excess(signal_yield: float, wanted: float = wanted) -> float:
-            return root_q_asimov(signal_yield) - wanted
-
-        bands.append(_crossing(excess, 0.0, start))
-        start = bands[-1] * 1.5
-
-    def log_cls(signal_yield: float) -> float:
-        return math.log(alpha) - asymptotic_log_cls(
-            test.q_tilde(signal_yield), root_q_asimov(signal_yield) ** 2
+    background, theta = test.likelihood.background, test.null.theta
+    asimov_counts = background.expected(theta)
+    if isinstance(background, FunctionModel) and not background.log_linear:
+        return profile_limit(
+            test, SignalTest(asimov_counts, background, test.signal, theta), confidence=confidence
         )
 
-    low = max(test.best.signal_yield, 0.0)
-    observed = _crossing(log_cls, low, low + bands[2])
-    return Limit(observed, (bands[0], bands[1], bands[2], bands[3], bands[4]), "asymptotic")
+    def q_tilde_of(counts: FloatArray) -> QTilde:
+        fits = BatchedFits(counts[None], background, theta)
+
+        def q_tilde(signal_yield: FloatArray) -> FloatArray:
+            found = fits.tested(test.signal, signal_yield)
+            if not found.converged.all():
+                at = signal_yield[int(np.argmin(found.converged[0]))]
+                msg = f"the fit with {at:.4g} signal events did not converge; use fewer shape parameters"
+                raise FitError(msg)
+            return np.asarray(found.q_tilde[0])
+
+        return q_tilde
+
+    observed, asimov = q_tilde_of(test.likelihood.counts), q_tilde_of(asimov_counts)
+    return _solve(observed, asimov, max(test.best.signal_yield, 0.0), test.yield_error, confidence)
+
+
+def profile_limit(test: Profile, asimov: Profile, *, confidence: float = 0.95) -> Limit:
+    """CLs limit by the asymptotic formulae, every fit exact and made by itself.
+
+    Slower than `asymptotic_limit`; for backgrounds that are not log-linear and for the envelope over functions.
+
+    Parameters
+    ----------
+    test
+        Profile likelihood of the observed counts.
+    asimov
+        That of the expectation of the background-only fit.
+    confidence
+        Confidence level.
+
+    Raises
+    ------
+    FitError
+        If a fit on the way does not converge or no limit can be bracketed.
+    """
+
+    def q_tilde_of(profile: Profile) -> QTilde:
+        return lambda signal_yield: np.array([profile.q_tilde(float(value)) for value in signal_yield])
+
+    best = max(test.best.signal_yield, 0.0)
+    return _solve(q_tilde_of(test), q_tilde_of(asimov), best, asimov.yield_error, confidence)
+
+
+def _solve(observed: QTilde, asimov: QTilde, best: float, error: float, confidence: float) -> Limit:
+    """Limits from q̃_μ of the observed counts and of the Asimov set; ``error`` is a rough one of the yield."""
+    alpha = 1 - confidence
+    wanted = norm.isf(alpha * norm.cdf(BANDS)) + np.asarray(BANDS)
+
+    def excess(signal_yield: FloatArray) -> FloatArray:
+        """Bands first: √q_A − wanted; then ln α − ln CLs of the observed counts. All rise with the yield."""
+        q_asimov, q_observed = asimov(signal_yield), observed(signal_yield[-1:])
+        log_cls = asymptotic_log_cls(q_observed[0], q_asimov[-1])
+        return np.append(np.sqrt(q_asimov[:-1]) - wanted, math.log(alpha) - log_cls)
+
+    # Rough bands from one fit: √q_A is nearly proportional to the yield.
+    near = max(best, 2 * error, 1e-9)
+    scale = near / max(float(np.sqrt(asimov(np.array([near]))[0])), 1e-9)
+    rough = np.append(wanted * scale, best + wanted[2] * scale)
+    limits = _crossings(excess, np.append(np.zeros(wanted.size), best), rough)
+    bands = (float(limits[0]), float(limits[1]), float(limits[2]), float(limits[3]), float(limits[4]))
+    return Limit(float(limits[-1]), bands, "asymptotic")
 
 
 def asymptotic_log_cls(q_observed: float, q_asimov: float) -> float:
@@ -113,33 +182,52 @@ def asymptotic_log_cls(q_observed: float, q_asimov: float) -> float:
     return float(log_ndtr(-distance - root_asimov) - log_ndtr(-distance))
 
 
-def _asimov_error(asimov: SignalTest) -> float:
-    """Standard error of the yield on the Asimov set, from the curvature at zero yield."""
-    _, hessian = asimov.likelihood.derivatives(asimov.null.theta, 0.0, with_yield=True)
-    free = hessian[-1, -1]
-    if hessian.shape[0] > 1:
-        free -= hessian[-1, :-1] @ np.linalg.solve(hessian[:-1, :-1], hessian[:-1, -1])
-    return 1 / math.sqrt(max(float(free), 1e-12))
-
-
-def _crossing(function: Callable[[float], float], low: float, high: float) -> float:
-    """Zero of a rising function that is negative at ``low``; the bracket is widened upwards."""
-    if function(low) > 0:
-        msg = f"the limit cannot be found, {low:g} signal events are excluded already; use fewer shape parameters"
+def _crossings(
+    function: Callable[[FloatArray], FloatArray], low: FloatArray, guess: FloatArray
+) -> FloatArray:
+    """Zeros of rising functions, all at once: brackets grow upwards from ``low``, then regula falsi (Illinois)."""
+    low, high = low.astype(np.float64), np.maximum(guess, low * 1.01 + 1e-9)
+    f_low = function(low)
+    if (f_low > 0).any():
+        at = low[int(np.argmax(f_low > 0))]
+        msg = f"the limit cannot be found, {at:g} signal events are excluded already; use fewer shape parameters"
         raise FitError(msg)
-    for _ in range(40):
-        if function(high) > 0:
-            return float(brentq(function, low, high, rtol=1e-5, xtol=1e-9))
-        low, high = high, 2 * high - low if high > low else high + 1.0
-    msg = f"no limit found below {high:.3g} signal events; check that the signal lies in the fit range"
+    f_high = function(high)
+    for _ in range(_MAX_STEPS):
+        below = f_high <= 0
+        if not below.any():
+            break
+        low, f_low = np.where(below, high, low), np.where(below, f_high, f_low)
+        high = np.where(below, 1.3 * high + 1e-9, high)
+        f_high = function(high)
+    else:
+        msg = f"no limit found below {high.max():.3g} signal events; check that the signal lies in the fit range"
+        raise FitError(msg)
+    side = np.zeros(low.size)
+    for _ in range(_MAX_STEPS):
+        middle = np.clip((low * f_high - high * f_low) / (f_high - f_low), low, high)
+        value = function(middle)
+        done = np.abs(value) * (high - low) <= _PRECISION * middle * (f_high - f_low)
+        above = value > 0
+        # Halving the value of an end that stays makes the other end move, too.
+        f_low = np.where(above, np.where(side > 0, 0.5 * f_low, f_low), value)
+        f_high = np.where(above, value, np.where(side < 0, 0.5 * f_high, f_high))
+        low, high = np.where(above, low, middle), np.where(above, middle, high)
+        side = np.where(above, 1.0, -1.0)
+        if done.all():
+            return middle
+    msg = f"no limit found near {guess.max():.3g} signal events: no finite likelihood; use fewer shape parameters"
     raise FitError(msg)
 
 
-def toy_limit(test: SignalTest, *, n_toys: int = 1000, seed: int = 0, confidence: float = 0.95) -> Limit:
+def toy_limit(
+    test: SignalTest, *, n_toys: int = 1000, seed: int = 0, confidence: float = 0.95, workers: int = 1
+) -> Limit:
     """CLs limit by pseudo-experiments, for backgrounds too small for the asymptotic formulae.
 
-    Toys are drawn from the background profiled on the observed counts, at zero yield and at each tested
-    yield, and every toy is fitted as the data are. Between tested yields ln CLs is interpolated linearly.
+    Toys are drawn from the background and the nuisances profiled on the observed counts, at zero yield and at each
+    tested yield, their auxiliary measurements too; every toy is fitted as the data are. Between tested yields ln CLs is
+    interpolated linearly.
 
     Parameters
     ----------
@@ -151,6 +239,8 @@ def toy_limit(test: SignalTest, *, n_toys: int = 1000, seed: int = 0, confidence
         Of the random generator; the same seed gives the same limit.
     confidence
         Confidence level.
+    workers
+        Threads; results do not depend on them.
 
     Returns
     -------
@@ -164,19 +254,14 @@ def toy_limit(test: SignalTest, *, n_toys: int = 1000, seed: int = 0, confidence
     """
     rng = np.random.default_rng(seed)
     rough = asymptotic_limit(test, confidence=confidence)
-    background = test.likelihood.background
     low = 0.6 * min(rough.observed, rough.expected[0])
     # With no background and no events the asymptotic limit is 2.0 events where the true one is 3.0.
     grid = np.geomspace(max(low, 0.5), max(2 * max(rough.observed, rough.expected[4]), 6.0), _GRID_POINTS)
-    null = background.expected(test.null.theta)
-    without = _toy_statistics(test, null, test.null.theta, grid, n_toys, rng)
+    without = _toy_statistics(test, test.null, grid, n_toys, rng, workers)
     log_cls = np.empty((len(without) + 1, grid.size))
     for column, signal_yield in enumerate(grid):
         profiled = test.at(float(signal_yield))
-        total = background.expected(profiled.theta) + signal_yield * test.template
-        with_signal = _toy_statistics(test, total, profiled.theta, grid[column : column + 1], n_toys, rng)[
-            :, 0
-        ]
+        with_signal = _toy_statistics(test, profiled, grid[column : column + 1], n_toys, rng, workers)[:, 0]
         statistics = np.append(without[:, column], test.q_tilde(float(signal_yield)))
         log_cls[:, column] = _log_cls(statistics, with_signal, without[:, column])
     limits = np.asarray([_interpolate(grid, row, math.log(1 - confidence)) for row in log_cls])
@@ -191,23 +276,59 @@ def toy_limit(test: SignalTest, *, n_toys: int = 1000, seed: int = 0, confidence
     return Limit(float(limits[-1]), expected, "toys", n_toys)
 
 
-def _toy_statistics(
-    test: SignalTest,
-    expected: FloatArray,
-    theta: FloatArray,
-    grid: FloatArray,
-    n_toys: int,
-    rng: np.random.Generator,
-) -> FloatArray:
-    """q̃_μ of toys for every yield of the grid, shape (toys fitted, grid)."""
-    counts = rng.poisson(expected, (n_toys, expected.size)).astype(np.float64)
-    toys = ToyFits(counts, test.likelihood.background, test.template, theta)
-    statistics = np.stack([toys.q_tilde(float(signal_yield)) for signal_yield in grid], axis=1)
-    failed = n_toys - int(toys.converged.sum())
+def draw_toys(
+    test: SignalTest, truth: Minimum, n_toys: int, rng: np.random.Generator
+) -> tuple[IntArray, FloatArray]:
+    """Pseudo-experiments of one hypothesis.
+
+    Parameters
+    ----------
+    test
+        Test on the observed counts.
+    truth
+        Fit to them from which toys are drawn.
+    n_toys
+        How many.
+    rng
+        Random generator.
+
+    Returns
+    -------
+    counts : IntArray
+        Shape (toys, n).
+    centres : FloatArray
+        Auxiliary measurements of the signal's nuisances, shape (toys, nuisances).
+    """
+    likelihood = test.likelihood
+    known = truth.nuisances if truth.nuisances.size else np.zeros(likelihood.n_nuisances)
+    expected = likelihood.background.expected(truth.theta) + likelihood.signal_at(truth.signal_yield, known)
+    counts = rng.poisson(np.maximum(expected, 0.0), (n_toys, expected.size))
+    return counts, known + rng.standard_normal((n_toys, known.size))
+
+
+def check_failures(failed: int, n_toys: int) -> None:
+    """Refuse toys of which more than 2 % could not be fitted.
+
+    Raises
+    ------
+    FitError
+        If so.
+    """
     if failed > _MAX_FAILED * n_toys:
         msg = f"{failed} of {n_toys} toys could not be fitted; use fewer shape parameters or the asymptotic calculator"
         raise FitError(msg)
-    return np.asarray(statistics[toys.converged])
+
+
+def _toy_statistics(
+    test: SignalTest, truth: Minimum, grid: FloatArray, n_toys: int, rng: np.random.Generator, workers: int
+) -> FloatArray:
+    """q̃_μ of toys for every yield of the grid, shape (toys fitted, grid)."""
+    counts, centres = draw_toys(test, truth, n_toys, rng)
+    fits = BatchedFits(counts, test.likelihood.background, truth.theta, workers=workers)
+    found = fits.tested(test.signal, grid, centres)
+    good = found.converged.all(axis=1)
+    check_failures(n_toys - int(good.sum()), n_toys)
+    return np.asarray(found.q_tilde[good])
 
 
 def _log_cls(statistics: FloatArray, with_signal: FloatArray, without: FloatArray) -> FloatArray:

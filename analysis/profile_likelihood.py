@@ -7,9 +7,10 @@ from functools import cached_property
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from analysis.dijet import BackgroundModel
-from analysis.fit import Minimum, minimise
+from analysis.function_model import BackgroundModel
 from analysis.likelihood import Likelihood
+from analysis.minimiser import Minimum, minimise
+from analysis.signal_template import SignalTemplate
 from data.errors import FitError
 from data.types import FloatArray
 
@@ -23,8 +24,8 @@ class SignalTest:
         Observed counts or an Asimov expectation, shape (n,).
     background
         Background model.
-    template
-        Fractions of the signal a bin, sum one, shape (n,).
+    signal
+        Fractions of the signal a bin, with its nuisance parameters, which every fit with signal profiles.
     theta
         Start of the background parameters, best those of the background-only fit.
 
@@ -35,16 +36,23 @@ class SignalTest:
     """
 
     def __init__(
-        self, counts: FloatArray, background: BackgroundModel, template: FloatArray, theta: FloatArray
+        self, counts: FloatArray, background: BackgroundModel, signal: SignalTemplate, theta: FloatArray
     ) -> None:
-        self.likelihood = Likelihood(counts, background, template)
-        self.template = template
+        self.likelihood = Likelihood(counts, background, signal)
+        self.signal = signal
+        self.template = template = signal.nominal
         self.null = minimise(self.likelihood, theta, free_yield=False)
         self._last = self.null
         expected = background.expected(self.null.theta)
         core = template >= 0.1 * template.max()
         self.expected_in_core = float(expected[core].sum())
         self._lower = -float((expected[core] / template[core]).min())
+
+    @cached_property
+    def fitted_signal(self) -> FloatArray:
+        """Signal events a bin of the fit with a free yield, shape (n,)."""
+        nuisances = self.best.nuisances if self.best.nuisances.size else None
+        return self.likelihood.signal_at(self.best.signal_yield, nuisances)
 
     @cached_property
     def best(self) -> Minimum:
@@ -56,8 +64,9 @@ class SignalTest:
         if found is not None and found.signal_yield > self._lower:
             return found
         bound = minimise(self.likelihood, self.null.theta, self._lower, free_yield=False)
-        gradient, _ = self.likelihood.derivatives(bound.theta, self._lower, with_yield=True)
-        if gradient[-1] < 0:
+        nuisances = bound.nuisances if bound.nuisances.size else None
+        gradient, _ = self.likelihood.derivatives(bound.theta, self._lower, nuisances, with_yield=True)
+        if gradient[bound.theta.size] < 0:
             msg = "the fit of background and signal did not converge; use fewer shape parameters"
             raise FitError(msg)
         return dataclasses.replace(bound, at_bound=True)
@@ -78,7 +87,9 @@ class SignalTest:
         found: list[Minimum] = []
         for start in (self._last, self.null, self.best):
             try:
-                found.append(minimise(self.likelihood, start.theta, signal_yield, free_yield=False))
+                found.append(
+                    minimise(self.likelihood, start.theta, signal_yield, free_yield=False, exact_errors=False)
+                )
             except FitError as error:
                 failure = error
         if not found:
@@ -120,7 +131,7 @@ class SignalTest:
         """
         best = self.best
         if not best.at_bound:
-            return math.sqrt(float(best.covariance[-1, -1]))
+            return math.sqrt(float(best.covariance[best.theta.size, best.theta.size]))
 
         def rise(distance: float) -> float:
             return self.at(best.signal_yield + distance).value - best.value - 0.5

@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from analysis.dijet import function_name
+from analysis.envelope import Envelope
 from analysis.f_test import Step
 from analysis.fit import BackgroundFit, pearson
 from analysis.limits import Limit
 from analysis.profile_likelihood import SignalTest
+from analysis.range_search import RangeStep
 from analysis.spectrum import sum_between
+from analysis.toy_p0 import ToyP0
 from data.types import FloatArray, IntArray
 
 
@@ -32,6 +34,13 @@ class MassResult:
         Limits; None if not asked for or the mass is not valid.
     message
         Why the mass is not valid, or a remark on a valid one, or None.
+    toy_p0
+        p-value by toys where the asymptotic one does not serve, else None.
+    envelope
+        Test over all functions where they are profiled, else None; ``background`` and ``test`` are then those of the
+        function with the lowest fit.
+    range_steps
+        Fit ranges that were tried where the range was searched.
     """
 
     mass: float
@@ -40,6 +49,28 @@ class MassResult:
     test: SignalTest | None
     limit: Limit | None
     message: str | None = None
+    toy_p0: ToyP0 | None = None
+    envelope: Envelope | None = None
+    range_steps: tuple[RangeStep, ...] = ()
+
+    @property
+    def profile(self) -> SignalTest | Envelope | None:
+        """What p-value and yield are quoted from; None if the mass is not valid."""
+        return self.envelope or self.test
+
+    @property
+    def p0(self) -> float | None:
+        """Local p-value, by toys where they were made; None if the mass is not valid."""
+        if self.profile is None:
+            return None
+        return self.profile.p0 if self.toy_p0 is None else self.toy_p0.p0
+
+    @property
+    def z(self) -> float | None:
+        """Local significance, Φ⁻¹(1 − p0); None if the mass is not valid."""
+        if self.profile is None:
+            return None
+        return self.profile.z if self.toy_p0 is None else self.toy_p0.z
 
     @property
     def valid(self) -> bool:
@@ -52,7 +83,7 @@ class MassResult:
         if self.test is None or self.background is None:
             return None
         best = self.test.best
-        expected = self.background.model.expected(best.theta) + best.signal_yield * self.test.template
+        expected = self.background.model.expected(best.theta) + self.test.fitted_signal
         fit = self.background
         return pearson(fit.spectrum.counts, expected, fit.coarse_index, fit.n_shape + 2)[2]
 
@@ -74,13 +105,14 @@ class MassResult:
         luminosity_ifb
             In fb⁻¹; with the efficiency it turns limits in events into limits in fb.
         """
-        test, background, limit = self.test, self.background, self.limit
+        test, background, limit = self.profile, self.background, self.limit
         expected = None if limit is None else list(limit.expected)
         to_fb = 1 / (efficiency * luminosity_ifb) if efficiency and luminosity_ifb else None
         return {
             "mass": self.mass,
-            "z": None if test is None else test.z,
-            "p0": None if test is None else test.p0,
+            "z": self.z,
+            "p0": self.p0,
+            "p0_calculator": None if test is None else "asymptotic" if self.toy_p0 is None else "toys",
             "signal_yield": None if test is None else test.best.signal_yield,
             "signal_yield_error": None if test is None else test.yield_error,
             "limit_observed": None if limit is None else limit.observed,
@@ -117,8 +149,8 @@ class ScanResult:
     @property
     def reference(self) -> MassResult | None:
         """The valid mass with the largest Z (the lowest of equals); None if there is none."""
-        valid = [point for point in self.points if point.test is not None]
-        return max(valid, key=lambda point: (point.test.z if point.test else 0.0, -point.mass), default=None)
+        valid = [point for point in self.points if point.valid]
+        return max(valid, key=lambda point: (point.z or 0.0, -point.mass), default=None)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -170,7 +202,7 @@ def fits_entry(result: ScanResult) -> dict[str, Any] | None:
     return {
         "range": [fit.spectrum.lo, fit.spectrum.hi],
         "mass": reference.mass,
-        "function": function_name(fit.n_shape),
+        "function": fit.function,
         "parameters": parameters.tolist(),
         "log_norm": log_norm,
         "sqrt_s": fit.model.sqrt_s,
@@ -195,10 +227,10 @@ def _signal_fit(point: MassResult, edges: FloatArray, index: IntArray) -> dict[s
         return {}
     own = point.background.spectrum.edges
     best = point.test.best
-    # All ranges share the lower end; beyond a mass's own range its signal is left out.
+    # Ranges of one spectrum share their bins; beyond a mass's own range its signal is left out.
     signal = np.zeros(edges.size - 1)
-    shared = min(own.size, edges.size) - 1
-    signal[:shared] = best.signal_yield * point.test.template[:shared]
+    shared = (own[:-1] >= edges[0]) & (own[1:] <= edges[-1])
+    signal[np.searchsorted(edges, own[:-1][shared])] = point.test.fitted_signal[shared]
     background = point.background.model.expected_in(edges, best.theta)
     return {
         "signal": sum_between(signal, index).tolist(),

@@ -1,21 +1,24 @@
 """The scan: at every mass a choice of background, a test of the signal and its limits."""
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from analysis.dijet import DijetModel
-from analysis.f_test import FTest, Step, f_test, fit_candidates
+from analysis.envelope import envelope
+from analysis.f_test import FailedFit, Fits, FTest, Step, f_test, fit_candidates
 from analysis.fit import BackgroundFit, check_healthy
-from analysis.limits import Limit, asymptotic_limit, toy_limit
+from analysis.limits import Limit, asymptotic_limit, profile_limit, toy_limit
 from analysis.minuit import minuit_check
 from analysis.profile_likelihood import SignalTest
+from analysis.range_search import RangeQuality, search_range
 from analysis.results import MassResult, ScanResult, SelectionResult, fits_entry
 from analysis.scan_config import ScanConfig
 from analysis.signal_shape import SignalModel
-from analysis.spectrum import Spectrum, sum_between
+from analysis.signal_template import Signal, SignalTemplate
+from analysis.spectrum import Spectrum
+from analysis.toy_p0 import ToyP0, toy_p0
 from data.errors import FitError, InputError
-from data.types import FloatArray
 
 __all__ = [
     "MassResult",
@@ -30,6 +33,8 @@ __all__ = [
     "signal_test",
 ]
 
+Cache = dict[tuple[float, float], Fits]
+"""Background fits by fit range."""
 _MAX_IMPROVEMENT = 1e-3
 """2Δ ln L by which MIGRAD may undercut Newton before the fit is refused."""
 
@@ -67,7 +72,7 @@ def fit_range(spectrum: Spectrum, mass: float, config: ScanConfig) -> Spectrum:
 def scan(
     spectrum: Spectrum,
     masses: Iterable[float],
-    signal: SignalModel | None = None,
+    signal: Signal | None = None,
     config: ScanConfig | None = None,
 ) -> ScanResult:
     """Test a resonance at every mass.
@@ -95,76 +100,129 @@ def scan(
     """
     signal = signal or SignalModel.generic()
     config = config or ScanConfig()
-    cache: dict[float, dict[int, BackgroundFit | str]] = {}
-    return ScanResult(tuple(_test_mass(spectrum, float(mass), signal, config, cache) for mass in masses))
+    cache: Cache = {}
+    test = _search_mass if config.range_search else _test_mass
+    return ScanResult(tuple(test(spectrum, float(mass), signal, config, cache) for mass in masses))
+
+
+def _search_mass(
+    spectrum: Spectrum, mass: float, signal: Signal, config: ScanConfig, cache: Cache
+) -> MassResult:
+    """Test a mass in the first range in which the fits describe the data."""
+    quick = config.model_copy(update={"limits": False, "minuit": False, "calculator": "asymptotic"})
+
+    def judge(lo: float, hi: float) -> RangeQuality:
+        try:
+            point = _test_mass(spectrum, mass, signal, _within(quick, lo, hi), cache)
+        except InputError as error:  # too few events are left
+            raise FitError(str(error)) from None
+        if point.background is None:
+            raise FitError(point.message or "not valid")
+        uncertainty = point.background.relative_uncertainty(mass)
+        return RangeQuality(point.background.goodness[2], point.signal_goodness, uncertainty)
+
+    widest = fit_range(spectrum, mass, config)
+    found = search_range(widest.lo, widest.hi, mass, judge)
+    point = _test_mass(spectrum, mass, signal, _within(config, found.lo, found.hi), cache)
+    remarks = [] if found.good else ["no fit range describes the data; this is the last one tried"]
+    message = "; ".join(remarks + ([point.message] if point.message else [])) or None
+    return dataclasses.replace(point, range_steps=found.steps, message=message)
+
+
+def _within(config: ScanConfig, lo: float, hi: float) -> ScanConfig:
+    return config.model_copy(update={"fit_start": lo, "fit_stop": hi})
 
 
 def _test_mass(
     spectrum: Spectrum,
     mass: float,
-    signal: SignalModel,
+    signal: Signal,
     config: ScanConfig,
-    cache: dict[float, dict[int, BackgroundFit | str]],
+    cache: Cache,
 ) -> MassResult:
     part = fit_range(spectrum, mass, config)
-    wanted = {*config.candidates} | ({int(config.function[-1])} if config.function != "auto" else set())
-    if part.hi not in cache:
-        cache[part.hi] = fit_candidates(
+    if (part.lo, part.hi) not in cache:
+        wanted = map(config.background, config.fitted)
+        cache[part.lo, part.hi] = fit_candidates(
             part, wanted, sqrt_s=config.sqrt_s, minimum_count=config.minimum_count
         )
-    fits = cache[part.hi]
+    fits = cache[part.lo, part.hi]
     steps: tuple[Step, ...] = ()
     try:
         choice = _f_test(fits, mass, config)
         steps = choice.steps
-        background, test, message = _fit_signal(fits, choice, mass, signal, config)
-        limit = _limit(background, test, mass, signal, config) if config.limits else None
+        if config.function == "envelope":
+            return _test_envelope(fits, mass, signal, config, steps)
+        background, test, remarks = _fit_signal(fits, choice, mass, signal, config)
+        limit, p_value, remark = _quote(test, config)
     except FitError as error:
         return MassResult(mass, None, steps, None, None, f"mass {mass:g} GeV: {error}")
-    return MassResult(mass, background, steps, test, limit, message)
+    message = "; ".join([*remarks, *([remark] if remark else [])]) or None
+    return MassResult(mass, background, steps, test, limit, message, p_value)
 
 
-def _f_test(fits: Mapping[int, BackgroundFit | str], mass: float, config: ScanConfig) -> FTest:
-    candidates = {n_shape: fits[n_shape] for n_shape in config.candidates}
+def _test_envelope(
+    fits: Fits, mass: float, signal: Signal, config: ScanConfig, steps: tuple[Step, ...]
+) -> MassResult:
+    """Test a mass with the function of the background profiled over the candidates."""
+    tried = [fits[name] for name in config.candidates]
+    edges = next(fit for fit in tried if not isinstance(fit, FailedFit)).spectrum.edges
+    found, failed = envelope(tried, signal.template(mass, edges, nuisances=config.nuisances))
+    remarks = [f"left out of the envelope: {text}" for text in failed]
+    for curve in found.curves if config.minuit else ():
+        remark = _cross_check(curve.test)
+        remarks += [f"{curve.function}: {remark}"] if remark else []
+    if found.expected_in_core < config.toys_below:
+        expected = f"{found.expected_in_core:.2g} background events expected under the peak"
+        remarks.append(f"few events ({expected}): asymptotic formulae are rough")
+    limit = profile_limit(found, found.asimov()) if config.limits else None
+    best = fits[found.best_curve.function]
+    if isinstance(best, FailedFit):
+        raise FitError(best.message)
+    message = "; ".join(remarks) or None
+    return MassResult(mass, best, steps, found.best_curve.test, limit, message, envelope=found)
+
+
+def _f_test(fits: Fits, mass: float, config: ScanConfig) -> FTest:
+    candidates = {name: fits[name] for name in config.candidates}
     options = {"uncertainty_veto": config.uncertainty_veto, "max_uncertainty": config.max_uncertainty}
     choice = f_test(candidates, mass, p_accept=config.f_test_p, **options)  # type: ignore[arg-type]
-    if config.function == "auto":
+    if config.function in {"auto", "envelope"}:
         return choice
-    fit = fits[int(config.function[-1])]
-    if isinstance(fit, str):
-        raise FitError(fit)
+    fit = fits[config.function]
+    if isinstance(fit, FailedFit):
+        raise FitError(fit.message)
     return FTest(fit, choice.steps)
 
 
 def _fit_signal(
-    fits: Mapping[int, BackgroundFit | str],
+    fits: Fits,
     choice: FTest,
     mass: float,
-    signal: SignalModel,
+    signal: Signal,
     config: ScanConfig,
-) -> tuple[BackgroundFit, SignalTest, str | None]:
+) -> tuple[BackgroundFit, SignalTest, list[str]]:
     """Fit background and signal; a function chosen by the F-test that fails here gives way to a smaller one."""
     usable = [choice.chosen]
     if config.function == "auto":
-        smaller = [
-            fit for n_shape, fit in sorted(fits.items(), reverse=True) if n_shape < choice.chosen.n_shape
-        ]
-        usable += [fit for fit in smaller if not isinstance(fit, str)]
+        smaller = [fit for fit in fits.values() if not isinstance(fit, FailedFit)]
+        smaller = [fit for fit in smaller if fit.n_shape < choice.chosen.n_shape]
+        usable += sorted(smaller, key=lambda fit: fit.n_shape, reverse=True)
     problems: list[str] = []
     for fit in usable:
         try:
-            template = signal.at(mass).template(fit.spectrum.edges)
+            template = signal.template(mass, fit.spectrum.edges, nuisances=config.nuisances)
             test = signal_test(fit, template)
             remark = _cross_check(test) if config.minuit else None
         except FitError as error:
             problems.append(f"{fit.function}: {error}")
             continue
-        remarks = [f"gave way to {fit.function}: {text}" for text in problems] + ([remark] if remark else [])
-        return fit, test, "; ".join(remarks) or None
+        gave_way = [f"gave way to {fit.function}: {text}" for text in problems]
+        return fit, test, gave_way + ([remark] if remark else [])
     raise FitError("; ".join(problems))
 
 
-def signal_test(fit: BackgroundFit, template: FloatArray) -> SignalTest:
+def signal_test(fit: BackgroundFit, template: SignalTemplate) -> SignalTest:
     """Test a signal template on top of a background fit, all fits made.
 
     Parameters
@@ -172,7 +230,7 @@ def signal_test(fit: BackgroundFit, template: FloatArray) -> SignalTest:
     fit
         Background-only fit.
     template
-        Fractions of the signal in the bins of the fit range, sum one.
+        Signal in the bins of the fit range, with its nuisance parameters.
 
     Raises
     ------
@@ -199,31 +257,36 @@ def _cross_check(test: SignalTest) -> str | None:
     if check.improvement > _MAX_IMPROVEMENT:
         msg = f"MIGRAD found a minimum lower by {check.improvement:.2g} in −2 ln L; the fit has not converged"
         raise FitError(msg)
+    if check.improvement < -_MAX_IMPROVEMENT:
+        return f"not confirmed: MIGRAD stopped {-check.improvement:.2g} above the minimum in −2 ln L"
     return None
 
 
-def _limit(
-    fit: BackgroundFit, test: SignalTest, mass: float, signal: SignalModel, config: ScanConfig
-) -> Limit:
-    few = config.calculator == "auto" and test.expected_in_core < config.toys_below
-    if config.calculator != "toys" and not few:
-        return asymptotic_limit(test)
-    return toy_limit(_wider_bins(fit, mass, signal), n_toys=config.toys, seed=config.seed)
+def _quote(test: SignalTest, config: ScanConfig) -> tuple[Limit | None, ToyP0 | None, str | None]:
+    """Limit and p-value by the calculator that serves, and a remark where it was chosen for want of events."""
+    few = _few_events(test, config) if config.calculator == "auto" else None
+    if config.calculator != "toys" and few is None:
+        return asymptotic_limit(test) if config.limits else None, None, None
+    p_value = toy_p0(test, n_toys=config.toys, seed=config.seed)
+    limit = toy_limit(test, n_toys=config.toys, seed=config.seed) if config.limits else None
+    remarks = []
+    if few:
+        remarks.append(f"few events ({few}): p0{' and limit' if limit else ''} by toys")
+    if p_value.n_toys and not p_value.n_above:
+        remarks.append(f"p0 is an upper bound: none of {p_value.n_toys} toys reaches the observed q0")
+    return limit, p_value, "; ".join(remarks) or None
 
 
-def _wider_bins(fit: BackgroundFit, mass: float, signal: SignalModel) -> SignalTest:
-    """The same test in bins of a tenth of the signal's σ: toys are three times as fast, limits the same."""
-    shape = signal.at(mass)
-    edges = fit.spectrum.edges
-    group = max(1, int(shape.sigma / 10 / (edges[1] - edges[0])))
-    index = np.unique(np.append(np.arange(0, edges.size, group), edges.size - 1))
-    wide = Spectrum(edges[index], sum_between(fit.spectrum.counts, index))
-    model = DijetModel(wide.edges, fit.n_shape, sum_between(fit.expected, index), fit.model.sqrt_s)
-    return SignalTest(wide.counts.astype(np.float64), model, shape.template(wide.edges), model.start)
+def _few_events(test: SignalTest, config: ScanConfig) -> str | None:
+    """Where asymptotic formulae do not serve, which events are few."""
+    if test.expected_in_core < config.toys_below:
+        return f"{test.expected_in_core:.2g} background events expected under the peak"
+    total = test.likelihood.counts.sum()
+    return f"{total:g} in the fit range" if total < config.toys_below_total else None
 
 
 def expected_significance(
-    fit: BackgroundFit, signal_yield: float, mass: float, signal: SignalModel | None = None
+    fit: BackgroundFit, signal_yield: float, mass: float, signal: Signal | None = None
 ) -> float:
     """Median significance expected for a signal: Z of the Asimov set (arXiv:1007.1727).
 
@@ -243,8 +306,8 @@ def expected_significance(
     FitError
         If a fit does not converge.
     """
-    template = (signal or SignalModel.generic()).at(mass).template(fit.spectrum.edges)
-    counts = fit.expected + signal_yield * template
+    template = (signal or SignalModel.generic()).template(mass, fit.spectrum.edges)
+    counts = fit.expected + signal_yield * template.nominal
     return SignalTest(counts, fit.model, template, fit.minimum.theta).z
 
 
@@ -252,7 +315,7 @@ def analyse(
     spectrum: Spectrum,
     label: str,
     masses: Iterable[float],
-    signal: SignalModel | None = None,
+    signal: Signal | None = None,
     config: ScanConfig | None = None,
     *,
     window: str | None = None,

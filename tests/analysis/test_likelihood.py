@@ -6,9 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import poisson
 
-from analysis.dijet import DijetModel, density
+from analysis import functions
+from analysis.function_model import FunctionModel
+from analysis.functions import density
 from analysis.likelihood import Likelihood
 from analysis.signal_shape import SignalModel
+from analysis.signal_template import SignalTemplate
 
 EDGES = np.arange(2232.0, 5001.0, 16.0)
 MIDDLES = 0.5 * (EDGES[1:] + EDGES[:-1])
@@ -16,14 +19,18 @@ SHAPE = density(MIDDLES, 0.0, np.array([9.3, 4.8, -0.1]))
 TEMPLATE = SignalModel.generic().at(3000.0).template(EDGES)
 
 
+def dijet(n_shape, expected):
+    return FunctionModel(EDGES, functions.get(f"dijet{n_shape}"), expected)
+
+
 def likelihood(n_events, n_shape=3, seed=1):
     expected = SHAPE * n_events / SHAPE.sum()
     counts = np.random.default_rng(seed).poisson(expected).astype(float)
-    return Likelihood(counts, DijetModel(EDGES, n_shape, expected), TEMPLATE)
+    return Likelihood(counts, dijet(n_shape, expected), SignalTemplate(TEMPLATE))
 
 
 def start(n_events, n_shape=3):
-    return DijetModel(EDGES, n_shape, SHAPE * n_events / SHAPE.sum()).start
+    return dijet(n_shape, SHAPE * n_events / SHAPE.sum()).start
 
 
 @pytest.mark.parametrize("n_events", [300, 1_000_000])
@@ -41,7 +48,7 @@ def test_differences_are_those_of_the_poisson_likelihood(n_events):
 
 
 def test_saturated_model_has_value_zero():
-    model = DijetModel(EDGES, 2, SHAPE)
+    model = dijet(2, SHAPE)
     like = Likelihood(model.expected(model.start), model)
     assert like.value(model.start) == pytest.approx(0.0, abs=1e-12)
 

@@ -8,9 +8,10 @@ from scipy.optimize import brentq
 from scipy.stats import norm, poisson
 
 from analysis.fit import fit_background
-from analysis.limits import _crossing, asymptotic_limit, asymptotic_log_cls, toy_limit
+from analysis.limits import _crossings, asymptotic_limit, asymptotic_log_cls, toy_limit
 from analysis.profile_likelihood import SignalTest
 from analysis.signal_shape import SignalModel
+from analysis.signal_template import SignalTemplate
 from analysis.spectrum import Spectrum
 from data.errors import FitError
 
@@ -31,7 +32,7 @@ class Known:
 
 
 def counting(n, background):
-    return SignalTest(np.array([float(n)]), Known([background]), np.ones(1), np.empty(0))
+    return SignalTest(np.array([float(n)]), Known([background]), SignalTemplate(np.ones(1)), np.empty(0))
 
 
 def q(mu, n, b):
@@ -123,12 +124,12 @@ def falling(n_events, seed):
 
 def test_limit_bounds_the_yield_from_above_and_is_where_cls_says():
     data = falling(20_000, 1)
-    fit = fit_background(data, 3)
+    fit = fit_background(data, "dijet3")
     template = SignalModel.generic().at(3000.0).template(data.edges)
-    test = SignalTest(data.counts.astype(float), fit.model, template, fit.minimum.theta)
+    test = SignalTest(data.counts.astype(float), fit.model, SignalTemplate(template), fit.minimum.theta)
     limit = asymptotic_limit(test)
     assert limit.observed > test.best.signal_yield
-    asimov = SignalTest(fit.expected, fit.model, template, fit.minimum.theta)
+    asimov = SignalTest(fit.expected, fit.model, SignalTemplate(template), fit.minimum.theta)
     q_asimov = 2 * (asimov.at(limit.observed).value - asimov.null.value)
     assert asymptotic_log_cls(test.q_tilde(limit.observed), q_asimov) == pytest.approx(
         math.log(0.05), abs=1e-3
@@ -138,9 +139,25 @@ def test_limit_bounds_the_yield_from_above_and_is_where_cls_says():
 
 def test_no_limit_is_an_error():
     with pytest.raises(FitError, match="no limit found below"):
-        _crossing(lambda mu: -1.0, 0.0, 1.0)
+        _crossings(lambda mu: -np.ones(2), np.zeros(2), np.ones(2))
 
 
 def test_a_limit_below_the_start_is_refused_instead_of_a_crossing_that_is_none():
     with pytest.raises(FitError, match="the limit cannot be found, 3 signal events are excluded already"):
-        _crossing(lambda signal_yield: signal_yield - 2.0, 3.0, 5.0)
+        _crossings(lambda signal_yield: signal_yield - 2.0, np.array([3.0]), np.array([5.0]))
+
+
+def test_crossings_of_curves_far_from_straight():
+    wanted = np.array([0.3, 20.0, 4000.0])
+    found = _crossings(lambda x: np.log(x + 1e-300) - np.log(wanted), np.full(3, 1e-6), np.ones(3))
+    assert found == pytest.approx(wanted, rel=1e-4)
+
+
+def test_a_jump_is_crossed_where_it_jumps():
+    found = _crossings(lambda x: np.where(x > np.pi, 1.0, -1.0), np.zeros(1), np.ones(1))
+    assert found == pytest.approx(np.pi, rel=1e-4)
+
+
+def test_no_number_is_no_limit():
+    with pytest.raises(FitError, match="no limit found near 1 signal events: no finite likelihood"):
+        _crossings(lambda x: np.where(x > 0, np.nan, -1.0), np.zeros(1), np.ones(1))

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from analysis.dijet import density
 from analysis.fit import fit_background
+from analysis.functions import density
 from analysis.scan import ScanConfig, analyse, expected_significance, fit_range, fits_entry, scan
 from analysis.signal_shape import SignalModel
 from analysis.spectrum import Spectrum
@@ -104,7 +104,7 @@ def test_too_many_parameters_give_way(monkeypatch):
 
     monkeypatch.setattr(module, "signal_test", fails_for_four)
     always_four = FAST.model_copy(
-        update={"candidates": (2, 3, 4), "f_test_p": 0.999999, "uncertainty_veto": False}
+        update={"candidates": ("dijet2", "dijet3", "dijet4"), "f_test_p": 0.999999, "uncertainty_veto": False}
     )
     row = scan(spectrum(20_000), [3000], config=always_four).rows[0]
     assert row["valid"]
@@ -120,7 +120,7 @@ def test_a_better_minimum_of_minuit_invalidates(monkeypatch):
     import analysis.scan as module
     from analysis.minuit import MinuitCheck
 
-    monkeypatch.setattr(module, "minuit_check", lambda test: MinuitCheck(0.5, 0.0, 1.0, -1.0, 1.0))
+    monkeypatch.setattr(module, "minuit_check", lambda test: MinuitCheck(0.5, 0.0))
     row = scan(spectrum(20_000), [3000], config=FAST.model_copy(update={"minuit": True})).rows[0]
     assert not row["valid"]
     assert "MIGRAD found a minimum lower by 0.5" in row["message"]
@@ -128,17 +128,53 @@ def test_a_better_minimum_of_minuit_invalidates(monkeypatch):
 
 def test_few_events_under_the_peak_switch_to_toys():
     config = ScanConfig(fit_start=2232, minuit=False, toys=500, seed=3)
-    limit = scan(spectrum(150, seed=4), [4600], config=config).points[0].limit
+    point = scan(spectrum(150, seed=4), [4600], config=config).points[0]
+    limit = point.limit
     assert limit.calculator == "toys"
     assert limit.n_toys == 500
     assert limit.observed > 2.5
+    row = point.row()
+    assert (row["calculator"], row["p0_calculator"]) == ("toys", "toys")
+    assert "background events expected under the peak): p0 and limit by toys" in row["message"]
+    assert (row["p0"], row["z"]) == (point.toy_p0.p0, point.toy_p0.z)
     forced = config.model_copy(update={"calculator": "asymptotic"})
     assert scan(spectrum(150, seed=4), [4600], config=forced).points[0].limit.calculator == "asymptotic"
 
 
+def test_few_events_altogether_switch_to_toys_too():
+    config = FAST.model_copy(update={"toys": 500})
+    row = scan(spectrum(100, seed=4), [2700], config=config).rows[0]
+    assert row["p0_calculator"] == "toys"
+    assert "in the fit range): p0 by toys" in row["message"]
+    assert scan(spectrum(2000, seed=4), [2700], config=config).rows[0]["p0_calculator"] == "asymptotic"
+
+
+def test_toys_tell_of_p_values_beyond_their_reach():
+    config = FAST.model_copy(update={"toys": 500, "calculator": "toys", "function": "dijet2"})
+    row = scan(spectrum(400, signal=150), [3000], config=config).rows[0]
+    assert row["p0"] == pytest.approx(1 / 10_001)
+    assert "p0 is an upper bound: none of 10000 toys reaches the observed q0" in row["message"]
+
+
+def test_nuisances_are_profiled_if_asked_for():
+    data = spectrum(20_000, signal=500)
+    limits = FAST.model_copy(update={"limits": True, "function": "dijet3"})
+    plain = scan(data, [3050], config=limits).points[0]
+    uncertain = scan(
+        data, [3050], config=limits.model_copy(update={"nuisances": True, "minuit": True})
+    ).points[0]
+    assert plain.test.best.nuisances.size == 0
+    assert uncertain.test.signal.nuisances == ("jes", "jer")
+    # The resonance lies 50 GeV lower: its place is pulled down, and Z rises.
+    assert uncertain.test.best.nuisances[0] < -0.3
+    assert uncertain.test.z > plain.test.z
+    assert uncertain.valid
+    assert sum(fits_entry(scan(data, [3050], config=limits))["signal_fits"]["3050"]["signal"]) > 0
+
+
 def test_expected_significance_matches_the_mean_of_toys():
     data = spectrum(20_000)
-    fit = fit_background(fit_range(data, 3000.0, FAST), 2)
+    fit = fit_background(fit_range(data, 3000.0, FAST), "dijet2")
     expected = expected_significance(fit, 250.0, 3000.0)
     rows = [
         scan(
@@ -212,8 +248,9 @@ def test_same_input_same_result():
     ("mapping", "message"),
     [
         ({"fit_strat": 2232}, "unknown key 'fit_strat'; did you mean 'fit_start'"),
-        ({"candidates": [1]}, "between 2 and 5"),
-        ({"function": "dijet9"}, "function"),
+        ({"candidates": [1]}, "function 'dijet1': there are dijet2, dijet3"),
+        ({"function": "dijet9"}, "function 'dijet9': there are dijet2"),
+        ({"candidates": []}, "as \\[2, 3, 4\\]"),
         ({"toys": 10}, "toys"),
     ],
 )
