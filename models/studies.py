@@ -41,6 +41,115 @@ class EfficiencyPoint:
     efficiencies: tuple[float, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Injection:
+    """Signal events drawn to be put into data.
+
+    Parameters
+    ----------
+    cross_section
+        fb.
+    seed
+        Of the draw and of the training that follows.
+    chance
+        Probability of each event of the signal to be drawn.
+    chosen
+        bool, the signal events that were.
+    """
+
+    cross_section: float
+    seed: int
+    chance: FloatArray
+    chosen: BoolArray
+
+    def shares(self, signal: Table) -> FloatArray:
+        """Weight of each signal event where the others stand for the whole signal: 0 if drawn, the sum is one."""
+        # Events likely to be drawn are rarer in the rest than in the signal.
+        likely = np.where(self.chosen, 0.0, event_weights(signal) / (1.0 - self.chance))
+        return np.asarray(likely / likely.sum())
+
+    def kept(self, method: FoldedMethod, signal: Table, *, trained_on: bool = False) -> FloatArray:
+        """The `shares`, each times the share of folds that select the event; the sum is the method's efficiency.
+
+        Parameters
+        ----------
+        method
+            Trained on the data with the drawn events.
+        signal
+            The simulated signal from which they were drawn.
+        trained_on
+            Whether the method was given the signal as a further table.
+        """
+        found = self.shares(signal)
+        rest = np.flatnonzero(~self.chosen)
+        votes = method.fold_votes(
+            {name: values[rest] for name, values in signal.items()}, trained_on=trained_on
+        )
+        found[rest] *= votes / N_FOLDS
+        return found
+
+
+def draw_injections(
+    signal: Table, cross_sections: Sequence[float], luminosity: float, acceptance: float, seeds: Sequence[int]
+) -> list[Injection]:
+    """Draw signal events for every cross section and seed.
+
+    Parameters
+    ----------
+    signal, cross_sections, luminosity, acceptance, seeds
+        As for `efficiency_against_cross_section`.
+
+    Returns
+    -------
+    list of Injection
+        All seeds of the first cross section, then those of the next.
+
+    Raises
+    ------
+    InputError
+        As `efficiency_against_cross_section`.
+    """
+    counts = _counts(cross_sections, luminosity, acceptance, seeds)
+    weight = event_weights(signal)
+    found = []
+    for cross_section, count in zip(cross_sections, counts, strict=True):
+        chance = inclusion_probabilities(weight, count)
+        found += [
+            Injection(float(cross_section), seed, chance, draw(chance, task_seed(seed, "injection", count)))
+            for seed in seeds
+        ]
+    return found
+
+
+def train_injected(
+    make_method: Callable[[int], FoldedMethod],
+    table: Table,
+    signal: Table,
+    injections: Sequence[Injection],
+    *,
+    workers: int = 1,
+    further: Mapping[str, Table] | None = None,
+) -> list[FoldedMethod]:
+    """Train a method on the data with each of the injections, all side by side: their networks share stacks.
+
+    Parameters
+    ----------
+    make_method, table, signal, workers, further
+        As for `efficiency_against_cross_section`.
+    injections
+        Drawn from the signal.
+
+    Raises
+    ------
+    TrainingError
+        As `Method.fit`.
+    """
+    methods = [make_method(injection.seed) for injection in injections]
+    tables = [injected_table(table, signal, injection.chosen) for injection in injections]
+    fit_together(methods, tables, workers=workers, further=[dict(further or {})] * len(methods))
+    return methods
+
+
 def efficiency_against_cross_section(
     make_method: Callable[[int], FoldedMethod],
     table: Table,
@@ -93,22 +202,12 @@ def efficiency_against_cross_section(
     TrainingError
         As `Method.fit`.
     """
-    counts = _counts(cross_sections, luminosity, acceptance, seeds)
-    weight = column(signal, "weight") if "weight" in signal else np.ones(len(column(signal, "mjj")))
-    tasks = [(number, seed) for number in range(len(counts)) for seed in seeds]
-    chances = [inclusion_probabilities(weight, count) for count in counts]
-    drawn = [draw(chances[number], task_seed(seed, "injection", counts[number])) for number, seed in tasks]
-    methods = [make_method(seed) for _, seed in tasks]
-    tables = [injected_table(table, signal, chosen) for chosen in drawn]
-    fit_together(methods, tables, workers=workers, further=[dict(further or {})] * len(methods))
-    efficiencies = []
-    for (number, _), method, chosen in zip(tasks, methods, drawn, strict=True):
-        rest = ~chosen
-        votes = method.fold_votes({name: values[rest] for name, values in signal.items()}, trained_on=False)
-        # Events likely to be drawn are rarer in the rest than in the signal.
-        likely = weight[rest] / (1.0 - chances[number][rest])
-        efficiencies.append(float(np.average(votes / N_FOLDS, weights=likely)))
-    found = np.array(efficiencies).reshape(len(counts), len(seeds))
+    injections = draw_injections(signal, cross_sections, luminosity, acceptance, seeds)
+    methods = train_injected(make_method, table, signal, injections, workers=workers, further=further)
+    pairs = zip(injections, methods, strict=True)
+    found = np.array([injection.kept(method, signal).sum() for injection, method in pairs])
+    found = found.reshape(-1, len(seeds))
+    counts = [int(np.count_nonzero(injection.chosen)) for injection in injections[:: len(seeds)]]
     return [
         EfficiencyPoint(
             float(cross_section),
@@ -120,6 +219,11 @@ def efficiency_against_cross_section(
         )
         for cross_section, count, own in zip(cross_sections, counts, found, strict=True)
     ]
+
+
+def event_weights(table: Table) -> FloatArray:
+    """Weights of a table's events, one where it has none."""
+    return column(table, "weight") if "weight" in table else np.ones(len(column(table, "mjj")))
 
 
 def _counts(

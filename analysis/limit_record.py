@@ -1,0 +1,167 @@
+"""What ``limits.json`` holds: limits with retraining, of every signal and selection."""
+
+from typing import Literal
+
+from analysis.exclusion import Status
+from data.sections import Section
+
+Bands = tuple[float, float, float, float, float]
+"""At −2, −1, 0, +1, +2 standard deviations of the expectation without signal."""
+
+
+class InjectionPoint(Section):
+    """All trainings with one injected cross section.
+
+    Parameters
+    ----------
+    cross_section_fb, injected
+        Of the signal, and its events in the data.
+    efficiency, error
+        Selected signal inside the fit range, as a share of what passes the event selection: mean of the trainings, and
+        its standard error.
+    spread
+        Standard deviation of one training.
+    efficiencies
+        Of each training.
+    z
+        Local significance found in each data set with its signal; null where the fit is not valid.
+    asimov_z, asimov_z_error
+        Expected for the signal injected on the background fitted with it: mean of the trainings, and its standard error.
+    """
+
+    cross_section_fb: float
+    injected: int
+    efficiency: float
+    error: float
+    spread: float
+    efficiencies: tuple[float, ...]
+    z: tuple[float | None, ...]
+    asimov_z: float | None
+    asimov_z_error: float | None
+
+
+class LimitPoint(Section):
+    """One limit on the cross section.
+
+    Parameters
+    ----------
+    n_excluded
+        Upper limit on the selected signal events.
+    status, crossing_fb
+        Where the efficiency's curve crosses what it excludes.
+    crossing_low_fb, crossing_high_fb
+        Central 68 % of the crossing for the efficiency's error; null where an end lies beyond the injections.
+    grid_fb, grid_tie_fb
+        Published rule on the injections without and with its tie-breaking; null for a fixed selection.
+    """
+
+    n_excluded: float
+    status: Status
+    crossing_fb: float | None
+    crossing_low_fb: float | None
+    crossing_high_fb: float | None
+    grid_fb: float | None
+    grid_tie_fb: float | None
+
+
+class Curve(Section):
+    """The efficiency's curve and its central 68 %, to be drawn."""
+
+    cross_section_fb: tuple[float, ...]
+    efficiency: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+class DiscoveryPoint(Section):
+    """Cross section at which a significance ``z`` is expected, and the central 68 % for the efficiency's error."""
+
+    z: float
+    status: Literal["ok", "below_smallest", "not_reached", "weak"]
+    cross_section_fb: float | None
+    low_fb: float | None
+    high_fb: float | None
+
+
+class SelectionLimits(Section):
+    """Limits of one selection on one signal.
+
+    Parameters
+    ----------
+    retrained
+        False for a fixed selection: its efficiency is the same at all cross sections, and so its limit needs none.
+    message
+        Why there is no limit, or null.
+    points
+        One an injected cross section.
+    curve, chi2
+        The monotone curve through the efficiencies, and χ² of the points against it; null for a fixed selection.
+    fb_per_event
+        Cross section of one event after the event selection.
+    signal_uncertainty
+        Relative uncertainty of the signal's yield in the limits: one training's spread at the median expected limit,
+        size of the simulation, luminosity and what else changes the yield before the method.
+    n_excluded_without
+        Limits on the selected events without uncertainties of the signal: observed, then expected.
+    observed, expected
+        Null and empty where the fit is not valid.
+    discovery
+        For 3 and 5 standard deviations.
+    """
+
+    retrained: bool
+    message: str | None
+    points: tuple[InjectionPoint, ...]
+    curve: Curve | None
+    chi2: float | None
+    fb_per_event: float
+    signal_uncertainty: float | None
+    n_excluded_without: tuple[float, ...]
+    observed: LimitPoint | None
+    expected: tuple[LimitPoint, ...]
+    discovery: tuple[DiscoveryPoint, ...]
+
+
+class SignalLimits(Section):
+    """Limits on one simulated signal.
+
+    Parameters
+    ----------
+    mass, window
+        In GeV, and the window that tests it.
+    acceptance
+        Share of the signal produced that passes the event selection.
+    selections
+        By name, ``inclusive`` among them.
+    """
+
+    mass: float
+    window: str
+    acceptance: float
+    selections: dict[str, SelectionLimits]
+
+
+class LimitRecord(Section):
+    """The content of ``limits.json``.
+
+    Parameters
+    ----------
+    sample, region
+        The searched data.
+    luminosity_ifb, sqrt_s
+        fb⁻¹ and GeV.
+    study
+        Whether the selections of ``limits.references`` are among the selections.
+    published
+        Signal whose published significances are drawn beside those found.
+    signals
+        By sample.
+    """
+
+    sample: str
+    region: str
+    luminosity_ifb: float
+    sqrt_s: float
+    study: bool
+    published: str | None
+    signals: dict[str, SignalLimits]

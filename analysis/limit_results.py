@@ -1,0 +1,321 @@
+"""From the spectra of trainings with injected signals to limits and discovery cross sections."""
+
+import dataclasses
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from analysis.efficiency_curve import CENTRAL, EfficiencyCurve
+from analysis.exclusion import Crossing
+from analysis.limit_record import (
+    Curve,
+    DiscoveryPoint,
+    InjectionPoint,
+    LimitPoint,
+    LimitRecord,
+    SelectionLimits,
+    SignalLimits,
+)
+from analysis.limit_study import EDGES, StudyRecord, padded
+from analysis.plots.style import PlotLabel, save_figure
+from analysis.profile_likelihood import SignalTest
+from analysis.report.retraining import draw_retraining
+from analysis.retraining_limits import Discovery, discovery_cross_section, grid_limits, reach
+from analysis.run import Run
+from analysis.run_systematics import UncertainSignal, selection_systematics
+from analysis.scan import MassResult, ScanConfig, fit_range, scan
+from analysis.signal_shape import SignalModel
+from analysis.spectra import Spectra, signal_model
+from analysis.spectrum import Spectrum
+from analysis.systematics import total
+from data.errors import FitError, InputError
+from data.files import write_json
+from data.samples import year
+from data.types import FloatArray
+from processors.histogram_io import read_histograms
+from processors.scorers import INCLUSIVE
+
+DISCOVERY = (3.0, 5.0)
+_CURVE_POINTS = 101
+_REPLICAS = 1000
+_MEDIAN = 2
+RANDOM_VARIATIONS = "random_variations"
+"""Spread of the trainings in ``systematics.further``: limits with retraining find their own."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Efficiencies:
+    """Efficiencies against the injected cross section: mean of the trainings, its error, spread of one training."""
+
+    cross_sections: FloatArray
+    each: FloatArray
+    mean: FloatArray
+    error: FloatArray
+    spread: FloatArray
+
+    def relative_spread(self, cross_section: float) -> float:
+        """Of one training, over the mean; at the ends that of the last injection."""
+        mean, spread = (
+            float(np.interp(cross_section, self.cross_sections, values))
+            for values in (self.mean, self.spread)
+        )
+        return spread / mean if mean > 0 else 1.0
+
+
+def write_limits(run: Run) -> list[Path]:
+    """Limits from what `limit_study.study` left of every signal and selection.
+
+    Parameters
+    ----------
+    run
+        A run whose trainings with injected signals are done.
+
+    Returns
+    -------
+    list of Path
+        ``limits.json`` and its plots.
+    """
+    histograms = {name: read_histograms(run.root / "histograms" / f"{name}.h5")["mjj"] for name in run.filled}
+    spectra = Spectra(histograms, run.config.selection.region)
+    model = signal_model(spectra, [run.samples[name] for name in run.config.search.signals])
+    found = LimitRecord(
+        sample=run.data.name,
+        region=run.config.selection.region,
+        luminosity_ifb=run.data.luminosity(),
+        sqrt_s=year(run.data.year).sqrt_s,
+        study=run.limits.study,
+        published=run.limits.published if run.limits.study else None,
+        signals={name: _signal_limits(run, name, spectra, model) for name in run.limits.signals},
+    )
+    path = run.root / "limits.json"
+    write_json(path, found.model_dump(mode="json"))
+    label = PlotLabel(run.config.run.status, found.luminosity_ifb, found.sqrt_s)
+    plots = [
+        save_figure(drawn.figure, run.root / "plots", drawn.name) for drawn in draw_retraining(found, label)
+    ]
+    return [path, *itertools.chain.from_iterable(plots)]
+
+
+def _signal_limits(run: Run, name: str, spectra: Spectra, model: SignalModel) -> SignalLimits:
+    folder = run.root / "limits" / name
+    records = {
+        selection: StudyRecord.read(folder / f"{selection}.json") for selection in run.limit_selections()
+    }
+    inclusive = records[INCLUSIVE]
+    uncertain = _uncertain(run, name, inclusive.mass, spectra, model)
+    produced = run.data.luminosity() * inclusive.acceptance
+    return SignalLimits(
+        mass=inclusive.mass,
+        window=inclusive.window,
+        acceptance=inclusive.acceptance,
+        selections={
+            selection: selection_limits(record, uncertain, run.config.scan, produced)
+            for selection, record in records.items()
+        },
+    )
+
+
+def _uncertain(run: Run, name: str, mass: float, spectra: Spectra, model: SignalModel) -> UncertainSignal:
+    """The signal with the uncertainties of its yield before any method; the spread of trainings is found here."""
+    config, data = run.config, run.data
+    spectrum = spectra.spectrum(data, INCLUSIVE)
+    found = selection_systematics(spectra, [run.samples[name]], INCLUSIVE, [mass], spectrum, config, data)
+    shifts = [shift for one in found.masses for shift in one.shifts if shift.name != RANDOM_VARIATIONS]
+    options = config.systematics
+    return UncertainSignal(model, options.jes, options.jer, {mass: total(shifts).down})
+
+
+def selection_limits(
+    record: StudyRecord, signal: UncertainSignal, config: ScanConfig, produced: float
+) -> SelectionLimits:
+    """Limits of a selection on a signal, from its injections.
+
+    The data without an injection are fitted for the events that can be excluded, first without uncertainties of the
+    signal, then with them: those of the peak, of the yield, and the spread of one training at the median expected limit.
+    Efficiencies count signal inside that fit's range.
+
+    Parameters
+    ----------
+    record
+        Spectra of the injections.
+    signal
+        Its shape and its uncertainties before the method.
+    config
+        How to fit.
+    produced
+        Signal events after the event selection for 1 fb: luminosity times acceptance.
+
+    Returns
+    -------
+    SelectionLimits
+        Without limits, and with a message, where the data cannot be fitted.
+    """
+    found = _efficiencies(record, config)
+    with_limits = config.model_copy(update={"limits": True})
+    plain, full = (with_limits.model_copy(update={"nuisances": wanted}) for wanted in (False, True))
+    curve = EfficiencyCurve.fit(found.cross_sections, found.mean, found.error) if record.retrained else None
+    nominal = _tested(record.spectrum(), record.mass, signal, plain)
+    message, uncertainty, final = nominal.message, None, None
+    if nominal.limit is not None:
+        rough = _limit_point(found, curve, produced, nominal.limit.expected[_MEDIAN])
+        uncertainty = _uncertainty(record, found, rough, signal.norm.get(record.mass, 0.0))
+        wide = dataclasses.replace(signal, norm={record.mass: uncertainty})
+        again = _tested(record.spectrum(), record.mass, wide, full)
+        message, final = again.message, again.limit
+    events = () if final is None else (final.observed, *final.expected)
+    limits = [_limit_point(found, curve, produced, value) for value in events]
+    points = _points(record, found, signal, config, produced)
+    return SelectionLimits(
+        retrained=record.retrained,
+        message=message,
+        points=points,
+        curve=None if curve is None else _drawn(curve),
+        chi2=None if curve is None else curve.chi2,
+        fb_per_event=1 / produced,
+        signal_uncertainty=uncertainty,
+        n_excluded_without=() if nominal.limit is None else (nominal.limit.observed, *nominal.limit.expected),
+        observed=limits[0] if limits else None,
+        expected=tuple(limits[1:]),
+        discovery=tuple(_discovery(points, wanted) for wanted in DISCOVERY),
+    )
+
+
+def _tested(spectrum: Spectrum, mass: float, signal: UncertainSignal, config: ScanConfig) -> MassResult:
+    """Test of a mass; not valid where a selection leaves too few events for any fit."""
+    try:
+        return scan(spectrum, [mass], signal, config).points[0]
+    except InputError as error:
+        return MassResult(mass, None, (), None, None, str(error))
+
+
+def _efficiencies(record: StudyRecord, config: ScanConfig) -> _Efficiencies:
+    """Efficiencies inside the fit range; of all signal where there is no event to fit, and so no range."""
+    spectrum = record.spectrum()
+    low, high = 0, EDGES.size - 1
+    if spectrum.n_events:
+        part = fit_range(spectrum, record.mass, config)
+        low, high = (int(place) for place in np.searchsorted(EDGES, [part.lo, part.hi]))
+    sigma = np.unique([injection.cross_section_fb for injection in record.injections])
+    each = np.array([padded(injection.kept)[low:high].sum() for injection in record.injections])
+    each = np.minimum(each, 1.0).reshape(sigma.size, -1)  # a sum of shares may be above one by rounding
+    mean, trainings = each.mean(axis=1), each.shape[1]
+    # Few trainings tell their variance badly: each injection shares those of its neighbours.
+    variance = each.var(axis=1, ddof=1)
+    near = np.convolve(variance, np.ones(3), "same") / np.convolve(np.ones(sigma.size), np.ones(3), "same")
+    # One event more on both sides, so that no event selected is not known exactly.
+    share = (mean * record.effective_events + 1) / (record.effective_events + 2)
+    error = np.sqrt(near / trainings + share * (1 - share) / record.effective_events)
+    return _Efficiencies(sigma, each, mean, error, np.sqrt(near))
+
+
+def _uncertainty(record: StudyRecord, found: _Efficiencies, rough: LimitPoint, before: float) -> float:
+    """Relative uncertainty of the signal's yield at a limit: before the method, one training, simulation."""
+    limit = rough.crossing_fb or rough.grid_tie_fb or float(found.cross_sections[-1])
+    training = found.relative_spread(limit) if record.retrained else 0.0
+    mean = float(np.interp(limit, found.cross_sections, found.mean))
+    simulation = ((1 - mean) / (mean * record.effective_events)) ** 0.5 if mean > 0 else 1.0
+    return float(np.linalg.norm([training, simulation, before]))
+
+
+def _limit_point(
+    found: _Efficiencies, curve: EfficiencyCurve | None, produced: float, n_excluded: float
+) -> LimitPoint:
+    """Both rules for a number of excluded events; a fixed selection needs no injections, and so no rule on them."""
+    reach_fb = reach(n_excluded, produced, 1.0)
+    if curve is not None:
+        crossing = curve.crossing(reach_fb)
+        low, high = curve.crossing_interval(reach_fb)
+    else:
+        efficiency, error = float(found.mean.mean()), float(found.error.mean())
+        crossing = Crossing("ok", reach_fb / efficiency) if efficiency > 0 else Crossing("not_excluded")
+        low = reach_fb / (efficiency + error)
+        high = reach_fb / (efficiency - error) if efficiency > error else None
+    grid = None if curve is None else grid_limits(found.cross_sections, found.mean, reach_fb)
+    return LimitPoint(
+        n_excluded=n_excluded,
+        status=crossing.status,
+        crossing_fb=crossing.value,
+        crossing_low_fb=low,
+        crossing_high_fb=high,
+        grid_fb=None if grid is None else grid.smallest,
+        grid_tie_fb=None if grid is None else grid.tie,
+    )
+
+
+def _points(
+    record: StudyRecord, found: _Efficiencies, signal: UncertainSignal, config: ScanConfig, produced: float
+) -> tuple[InjectionPoint, ...]:
+    quick = config.model_copy(update={"limits": False, "minuit": False})
+    tests = [_tested(injection.spectrum(), record.mass, signal, quick) for injection in record.injections]
+    yields = [injection.cross_section_fb * produced for injection in record.injections]
+    expected = [
+        _asimov(test, events * share)
+        for test, events, share in zip(tests, yields, found.each.ravel(), strict=True)
+    ]
+    points = []
+    for k, cross_section in enumerate(found.cross_sections):
+        own = slice(k * found.each.shape[1], (k + 1) * found.each.shape[1])
+        known = [z for z in expected[own] if z is not None]
+        points.append(
+            InjectionPoint(
+                cross_section_fb=float(cross_section),
+                injected=record.injections[own.start].injected,
+                efficiency=float(found.mean[k]),
+                error=float(found.error[k]),
+                spread=float(found.spread[k]),
+                efficiencies=tuple(float(value) for value in found.each[k]),
+                z=tuple(test.z for test in tests[own]),
+                asimov_z=float(np.mean(known)) if known else None,
+                asimov_z_error=float(np.std(known, ddof=1) / len(known) ** 0.5) if len(known) > 1 else None,
+            )
+        )
+    return tuple(points)
+
+
+def _asimov(point: MassResult, signal_yield: float) -> float | None:
+    """Significance expected for a signal on the background that was fitted together with it."""
+    if point.test is None or point.background is None:
+        return None
+    test, theta = point.test, point.test.best.theta
+    counts = point.background.model.expected(theta) + signal_yield * test.template
+    try:
+        return SignalTest(counts, point.background.model, test.signal, theta).z
+    except FitError:
+        return None
+
+
+def _drawn(curve: EfficiencyCurve) -> Curve:
+    first, last = (float(curve.cross_sections[place]) for place in (0, -1))
+    grid = np.linspace(first, last, _CURVE_POINTS)
+    low, high = curve.band(grid)
+    columns = [tuple(float(value) for value in values) for values in (grid, curve.at(grid), low, high)]
+    return Curve(cross_section_fb=columns[0], efficiency=columns[1], low=columns[2], high=columns[3])
+
+
+def _discovery(points: tuple[InjectionPoint, ...], wanted: float) -> DiscoveryPoint:
+    """Where a significance is expected, from the injections whose fits are valid, with replicas of the significances."""
+    known = [
+        (point.cross_section_fb, point.asimov_z, point.asimov_z_error)
+        for point in points
+        if point.asimov_z is not None and point.asimov_z_error is not None
+    ]
+    if len(known) < 2:
+        return DiscoveryPoint(z=wanted, status="weak", cross_section_fb=None, low_fb=None, high_fb=None)
+    sigma, centre, width = np.array(known).T
+    rng = np.random.default_rng(0)
+    drawn = np.maximum(centre + width * rng.standard_normal((_REPLICAS, len(known))), 0.0)
+    places = [_place(discovery_cross_section(sigma, row, wanted)) for row in drawn]
+    low, high = (
+        float(end) if np.isfinite(end) else None for end in np.quantile(places, CENTRAL, method="nearest")
+    )
+    best = discovery_cross_section(sigma, centre, wanted)
+    return DiscoveryPoint(z=wanted, status=best.status, cross_section_fb=best.value, low_fb=low, high_fb=high)
+
+
+def _place(found: Discovery) -> float:
+    """A discovery cross section as a number that can be ordered."""
+    if found.value is not None:
+        return found.value
+    return -np.inf if found.status == "below_smallest" else np.inf
