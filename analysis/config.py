@@ -10,7 +10,9 @@ import pydantic
 import yaml
 
 import models
+from analysis.limit_config import LimitConfig, check_limits
 from analysis.scan_config import ScanConfig
+from analysis.systematics_config import SystematicsConfig
 from analysis.training_tables import check_columns, check_tables
 from analysis.windows import Window, window_of
 from data.errors import ConfigError
@@ -73,6 +75,8 @@ class ScanSection(ScanConfig):
 
     masses: tuple[float, ...] = pydantic.Field(min_length=1)
     """Masses in GeV: a list, or ``{start, stop, step}``."""
+    global_toys: int = pydantic.Field(default=0, ge=0)
+    """Pseudo-experiments for the global p-value of each method and over all of them; 0: only local p-values."""
 
     @pydantic.field_validator("masses", mode="before")
     @classmethod
@@ -104,6 +108,9 @@ class Config(Section):
     methods: dict[str, dict[str, Any]] = pydantic.Field(default_factory=dict)
     """Method name to its options, ``preset`` among them; see ``oddjet models``."""
     scan: ScanSection
+    systematics: SystematicsConfig = SystematicsConfig()
+    limits: LimitConfig | None = None
+    """What ``oddjet limit`` does; without it there are no limits with retraining."""
 
     def windows(self) -> list[Window]:
         """The windows that the scanned masses need, in order of mass, each once."""
@@ -160,6 +167,17 @@ def load_config(
     _check_methods(path, config)
     _check_corrected_years(path, samples, config)
     config.windows()
+    if config.limits is not None:
+        check_limits(
+            config.limits,
+            samples,
+            config.search.signals,
+            tuple(config.methods),
+            config.scan.masses,
+            str(path),
+        )
+        for name in config.limits.references:
+            check_columns(name, models.check_options(name, {}, str(path)), config.features, str(path))
     return config, samples
 
 

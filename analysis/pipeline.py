@@ -6,6 +6,7 @@ change a result (chunk size, executor, workers) are not among them.
 """
 
 import dataclasses
+import importlib
 import logging
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from typing import Any
 
 import models
 from analysis.report import write_report
-from analysis.run import Run, file_labels, selection_label, training_tables
+from analysis.run import Run, file_labels, selection_label, training_tables, untrained
 from analysis.search import analyse_run
 from analysis.windows import Window
 from data.errors import ConfigError
@@ -41,8 +42,11 @@ class Product:
 
 def run_all(run: Run) -> None:
     """All stages in order."""
-    for stage in (skim, train, histogram, scan, write_run_report):
+    for stage in (skim, train, histogram, scan):
         stage(run)
+    if run.config.limits is not None:
+        run_limits(run)
+    write_run_report(run)
 
 
 def skim(run: Run) -> None:
@@ -111,6 +115,7 @@ def scan(run: Run) -> None:
         inputs=_filled(run),
         options={
             "scan": run.config.scan.model_dump(mode="json"),
+            "systematics": run.config.systematics.model_dump(),
             "search": run.config.search.model_dump(exclude={"background"}),
             "region": run.config.selection.region,
             "samples": {name: _sample_options(sample) for name, sample in run.filled.items()},
@@ -120,12 +125,89 @@ def scan(run: Run) -> None:
     )
 
 
+def run_limits(run: Run, *, study: bool = False) -> None:
+    """Limits of methods that learn from the data: signals injected, every method trained again with each.
+
+    Parameters
+    ----------
+    run
+        A run whose histograms are filled.
+    study
+        Test the injections with the fixed selections too, even where ``limits.study`` does not ask for it.
+
+    Raises
+    ------
+    ConfigError
+        If the configuration has no section ``limits``.
+    """
+    if study:
+        limits = run.limits.model_copy(update={"study": True})
+        run = Run(run.config.model_copy(update={"limits": limits}), run.samples)
+    tasks = [(signal, method) for signal in run.limits.signals for method in run.limit_selections()]
+    for signal, method in tasks:
+        _stage(
+            run,
+            f"limit {signal} {method}",
+            inputs=_study_inputs(run, signal, method),
+            options=_study_options(run, signal, method),
+            work=partial(_study_signal, run, signal, method),
+        )
+    _stage(
+        run,
+        "limit",
+        inputs=_filled(run) | {name: run.identity(name) for name in (f"limit {s} {m}" for s, m in tasks)},
+        options={
+            "limits": run.limits.model_dump(mode="json", exclude={"seeds", "signals"}),
+            "scan": run.config.scan.model_dump(mode="json", exclude={"masses"}),
+            "systematics": run.config.systematics.model_dump(mode="json"),
+            "samples": {name: _sample_options(sample) for name, sample in run.filled.items()},
+            "region": run.config.selection.region,
+            "status": run.config.run.status,
+        },
+        work=partial(_limits, run),
+    )
+
+
+def _study_inputs(run: Run, signal: str, method: str) -> dict[str, str]:
+    """What the trainings with an injected signal read: all features, and the data's own selected spectrum."""
+    further = [name for names in run.further_samples(method).values() for name in names]
+    features = dict.fromkeys([run.data.name, signal, *further])
+    return {f"features/{name}": run.identity(f"skim {name}") for name in features} | {
+        f"hist {run.data.name}": run.identity(f"hist {run.data.name}")
+    }
+
+
+def _study_options(run: Run, signal: str, method: str) -> dict[str, Any]:
+    return {
+        "options": run.config.methods.get(method, {}),
+        "tables": run.further_samples(method),
+        "samples": {name: _sample_options(run.samples[name]) for name in (run.data.name, signal)},
+        "cross_sections": run.limits.signals[signal],
+        "seeds": run.limits.seeds,
+        "region": run.config.selection.region,
+        "seed": run.config.run.seed,
+    }
+
+
+def _study_signal(run: Run, signal: str, method: str) -> Product:
+    study = importlib.import_module("analysis.limit_study").study  # its networks take seconds to import
+    path = run.root / "limits" / signal / f"{method}.json"
+    write_json(path, study(run, signal, method).model_dump(mode="json"))
+    return Product([path], 0, 0)
+
+
+def _limits(run: Run) -> Product:
+    write_limits = importlib.import_module("analysis.limit_results").write_limits
+    return Product(write_limits(run), 0, 0)
+
+
 def write_run_report(run: Run) -> None:
     """The report page and the plots."""
+    stages = ["merge", "scan", *(["limit"] if run.manifest("limit").is_file() else [])]
     _stage(
         run,
         "report",
-        inputs=_filled(run) | {stage: run.identity(stage) for stage in ("merge", "scan")},
+        inputs=_filled(run) | {stage: run.identity(stage) for stage in stages},
         options={
             "config": _shown(run, {"run": {"output"}, "processing": True}),
             "provenance": _provenance(run),
@@ -147,15 +229,7 @@ def _skim_sample(run: Run, sample: Sample) -> Product:
 def _train_method(run: Run, method: str, window: Window) -> Product:
     table, further = training_tables(run, method)
     folder = run.root / "models" / method / window.name
-    options = {"working_point": window.working_point, **run.config.methods[method]}
-    model = models.create(
-        method,
-        signal_region=window.signal_region,
-        low_band=window.low_band,
-        high_band=window.high_band,
-        seed=run.config.run.seed,
-        **options,
-    )
+    model = untrained(run, method, window, run.config.run.seed)
     model.fit(table, workers=run.config.processing.workers, **further)
     model.save(folder)
     rows = len(table["mjj"])

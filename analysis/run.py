@@ -6,13 +6,15 @@ from pathlib import Path
 
 import models
 from analysis.config import Config
+from analysis.limit_config import LimitConfig
 from analysis.training_tables import beside, searched, stacked
 from analysis.windows import Window
-from data.errors import IncompleteError
+from data.errors import ConfigError, IncompleteError
 from data.manifest import read_manifest
 from data.samples import Sample
 from processors.features import Columns
 from processors.run import file_identity
+from processors.scorers import INCLUSIVE
 from processors.skim import read_features
 
 
@@ -48,13 +50,36 @@ class Run:
             for name, sample in self.samples.items()
         }
 
+    @property
+    def limits(self) -> LimitConfig:
+        """Options of the limits with retraining.
+
+        Raises
+        ------
+        ConfigError
+            If the configuration has none.
+        """
+        if self.config.limits is None:
+            msg = (
+                f"{self.root}: the configuration has no section 'limits'; add one that names a signal and the cross "
+                "sections to inject, as in limits: {signals: {SAMPLE: [5, 10, 20]}}"
+            )
+            raise ConfigError(msg)
+        return self.config.limits
+
+    def limit_selections(self) -> tuple[str, ...]:
+        """Selections that the limits with retraining are for: the whole spectrum, methods, and references in a study."""
+        methods = self.config.methods if self.limits.methods is None else self.limits.methods
+        references = self.limits.references if self.limits.study else ()
+        return tuple(dict.fromkeys([INCLUSIVE, *methods, *references]))
+
     def tasks(self) -> list[tuple[str, Window]]:
         """Training tasks: every method in every window that the scanned masses need."""
         return [(method, window) for method in self.config.methods for window in self.config.windows()]
 
     def further_samples(self, method: str) -> dict[str, tuple[str, ...]]:
         """The simulated samples that a method is trained on, by keyword of the table."""
-        takes = models.describe(method).takes
+        takes = {} if method == INCLUSIVE else models.describe(method).takes
         return {key: names for key, names in self.config.search.tables().items() if key in takes}
 
     def trained_on(self, sample: str) -> list[str]:
@@ -87,6 +112,19 @@ class Run:
 def selection_label(method: str, window: Window) -> str:
     """Name of a trained method's selection in histograms."""
     return f"{method}_{window.name}"
+
+
+def untrained(run: Run, method: str, window: Window, seed: int) -> models.Method:
+    """A method as this search configures it, not yet trained; one that it does not name has its defaults."""
+    options = {"working_point": window.working_point, **run.config.methods.get(method, {})}
+    return models.create(
+        method,
+        signal_region=window.signal_region,
+        low_band=window.low_band,
+        high_band=window.high_band,
+        seed=seed,
+        **options,
+    )
 
 
 def training_tables(run: Run, method: str) -> tuple[Columns, dict[str, Columns]]:

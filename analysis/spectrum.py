@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from analysis.bin_edges import edge_array
+from analysis.spectrum_document import SpectrumDocument
 from data.errors import InputError
-from data.files import read_json, write_json
-from data.sections import Section
+from data.files import write_json
 from data.types import FloatArray, IntArray
 
 COARSE_EDGES: tuple[float, ...] = (
@@ -20,22 +21,8 @@ COARSE_EDGES: tuple[float, ...] = (
 )  # fmt: skip
 """Coarse bin edges in GeV: those of the CMS search from 1460 to 6800 (arXiv:2412.03747), every second edge
 of the CMS dijet binning above (arXiv:1911.03947) and single ones below."""
-
-
-class RegularEdges(Section):
-    """Bin edges lo, lo + width, …, lo + n·width, in GeV."""
-
-    lo: float
-    width: float
-    n: int
-
-
-class SpectrumDocument(Section):
-    """What a spectrum file holds (JSON)."""
-
-    edges: list[float] | RegularEdges
-    counts: list[float]
-    coarse_edges: list[float] | None = None
+_MAX_COUNT = 2.0**53
+"""Whole numbers above are not exact in double precision."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -78,13 +65,13 @@ class Spectrum:
 
     @classmethod
     def from_json(cls, path: Path | str) -> "Spectrum":
-        """Read a spectrum file.
+        """Read the spectrum of a spectrum file; what else the file holds is for its analysis.
 
         Parameters
         ----------
         path
             JSON with ``edges`` (a list in GeV, or ``{"lo", "width", "n"}``), ``counts`` (trailing zeros may be
-            left out) and, if wanted, ``coarse_edges``.
+            left out) and, if wanted, ``coarse_edges``; see `SpectrumDocument` for its other keys.
 
         Raises
         ------
@@ -93,32 +80,29 @@ class Spectrum:
         ConfigError
             If a key is unknown, missing or of the wrong type.
         """
-        source = Path(path)
-        document = SpectrumDocument.parse(read_json(source), str(source))
+        document = SpectrumDocument.read(path)
         try:
-            return cls._from_document(document)
+            return cls.from_document(document)
         except InputError as error:
-            msg = f"{source}: {error}"
+            msg = f"{path}: {error}"
             raise InputError(msg) from None
 
     @classmethod
-    def _from_document(cls, document: SpectrumDocument) -> "Spectrum":
-        if isinstance(document.edges, RegularEdges):
-            regular = document.edges
-            if regular.n < 1 or regular.width <= 0:
-                msg = "spectrum: regular edges need n ≥ 1 and width > 0"
-                raise InputError(msg)
-            edges = regular.lo + regular.width * np.arange(regular.n + 1, dtype=np.float64)
-        else:
-            edges = np.asarray(document.edges, dtype=np.float64)
+    def from_document(cls, document: SpectrumDocument) -> "Spectrum":
+        """The spectrum of a document, with its trailing zeros.
+
+        Raises
+        ------
+        InputError
+            If its numbers are not a spectrum.
+        """
+        edges = edge_array(document.edges)
         counts = np.asarray(document.counts, dtype=np.float64)
-        missing = edges.size - 1 - counts.size
-        if missing > 0:
-            counts = np.concatenate([counts, np.zeros(missing)])
+        missing = max(edges.size - 1 - counts.size, 0)
         coarse = (
             None if document.coarse_edges is None else np.asarray(document.coarse_edges, dtype=np.float64)
         )
-        return cls(edges, counts, coarse)
+        return cls(edges, np.concatenate([counts, np.zeros(missing)]), coarse)
 
     def to_json(self, path: Path | str) -> None:
         """Write the spectrum as `from_json` reads it."""
@@ -298,6 +282,7 @@ def _check_counts(edges: FloatArray, counts: FloatArray) -> None:
     for bad, what in (
         (~np.isfinite(counts), "not a finite number"),
         (counts < 0, "negative"),
+        (counts > _MAX_COUNT, "too large to be exact"),
         (counts != np.floor(counts), "not a whole number (a weighted histogram cannot be fitted as counts)"),
     ):
         at = np.flatnonzero(bad)

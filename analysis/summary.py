@@ -17,7 +17,8 @@ def summary_lines(root: Path) -> list[str]:
     """
     scan, account = read_json(root / "scan.json"), read_json(root / "account.json")
     lines = [f"{scan['sample']}: {account['processed']:,} of {account['expected']:,} events processed"]
-    lines += [f"  {_excess(name, rows)}" for name, rows in scan["selections"].items()]
+    found = scan.get("global", {}).get("selections", {})
+    lines += [f"  {_excess(name, rows, found.get(name))}" for name, rows in scan["selections"].items()]
     page = root / "report" / "index.html"
     return [*lines, f"  report: {page}"] if page.is_file() else lines
 
@@ -33,12 +34,72 @@ def invalid_masses(root: Path) -> list[str]:
     ]
 
 
-def _excess(name: str, rows: Sequence[dict[str, Any]]) -> str:
+def _excess(name: str, rows: Sequence[dict[str, Any]], look_elsewhere: dict[str, Any] | None) -> str:
     valid = [row for row in rows if row["valid"]]
     if not valid:
         return f"{name:<10} no valid fit"
     best = max(valid, key=lambda row: row["z"])
-    return (
+    line = (
         f"{name:<10} largest excess at {best['mass']:g} GeV: local Z = {best['z']:.2f}, p0 = {best['p0']:.2g}"
-        " (no look-elsewhere correction)"
     )
+    if look_elsewhere is None:
+        return f"{line} (no look-elsewhere correction)"
+    if look_elsewhere["message"] is not None:
+        return f"{line} (no global p-value: {look_elsewhere['message']})"
+    return f"{line}, global p = {look_elsewhere['p_global']:.2g} ± {look_elsewhere['p_global_error']:.1g}"
+
+
+def result_lines(result: dict[str, Any]) -> list[str]:
+    """The result of a spectrum in a few lines.
+
+    Parameters
+    ----------
+    result
+        As `analysis.result_document.ResultDocument`.
+    """
+    background, lines = result["background"], []
+    if background is not None:
+        p = "without ndf" if background["fit_p"] is None else f"p = {background['fit_p']:.2g}"
+        lines.append(
+            f"background {background['function']}: χ² = {background['chi2']:.1f}, ndf = {background['ndf']}, {p}"
+        )
+    for mass, row in result["masses"].items():
+        text = "no valid fit"
+        if row["valid"]:
+            text = f"Z = {row['z']:.2f}, p0 = {row['p0']:.2g}, {row['signal_yield']:.4g} ± {row['signal_yield_error']:.2g} events"
+        if row["limit_observed"] is not None:
+            text += f", limit {row['limit_observed']:.4g} (expected {row['limit_expected'][2]:.4g})"
+        lines.append(f"  {mass} GeV: {text}")
+    for name, what in (("global", "global significance"), ("bumphunter", "BumpHunter")):
+        found = result[name]
+        if found is not None and found["p_global"] is not None:
+            lines.append(f"{what}: p = {found['p_global']:.2g} ± {found['p_global_error']:.1g}")
+    return lines
+
+
+def bias_lines(result: dict[str, Any]) -> list[str]:
+    """The result of a bias study in a few lines.
+
+    Parameters
+    ----------
+    result
+        As `analysis.bias.bias_study` gives it.
+    """
+    pulls = [row for row in result["pulls"] if row["pull_mean"] is not None]
+    lines = [
+        f"not used: {name}: {row['message']}"
+        for name, row in result["alternatives"].items()
+        if row["message"]
+    ]
+    if pulls:
+        worst = max(pulls, key=lambda row: abs(row["pull_mean"]))
+        lines.append(
+            f"largest mean pull: {worst['pull_mean']:+.2f} ± {worst['pull_mean_error']:.2f} at {worst['mass']:g} GeV, "
+            f"{worst['alternative']}, {worst['injected_sigma']:g} σ injected"
+        )
+    largest = result["max_spurious_ratio"]
+    lines.append(
+        f"largest spurious signal: {largest['signal_yield']:.3g} events ({largest['ratio']:+.2f} σ) at {largest['mass']:g} GeV, "
+        f"{largest['alternative']}"
+    )
+    return [*lines, "passed" if result["passed"] else "not passed: see the rows with passed = false"]

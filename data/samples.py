@@ -20,6 +20,8 @@ class Year(Section):
     """Centre-of-mass energy in GeV."""
     luminosity_ifb: float
     """Integrated luminosity in fb⁻¹."""
+    luminosity_uncertainty: float
+    """Its relative uncertainty."""
     triggers: tuple[str, ...]
     """Trigger branches; an event passes if one of them fired."""
     filters: tuple[str, ...]

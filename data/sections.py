@@ -7,6 +7,7 @@ from typing import Any, Self, cast
 
 import pydantic
 import yaml
+from pydantic.fields import FieldInfo
 
 from data.errors import ConfigError
 
@@ -46,21 +47,34 @@ class Section(pydantic.BaseModel):
         try:
             return cls.model_validate(mapping)
         except pydantic.ValidationError as error:
-            lines = [_describe(cls, dict(problem)) for problem in error.errors()]
+            lines = [_describe(cls, mapping, dict(problem)) for problem in error.errors()]
             raise ConfigError(f"{source}: " + "\n".join(lines)) from None
 
 
-def _describe(cls: type[Section], problem: dict[str, Any]) -> str:
+def _describe(cls: type[Section], mapping: dict[Any, Any], problem: dict[str, Any]) -> str:
     location = problem["loc"]
-    key = ".".join(str(part) for part in location)
+    key = _key(mapping, location, absent=problem["type"] == "missing")
     if problem["type"] != "extra_forbidden":
         reason = _reason(problem)
-        key = key.removesuffix(".[key]")
         return f"key '{key}': {reason}" if key else reason
     known = _known_keys(cls, location[:-1])
     near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(sorted(known))}"
     return f"unknown key '{key}'; {hint}"
+
+
+def _key(mapping: dict[Any, Any], location: tuple[object, ...], *, absent: bool) -> str:
+    """The key of a problem as the document has it, without the names that pydantic gives to alternatives."""
+    keys: list[str] = []
+    here: Any = mapping
+    for position, part in enumerate(location):
+        below = dict(enumerate(here)) if isinstance(here, list) else here
+        found = [key for key in below if str(key) == str(part)] if isinstance(below, dict) else []
+        if found:
+            here = below[found[0]]
+        if found or (absent and position == len(location) - 1):
+            keys.append(str(part))
+    return ".".join(keys)
 
 
 def _reason(problem: dict[str, Any]) -> str:
@@ -81,10 +95,15 @@ def _known_keys(cls: type[Section], path: tuple[object, ...]) -> list[str]:
     for part in path:
         below: list[type[Section]] = []
         for section in here:
-            field = section.model_fields.get(str(part))
+            field = _fields(section).get(str(part))
             below += _sections_in(field.annotation) if field is not None else [section]
         here = below
-    return [name for section in here for name in section.model_fields]
+    return [name for section in here for name in _fields(section)]
+
+
+def _fields(section: type[Section]) -> dict[str, FieldInfo]:
+    """Fields by the key that the document has for them."""
+    return {field.alias or name: field for name, field in section.model_fields.items()}
 
 
 def _sections_in(annotation: object) -> list[type[Section]]:

@@ -35,7 +35,7 @@ class Drawn:
     Attributes
     ----------
     section
-        The report's section that shows it: ``spectra``, ``scores``, ``scan`` or ``limits``.
+        The report's section that shows it: ``spectra``, ``scores``, ``scan``, ``systematics`` or ``limits``.
     name
         File name without suffix.
     figure

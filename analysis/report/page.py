@@ -1,6 +1,7 @@
 """The self-contained page of a run: figures drawn and saved, tables filled in, one HTML file written."""
 
 import base64
+import itertools
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,10 @@ import yaml
 from analysis.plots.style import PlotLabel, save_figure
 from analysis.report import tables
 from analysis.report.figures import Drawn, draw_figures
+from analysis.report.look_elsewhere import global_p_values, over_methods
 from analysis.report.record import RunRecord, read_record
+from analysis.report.retraining import draw_retraining, retraining_tables
+from analysis.report.systematics import draw_systematics, systematics_tables
 from data.files import atomic_path
 
 _TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
@@ -44,8 +48,8 @@ def write_report(
     Parameters
     ----------
     run_folder
-        Folder that holds ``scan.json``, ``fits.json``, ``cutflow.json``, ``account.json`` and
-        ``histograms/SAMPLE.h5`` of every sample in the cutflow.
+        Folder that holds ``scan.json``, ``fits.json``, ``systematics.json``, ``cutflow.json``, ``account.json`` and
+        ``histograms/SAMPLE.h5`` of every sample in the cutflow; ``limits.json`` is shown where there is one.
     title
         Title of the page.
     config
@@ -69,7 +73,9 @@ def write_report(
     label = PlotLabel(status, record.scan.luminosity_ifb, record.scan.sqrt_s)
     written: list[Path] = []
     images: dict[str, list[_Image]] = {}
-    for drawn in draw_figures(record, label):
+    for drawn in itertools.chain(
+        draw_figures(record, label), draw_systematics(record, label), draw_retraining(record.limits, label)
+    ):
         paths = save_figure(drawn.figure, run_folder / "plots", drawn.name)
         written += paths
         images.setdefault(drawn.section, []).append(_embed(drawn, paths[-1]))
@@ -107,6 +113,8 @@ def _render(
         title=title,
         subtitle=tables.conditions(scan),
         excesses=tables.excesses(scan),
+        global_p_values=global_p_values(scan),
+        over_methods=over_methods(scan),
         account=record.account,
         counts=tables.account_counts(record.account),
         tables={
@@ -123,8 +131,11 @@ def _render(
                 for name, points in scan.selections.items()
                 for table in tables.limit_tables(points, name)
             ],
+            "retraining": retraining_tables(record.limits),
+            "systematics": systematics_tables(record.systematics.selections),
             "provenance": [tables.provenance_table(provenance)],
         },
         images=images,
+        systematics_in_limits=record.systematics.in_limits,
         configuration=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True, width=88),
     )

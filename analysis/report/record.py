@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import pydantic
 
+from analysis.limit_record import LimitRecord
 from data.errors import InputError
 from data.files import read_json
 from processors.histogram_io import read_histograms
@@ -32,12 +33,36 @@ class ScanPoint(_Entry):
     limit_observed_fb: float | None = None
     limit_expected_fb: tuple[float | None, ...] | None = None
     efficiency: float | None = None
+    signal_uncertainty: float | None = None
     function: str | None = None
     fit_p: float | None = None
     signal_fit_p: float | None = None
     window: str | None = None
     message: str | None = None
     valid: bool
+
+
+class GlobalEntry(_Entry):
+    """Global significance of one selection; numbers are None where there is none, and ``message`` says why."""
+
+    p_global: float | None = None
+    p_global_error: float | None = None
+    n_toys: int = 0
+    gross_vitells: float | None = None
+    message: str | None = None
+
+
+class MethodsEntry(GlobalEntry):
+    """Global significance over all selections; ``p_global_correlated`` is the least that overlaps can make of it."""
+
+    p_global_correlated: float | None = None
+
+
+class LookElsewhere(_Entry):
+    """Global significances by selection, and over all of them."""
+
+    selections: dict[str, GlobalEntry]
+    over_methods: MethodsEntry | None = None
 
 
 class Scan(_Entry):
@@ -49,6 +74,7 @@ class Scan(_Entry):
     luminosity_ifb: float | None = None
     sample: str
     region: str
+    look_elsewhere: LookElsewhere | None = pydantic.Field(default=None, alias="global")
 
 
 class FTestStep(_Entry):
@@ -126,24 +152,59 @@ class Account(_Entry):
     luminosity: dict[str, ProcessedSections] = pydantic.Field(default_factory=dict)
 
 
+class YieldShift(_Entry):
+    """Relative change of the signal's yield at +1 and −1 standard deviation of a source."""
+
+    name: str
+    up: float
+    down: float
+
+
+class MassSystematics(_Entry):
+    """Uncertainties of the signal at a mass (GeV): totals in quadrature, and their sources."""
+
+    mass: float
+    down: float
+    up: float
+    sources: tuple[YieldShift, ...]
+
+
+class SelectionSystematics(_Entry):
+    """Uncertainties of the signal in one selection, at the tested and at the simulated masses."""
+
+    masses: tuple[MassSystematics, ...]
+    signals: tuple[MassSystematics, ...]
+
+
+class Systematics(_Entry):
+    """``systematics.json``: uncertainties by selection, and whether they are in the limits."""
+
+    in_limits: bool
+    selections: dict[str, SelectionSystematics]
+
+
 @dataclass(frozen=True)
 class RunRecord:
     """Everything that the report shows.
 
     Attributes
     ----------
-    scan, fits, cutflow, account
+    scan, fits, systematics, cutflow, account
         The JSON files of the run folder; ``fits`` by selection label, those with a valid fit; ``cutflow`` by
         sample.
     histograms
         Sample to its histograms: ``mjj``, and ``score`` where there are methods.
+    limits
+        Limits with retraining, where there are some.
     """
 
     scan: Scan
     fits: Mapping[str, BackgroundFit]
+    systematics: Systematics
     cutflow: Mapping[str, tuple[CutflowStep, ...]]
     account: Account
     histograms: Mapping[str, Histograms]
+    limits: LimitRecord | None = None
 
     @property
     def searched(self) -> Histograms:
@@ -154,8 +215,10 @@ class RunRecord:
 _STAGES = {
     "scan.json": "scan",
     "fits.json": "scan",
+    "systematics.json": "scan",
     "cutflow.json": "hist",
     "account.json": "hist",
+    "limits.json": "limit",
 }
 _T = TypeVar("_T")
 
@@ -179,7 +242,8 @@ def read_record(run_folder: Path) -> RunRecord:
         If a file is missing, naming the stage that makes it, or does not hold what it should.
     """
     for name, stage in _STAGES.items():
-        _need(run_folder / name, stage)
+        if name != "limits.json":
+            _need(run_folder / name, stage)
     scan = _parse(Scan, run_folder / "scan.json")
     fits = _parse(dict[str, BackgroundFit | None], run_folder / "fits.json")
     cutflow = _parse(dict[str, tuple[CutflowStep, ...]], run_folder / "cutflow.json")
@@ -190,9 +254,11 @@ def read_record(run_folder: Path) -> RunRecord:
     return RunRecord(
         scan=scan,
         fits={label: fit for label, fit in fits.items() if fit is not None},
+        systematics=_parse(Systematics, run_folder / "systematics.json"),
         cutflow=cutflow,
         account=_parse(Account, run_folder / "account.json"),
         histograms={name: read_histograms(path) for name, path in filled.items()},
+        limits=_parse(LimitRecord, limits) if (limits := run_folder / "limits.json").is_file() else None,
     )
 
 

@@ -14,7 +14,20 @@ import yaml
 
 from analysis import cli
 
-COMMANDS = ("skim", "train", "hist", "scan", "report", "run", "demo", "simulate", "models")
+COMMANDS = (
+    "skim",
+    "train",
+    "hist",
+    "scan",
+    "limit",
+    "bias",
+    "toys",
+    "report",
+    "run",
+    "demo",
+    "simulate",
+    "models",
+)
 FILE = "data.root"
 
 

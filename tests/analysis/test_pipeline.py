@@ -345,3 +345,15 @@ def test_methods_are_trained_on_simulation_and_judge_it_by_its_own_folds(copy, m
 def test_manifests_count_the_entries(finished):
     manifest = read_manifest(finished / "manifests" / "skim.mock.json")
     assert manifest.entries_expected == manifest.entries_read == 8000
+
+
+def test_global_significance_is_asked_for_by_its_toys(copy):
+    inputs, out = copy
+    assert "global" not in read_json(out / "scan.json")
+    run_in(inputs, out, "scan.global_toys=40", stages=(scan,))
+    found = read_json(out / "scan.json")["global"]
+    assert {name: entry["n_toys"] + entry["n_failed"] for name, entry in found["selections"].items()} == {
+        "inclusive": 40,
+        "cwola": 40,
+    }
+    assert found["over_methods"]["correlation"] == "independent"

@@ -1,6 +1,7 @@
 import base64
 import html.parser
 import json
+import math
 import re
 
 import matplotlib.pyplot as plt
@@ -98,6 +99,27 @@ def scan_points(name, invalid=()):
     return points
 
 
+def systematics(labels):
+    """Uncertainties of three sources; window B4 knows none."""
+
+    def at(mass, size):
+        sources = [("jes", 0.02, -0.03), ("lund_prongs", size, -size), ("scales", 0.0, -0.012)]
+        down, up = (
+            math.hypot(*(max(0.0, sign * one[k]) for one in sources)) for k, sign in ((2, -1), (1, 1))
+        )
+        named = [{"name": name, "up": high, "down": low, "kind": "up_down"} for name, high, low in sources]
+        return {"mass": mass, "down": down, "up": up, "sources": named}
+
+    found = {}
+    for label in labels:
+        tested = [] if label == "cwola_B4" else [at(mass, mass / 3e4) for mass in MASSES]
+        found[label] = {
+            "masses": tested,
+            "signals": [at(mass, mass / 3e4) for mass in (2800, 3000)] if tested else [],
+        }
+    return {"in_limits": False, "jes": 0.01, "jer": 0.035, "selections": found}
+
+
 def histograms(generator):
     """Histograms of the searched sample and of a signal sample."""
     masses, _ = spectrum(generator, 90000)
@@ -157,6 +179,7 @@ def make_run_folder(folder, *, invalid=(3200, 3500), with_fb=True):
     account = {"files": files, "expected": 250000, "processed": 250000, "complete": True}
     folder.mkdir(parents=True, exist_ok=True)
     content = {"scan": scan, "fits": fits, "cutflow": cutflow, "account": account}
+    content["systematics"] = systematics(fits)
     for name, value in content.items():
         (folder / f"{name}.json").write_text(json.dumps(value))
     searched, signal = histograms(generator)
@@ -177,7 +200,7 @@ def full(tmp_path_factory):
 def small(tmp_path):
     """A run folder with the inclusive search only, without limits in fb."""
     folder = make_run_folder(tmp_path / "run", with_fb=False)
-    for name, key in (("scan", "selections"), ("fits", None)):
+    for name, key in (("scan", "selections"), ("fits", None), ("systematics", "selections")):
         path = folder / f"{name}.json"
         content = json.loads(path.read_text())
         part = content[key] if key else content
@@ -228,7 +251,8 @@ def test_sections_in_order_and_linked(full):
     page = Page(full[1])
     assert page.open == []
     assert page.sections == [
-        *("summary", "data", "cutflow", "windows", "spectra", "scores", "scan", "limits", "provenance")
+        *("summary", "data", "cutflow", "windows", "spectra", "scores", "scan", "systematics", "limits"),
+        "provenance",
     ]
     assert [link for link in page.links if link.startswith("#")] == [f"#{name}" for name in page.sections]
 
@@ -245,7 +269,7 @@ def test_nothing_is_loaded_from_outside(full):
 def test_every_image_has_words_and_size_and_equals_its_file(full):
     folder, text, _ = full
     page = Page(text)
-    assert len(page.images) == 13
+    assert len(page.images) == 15
     for image in page.images:
         assert len(image["alt"]) > 40
         assert int(image["width"]) >= 1000
@@ -285,6 +309,11 @@ def test_tables_hold_the_numbers(full):
     assert "cwola 3200 no mass 3200 GeV: the fit did not converge" in text
     assert "classifier: trees" in text
     assert "cwola: upper limits at 95 % confidence level, fb." in text
+    assert "Lund plane, prongs +9.3 / −9.3 % +10.0 / −10.0 %" in text
+    assert "μR, μF 0.0 / −1.2 %" in text
+    # 2800 GeV: 2 and 9.33 % up; 3, 9.33 and 1.2 % down.
+    assert "Total +9.5 / −9.9 %" in text
+    assert "the limits of this run do not contain it" in text
 
 
 def test_title_is_escaped(full):
@@ -295,7 +324,12 @@ def test_inclusive_search_without_fb_shows_neither_methods_nor_fb(small):
     written = write_report(small, "Inclusive", {}, {}, status="data")
     page = Page(written[0].read_text(encoding="utf-8"))
     names = {path.name for path in written[1:] if path.suffix == ".png"}
-    assert names == {"mjj_inclusive.png", "p_values.png", "limits_inclusive_events.png"}
+    assert names == {
+        "mjj_inclusive.png",
+        "p_values.png",
+        "systematics_inclusive.png",
+        "limits_inclusive_events.png",
+    }
     assert "windows" not in page.sections
     assert "scores" not in page.sections
     assert "level, fb." not in page.text
@@ -320,6 +354,17 @@ def test_no_valid_fit_at_all_is_said(small):
     assert not any("limits" in path.name for path in written)
 
 
+def test_global_p_values_replace_the_warning(small):
+    path = small / "scan.json"
+    found = {"p_global": 0.042, "p_global_error": 0.003, "n_toys": 5000, "gross_vitells": 0.05}
+    path.write_text(
+        json.dumps(json.loads(path.read_text()) | {"global": {"selections": {"inclusive": found}}})
+    )
+    text = squeezed(Page(write_report(small, "Global", {}, {})[0].read_text(encoding="utf-8")).text)
+    assert "Global p 0.042 ± 0.003 (5000 toys; Gross–Vitells 0.050)" in text
+    assert "no look-elsewhere correction is applied" not in text
+
+
 def test_incomplete_account_is_said(small):
     path = small / "account.json"
     account = json.loads(path.read_text()) | {"processed": 249000, "complete": False}
@@ -333,6 +378,7 @@ def test_incomplete_account_is_said(small):
     [
         ("scan.json", "scan"),
         ("fits.json", "scan"),
+        ("systematics.json", "scan"),
         ("cutflow.json", "hist"),
         ("account.json", "hist"),
         ("histograms/mock.h5", "hist"),

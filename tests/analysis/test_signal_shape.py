@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from analysis.signal_shape import SHAPE_NAMES, DoubleCrystalBall, SignalModel, fit_signal_shape
+from analysis.crystal_ball import SHAPE_NAMES, DoubleCrystalBall
+from analysis.signal_fit import fit_signal_shape
+from analysis.signal_shape import SignalModel
 from data.errors import FitError, InputError
 
 SHAPE = DoubleCrystalBall(3000.0, 150.0, 1.2, 5.0, 1.5, 10.0)

@@ -70,7 +70,11 @@ def test_json_regular_edges_and_missing_trailing_zeros(tmp_path):
     [
         ({"edges": [1, 2], "count": [1]}, ConfigError, r"unknown key 'count'.*'counts'"),
         ({"edges": [1, 2], "counts": [0.5]}, InputError, r"spectrum.json: .*not a whole number"),
-        ({"edges": {"lo": 1, "width": -4, "n": 5}, "counts": [1]}, InputError, r"need n ≥ 1 and width > 0"),
+        (
+            {"edges": {"lo": 1, "width": -4, "n": 5}, "counts": [1]},
+            ConfigError,
+            r"'edges.width': Input should be greater than 0",
+        ),
         ([1, 2], ConfigError, r"expected a mapping"),
     ],
 )
@@ -135,3 +139,22 @@ def test_spectrum_from_masses_and_arrays_are_frozen():
     assert spectrum.counts[0] == 2
     with pytest.raises(ValueError, match="read-only"):
         spectrum.counts[0] = 5
+
+
+def test_counts_up_to_the_precision_of_numbers_are_exact():
+    counts = np.array([2**53, 2**53 - 1, 0])
+    spectrum = Spectrum(np.array([1.0, 2.0, 3.0, 4.0]), counts)
+    assert spectrum.counts.tolist() == counts.tolist()
+    assert spectrum.n_events == 2**54 - 1
+    with pytest.raises(InputError, match="too large to be exact"):
+        Spectrum(np.array([1.0, 2.0]), np.array([1e300]))
+
+
+def test_own_coarse_edges_are_merged_and_the_ends_of_the_range_close_them():
+    edges = np.arange(2000.0, 3001.0, 100.0)
+    spectrum = Spectrum(
+        edges, np.array([50, 40, 30, 20, 10, 4, 3, 2, 1, 0]), np.array([2200.0, 2510.0, 2700.0, 2900.0])
+    )
+    # 2510 snaps to 2500; from the right 2900–3000 (0) and 2700–2900 (3) join 2500–2700 (7).
+    assert edges[spectrum.merged_edges()].tolist() == [2000, 2200, 2500, 3000]
+    assert edges[spectrum.merged_edges(0)].tolist() == [2000, 2200, 2500, 2700, 2900, 3000]

@@ -1,0 +1,37 @@
+"""Bin edges as JSON documents give them: a list, or equal bins by their first edge, width and number."""
+
+from typing import Annotated
+
+import numpy as np
+import pydantic
+
+from data.sections import Section
+from data.types import FloatArray
+
+
+class RegularEdges(Section):
+    """Bin edges lo, lo + width, …, lo + n·width, in GeV."""
+
+    lo: float
+    width: float = pydantic.Field(gt=0)
+    n: int = pydantic.Field(ge=1)
+
+    def edges(self) -> FloatArray:
+        """The edges in GeV, shape (n + 1,)."""
+        return self.lo + self.width * np.arange(self.n + 1, dtype=np.float64)
+
+
+def _kind(value: object) -> str:
+    return "regular" if isinstance(value, dict | RegularEdges) else "list"
+
+
+Edges = Annotated[
+    Annotated[list[float], pydantic.Tag("list")] | Annotated[RegularEdges, pydantic.Tag("regular")],
+    pydantic.Discriminator(_kind),
+]
+"""Field of a section that takes both."""
+
+
+def edge_array(edges: list[float] | RegularEdges) -> FloatArray:
+    """Edges in GeV of either kind, shape (n + 1,)."""
+    return edges.edges() if isinstance(edges, RegularEdges) else np.asarray(edges, dtype=np.float64)

@@ -1,0 +1,82 @@
+"""What the commands of ``oddjet`` share: arguments, how a configuration becomes a run, progress, conclusions."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from analysis.config import Region, load_config
+from analysis.run import Run
+from analysis.summary import invalid_masses, summary_lines
+from data.errors import FitError
+
+CONSOLE = Console(stderr=True)
+
+ConfigArgument = Annotated[
+    Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration of the search.")
+]
+OutOption = Annotated[Path | None, typer.Option("--out", help="Run folder; wins over run.output.")]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Processes; wins over processing.workers.")
+]
+RegionOption = Annotated[
+    Region | None,
+    typer.Option(
+        "--region",
+        help="signal, or validation: the same search, blind, in the side band 2.0 < |Δη| < 2.5.",
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any key, e.g. run.seed=3; wins over the file."),
+]
+Progressing = Callable[[int, int], None]
+"""Called with how much is done and of how much."""
+
+
+def prepare(
+    config: Path,
+    out: Path | None,
+    workers: int | None,
+    settings: list[str] | None,
+    region: Region | None = None,
+) -> Run:
+    """The run of a configuration, with what the command line puts over it."""
+    overrides = list(settings or [])
+    if out is not None:
+        overrides.append(f"run.output={out}")
+    if workers is not None:
+        executor = "futures" if workers > 1 else "iterative"
+        overrides += [f"processing.workers={workers}", f"processing.executor={executor}"]
+    parsed, samples = load_config(config, tuple(overrides), region)
+    return Run(parsed, samples)
+
+
+@contextlib.contextmanager
+def progress_bar(doing: str, unit: str) -> Iterator[Progressing]:
+    """A bar on a terminal; call it with how much is done and of how much."""
+    columns = (
+        TextColumn(doing),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=CONSOLE, disable=not CONSOLE.is_terminal) as progress:
+        task = progress.add_task("")
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def conclude(runs: list[Run]) -> None:
+    """Print the results; a mass without a valid fit is an error of the whole command."""
+    for run in runs:
+        for line in summary_lines(run.root):
+            typer.echo(line)
+    problems = [f"{run.root}: {problem}" for run in runs for problem in invalid_masses(run.root)]
+    if problems:
+        msg = "no valid result at every mass:\n  " + "\n  ".join(problems)
+        raise FitError(msg)

@@ -1,0 +1,117 @@
+"""The report's part on the uncertainties of the signal: a plot a selection, and tables by simulated mass."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from analysis.plots.style import PlotLabel
+from analysis.plots.systematics import source_name, systematics_figure
+from analysis.report.figures import Drawn
+from analysis.report.numbers import MISSING, percent
+from analysis.report.record import (
+    MassSystematics,
+    RunRecord,
+    SelectionSystematics,
+    YieldShift,
+    fit_label,
+    largest_excess,
+    readable,
+)
+from analysis.report.tables import Table
+from analysis.systematics import SourceShift
+from processors.scorers import INCLUSIVE
+
+
+def draw_systematics(record: RunRecord, label: PlotLabel) -> Iterator[Drawn]:
+    """Draw the uncertainties of each selection of the scan, at the mass of its largest excess.
+
+    Parameters
+    ----------
+    record
+        The run.
+    label
+        What stands above each plot.
+
+    Yields
+    ------
+    Drawn
+        One a selection whose uncertainties are known there.
+    """
+    for name, points in record.scan.selections.items():
+        best = largest_excess(points)
+        if best is None:
+            continue
+        used = fit_label(name, None if name == INCLUSIVE else best.window)
+        selection = record.systematics.selections.get(used)
+        there = [one for one in selection.masses if one.mass == best.mass] if selection else []
+        if not there:
+            continue
+        one = there[0]
+        figure = systematics_figure(
+            [_shift(source) for source in one.sources],
+            label,
+            notes=(readable(used), rf"$\mathit{{m}}_{{X}}$ = {one.mass:g} GeV"),
+        )
+        used_by = "They enter the limits" if record.systematics.in_limits else "They do not enter the limits"
+        totals = f"−{percent(one.down)}, +{percent(one.up)}"
+        yield Drawn(
+            "systematics",
+            f"systematics_{name}",
+            figure,
+            f"{readable(used)}, {one.mass:g} GeV: relative change of the selected signal's yield at ±1 standard deviation of "
+            f"each source, with the trained selection fixed; total in quadrature {totals}. {used_by}.",
+            f"Bars of the signal yield's uncertainties of {readable(used)} at {one.mass:g} GeV, the largest first: "
+            f"{_largest(one)}; total {totals}.",
+        )
+
+
+def _shift(source: YieldShift) -> SourceShift:
+    return SourceShift(source.name, "given", source.up, source.down)
+
+
+def _largest(one: MassSystematics) -> str:
+    ordered = sorted(one.sources, key=lambda source: -max(abs(source.up), abs(source.down)))
+    return ", ".join(f"{source.name} {_both(source)}" for source in ordered[:3])
+
+
+def _both(source: YieldShift) -> str:
+    """Changes up and down, signs included, in per cent."""
+    return _pair(source.up, source.down)
+
+
+def _pair(first: float, second: float) -> str:
+    return f"{_signed(first)} / {_signed(second)} %"
+
+
+def _signed(change: float) -> str:
+    text = f"{100 * change:+.1f}".replace("-", "−")
+    return "0.0" if text in {"+0.0", "−0.0"} else text
+
+
+def systematics_tables(selections: Mapping[str, SelectionSystematics]) -> list[Table]:
+    """One table a selection: sources against simulated masses; folded from the second on."""
+    tables: list[Table] = []
+    for label, selection in selections.items():
+        # Without simulation all masses have the same uncertainties.
+        shown = selection.signals or selection.masses[:1]
+        if shown:
+            tables.append(_table(label, shown, simulated=bool(selection.signals), folded=bool(tables)))
+    return tables
+
+
+def _table(label: str, shown: Sequence[MassSystematics], *, simulated: bool, folded: bool) -> Table:
+    names = list(dict.fromkeys(source.name for one in shown for source in one.sources))
+    rows = []
+    for name in names:
+        found = [next((source for source in one.sources if source.name == name), None) for one in shown]
+        rows.append((_plain(name), *(MISSING if source is None else _both(source) for source in found)))
+    rows.append(("Total", *(_pair(one.up, -one.down) for one in shown)))
+    head = ("Source", *(f"{one.mass:g} GeV" if simulated else "All masses" for one in shown))
+    caption = (
+        f"{readable(label)}: relative change of the selected signal's yield in the fit range at +1 / −1 standard deviation of "
+        "each source."
+    )
+    return Table(caption, head, tuple(rows), folded=folded)
+
+
+def _plain(name: str) -> str:
+    """A source in the page's own letters, which know no mathematics."""
+    return "μR, μF" if name == "scales" else source_name(name)

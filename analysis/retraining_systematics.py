@@ -1,0 +1,227 @@
+"""Systematic uncertainties that reach the training: which sources matter there, and retraining with the varied signal.
+
+A weakly supervised method learns from the signal in the data. A source that changes the signal's features by more than
+the statistics of an injection would notice changes what is learnt; the method is then trained again on data with the
+varied signal in it. All other sources are propagated through the trained method (CMS-EXO-22-026, arXiv:2412.03747,
+appendix B).
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.systematics import SourceShift, random_variation
+from analysis.variation_sources import Source, combined_change
+from data.errors import InputError
+from data.types import FloatArray, Table
+from models.folded import FoldedMethod
+from models.preprocessing import column
+from models.studies import draw_injections, event_weights, injected_table
+from models.together import fit_together
+from processors.recipe import NOMINAL
+
+BINS = 10
+THRESHOLD = 0.2
+"""Part of the statistical uncertainty of an injection from which on a shift is relevant."""
+SAME_SEED = ("jms", "jmr")
+"""Sources compared with the nominal training of the same seed: they are small beside the spread of the seeds."""
+
+
+@dataclass(frozen=True)
+class Relevance:
+    """How much a source shifts the features of an injected signal.
+
+    Attributes
+    ----------
+    source
+        Its name.
+    shift
+        Largest shift of the injected events in a bin of a feature, in units of their statistical uncertainty.
+    feature
+        Where that is.
+    relevant
+        Whether it is more than `THRESHOLD`.
+    """
+
+    source: str
+    shift: float
+    feature: str
+    relevant: bool
+
+
+def relevance(
+    nominal: Table,
+    varied: Mapping[str, Table],
+    sources: Sequence[Source],
+    features: Sequence[str],
+    injected: float,
+) -> list[Relevance]:
+    """Tell the sources that matter for a training from those that do not.
+
+    Every feature is split at the deciles of the nominal signal; a source is relevant if it shifts the expected number of
+    injected events in any of the ten bins by more than a fifth of its Poisson uncertainty.
+
+    Parameters
+    ----------
+    nominal, varied
+        Selected signal: feature tables with the column ``weight``, nominal and by name of the variation. The sum of the
+        weights may vary: it is the number of selected events at a fixed cross section.
+    sources
+        Of the variations.
+    features
+        Columns that the method is trained on.
+    injected
+        Nominal signal events in the data.
+
+    Raises
+    ------
+    InputError
+        If a variation or a feature is missing, or there is no signal.
+    """
+    _check_variations(varied, sources)
+    weight = event_weights(nominal)
+    if not (weight.sum() > 0 and injected > 0):
+        msg = f"relevance: {injected:g} injected events of a signal of weight {weight.sum():g}; both must be positive"
+        raise InputError(msg)
+    scale = injected / float(weight.sum())
+    worst: dict[str, tuple[float, str]] = {source.name: (0.0, "") for source in sources}
+    for feature in features:
+        edges = _deciles(column(nominal, feature), weight)
+        expected = scale * _contents(nominal, feature, edges)
+        filled = expected > 0
+        for source in sources:
+            members = np.stack([scale * _contents(varied[m], feature, edges) for m in source.members])
+            changes = np.abs(combined_change(source.kind, expected, members))[:, filled]
+            shift = float((changes / np.sqrt(expected[filled])).max())
+            if shift > worst[source.name][0]:
+                worst[source.name] = (shift, feature)
+    return [Relevance(name, shift, feature, shift > THRESHOLD) for name, (shift, feature) in worst.items()]
+
+
+def _check_variations(varied: Mapping[str, Table], sources: Sequence[Source]) -> None:
+    missing = [member for source in sources for member in source.members if member not in varied]
+    if missing:
+        msg = f"signal: variation '{missing[0]}' is missing; give its feature table, or leave its source out"
+        raise InputError(msg)
+
+
+def _deciles(values: FloatArray, weight: FloatArray) -> FloatArray:
+    """Inner edges of ten bins of equal weight; fewer where many events have one value."""
+    order = np.argsort(values, kind="stable")
+    cumulated = np.cumsum(weight[order]) / weight.sum()
+    at = np.searchsorted(cumulated, np.arange(1, BINS) / BINS)
+    return np.unique(values[order][np.minimum(at, len(values) - 1)])
+
+
+def _contents(table: Table, feature: str, edges: FloatArray) -> FloatArray:
+    place = np.searchsorted(edges, column(table, feature), side="right")
+    return np.asarray(np.bincount(place, weights=event_weights(table), minlength=edges.size + 1))
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """Trainings with the nominal and with varied signals in the data.
+
+    Attributes
+    ----------
+    shifts
+        Of the selected yield at a fixed cross section, by source.
+    random
+        Spread of the nominal trainings, which differ in the events drawn and in the seed.
+    efficiencies
+        Of the nominal trainings, one a seed.
+    """
+
+    shifts: tuple[SourceShift, ...]
+    random: SourceShift
+    efficiencies: tuple[float, ...]
+
+    def replacing(self, fixed: Sequence[SourceShift]) -> list[SourceShift]:
+        """The shifts with the trained selection fixed, those replaced that were retrained, and the random variation."""
+        again = {shift.name: shift for shift in self.shifts}
+        return [again.get(shift.name, shift) for shift in fixed] + [self.random]
+
+
+def retrained_shifts(
+    make_method: Callable[[int], FoldedMethod],
+    table: Table,
+    nominal: Table,
+    varied: Mapping[str, Table],
+    sources: Sequence[Source],
+    *,
+    cross_section: float,
+    luminosity: float,
+    acceptance: float,
+    seeds: Sequence[int],
+    workers: int = 1,
+    further: Mapping[str, Table] | None = None,
+    same_seed: Collection[str] = SAME_SEED,
+) -> Retrained:
+    """Train with the nominal signal in the data for every seed, and with each varied one, and compare the yields.
+
+    All trainings run side by side. A varied signal is injected at the same cross section, so in other numbers if fewer or
+    more of it are selected, with the first seed. It is compared with the mean over the seeds, which the choice of the
+    events drawn shifts least, or with the nominal training of the first seed (``same_seed``).
+
+    Parameters
+    ----------
+    make_method
+        Makes an untrained method from a seed.
+    table
+        Data or mock data without the signal.
+    nominal, varied
+        As for `relevance`, with the table's columns.
+    sources
+        Those that are relevant; there may be none.
+    cross_section, luminosity, acceptance
+        Of the injection, as for `models.studies.draw_injections`: fb, fb⁻¹, share of the signal that ``nominal`` is.
+    seeds
+        Two at least (arXiv:2412.03747 has five).
+    workers, further
+        As for `models.studies.train_injected`.
+    same_seed
+        Sources, by the first part of their names, that are compared with the same seed.
+
+    Raises
+    ------
+    InputError
+        If a variation is missing, there are fewer than two seeds, or the signal has too few events.
+    TrainingError
+        As `Method.fit`.
+    """
+    _check_variations(varied, sources)
+    if len(seeds) < 2:
+        msg = f"retraining: {len(seeds)} seeds have no spread; give two at least"
+        raise InputError(msg)
+    signals: dict[str, Table] = {NOMINAL: nominal}
+    signals |= {member: varied[member] for source in sources for member in source.members}
+    selected = {name: float(event_weights(signal).sum()) for name, signal in signals.items()}
+    jobs = []
+    for name, signal in signals.items():
+        own = cross_section * selected[name] / selected[NOMINAL]
+        wanted = seeds if name == NOMINAL else seeds[:1]
+        drawn = draw_injections(signal, [own], luminosity, acceptance, wanted)
+        jobs += [(name, signal, injection) for injection in drawn]
+    methods = [make_method(injection.seed) for _, _, injection in jobs]
+    tables = [injected_table(table, signal, injection.chosen) for _, signal, injection in jobs]
+    fit_together(methods, tables, workers=workers, further=[dict(further or {})] * len(jobs))
+    yields: dict[str, list[float]] = {name: [] for name in signals}
+    for method, (name, signal, injection) in zip(methods, jobs, strict=True):
+        yields[name].append(float(injection.kept(method, signal).sum()) * selected[name])
+    kept = np.array(yields[NOMINAL])
+    shifts = []
+    for source in sources:
+        reference = kept[:1] if source.name.startswith(tuple(same_seed)) else kept.mean(keepdims=True)
+        again = np.array([yields[member] for member in source.members])
+        shifts.append(_shift(source, reference, again))
+    efficiencies = kept / selected[NOMINAL]
+    return Retrained(tuple(shifts), random_variation(efficiencies), tuple(float(e) for e in efficiencies))
+
+
+def _shift(source: Source, reference: FloatArray, again: FloatArray) -> SourceShift:
+    if not reference[0] > 0:
+        msg = f"retraining for '{source.name}': the nominal training selects no signal; inject more"
+        raise InputError(msg)
+    up, down = (float(change[0] / reference[0]) for change in combined_change(source.kind, reference, again))
+    return SourceShift(source.name, source.kind, up, down, retrained=True)

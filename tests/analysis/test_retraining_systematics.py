@@ -1,0 +1,146 @@
+"""Which sources matter for a training, and retraining with varied signals, on toys."""
+
+import numpy as np
+import pytest
+
+import models
+from analysis.retraining_systematics import relevance, retrained_shifts
+from analysis.systematics import SourceShift
+from analysis.variation_sources import sources_of
+from data.errors import InputError
+
+WINDOW = {"signal_region": (3000.0, 3600.0), "low_band": (2500.0, 3000.0), "high_band": (3600.0, 4400.0)}
+EVENTS = 20_000
+
+
+def signal(*, shift=0.0, weight=1.0, tilt=0.0, events=EVENTS):
+    """Two features; ``shift`` moves the first by parts of its width, ``tilt`` gives weights that rise with it."""
+    x = np.random.default_rng(3).normal(0, 1, (2, events))
+    return {
+        "mjj": np.full(events, 3200.0), "x": x[0] + shift, "y": x[1],
+        "weight": weight * (1 + tilt * np.tanh(x[0])),
+    }  # fmt: skip
+
+
+def relevant(injected=1000, **varied):
+    found = relevance(signal(), varied, sources_of(varied), ("x", "y"), injected)
+    return {one.source: one for one in found}
+
+
+def test_a_planted_shift_is_relevant_and_a_small_one_is_not():
+    found = relevant(
+        large_up=signal(shift=0.1),
+        large_down=signal(shift=-0.1),
+        small_up=signal(shift=0.004),
+        small_down=signal(shift=-0.004),
+    )
+    assert found["large"].relevant
+    assert found["large"].feature == "x"
+    assert not found["small"].relevant
+    # The outer decile gains 0.1 · φ(1.2816) of the signal; ten bins of 100 events, Poisson uncertainty 10.
+    assert found["large"].shift == pytest.approx(1000 * 0.1 * 0.1755 / 10, rel=0.15)
+
+
+def test_relevance_grows_with_the_injection_and_counts_weights():
+    tilted = {"tilt_up": signal(tilt=0.05), "tilt_down": signal(tilt=-0.05)}
+    few, many = relevant(100, **tilted)["tilt"], relevant(10_000, **tilted)["tilt"]
+    assert many.shift == pytest.approx(10 * few.shift)
+    assert (few.relevant, many.relevant) == (False, True)
+    # All bins alike by 4 %: 4 of 100 events at an uncertainty of 10.
+    found = relevant(1000, norm_up=signal(weight=1.04), norm_down=signal(weight=0.99))["norm"]
+    assert found.shift == pytest.approx(0.4, rel=0.01)
+
+
+def test_an_ensemble_counts_by_its_spread():
+    rng = np.random.default_rng(1)
+    members = {f"toy_{k}": signal(weight=1 + 0.01 * rng.normal()) for k in range(20)}
+    sizes = [table["weight"][0] - 1 for table in members.values()]
+    found = relevance(signal(), members, sources_of(members), ("x",), 1000)[0]
+    assert found.shift == pytest.approx((abs(np.mean(sizes)) + np.std(sizes, ddof=1)) * 10, rel=0.01)
+
+
+def test_features_with_few_values_have_fewer_bins():
+    nominal = signal() | {"n": np.zeros(EVENTS)}
+    varied = {"flag": signal(weight=1.1) | {"n": np.zeros(EVENTS)}}
+    (found,) = relevance(nominal, varied, sources_of(varied), ("n",), 1000)
+    assert found.shift == pytest.approx(0.1 * np.sqrt(1000))
+
+
+def test_what_is_missing_for_relevance_is_named():
+    sources = sources_of(["jes_up", "jes_down"])
+    with pytest.raises(InputError, match="variation 'jes_down' is missing; give its feature table"):
+        relevance(signal(), {"jes_up": signal()}, sources, ("x",), 100)
+    with pytest.raises(InputError, match="0 injected events"):
+        relevance(signal(), {}, [], ("x",), 0)
+
+
+def jets(events, seed, *, planted, lighter=1.0):
+    """Falling background or heavy two-pronged signal."""
+    rng = np.random.default_rng(seed)
+    mjj = rng.normal(3250, 80, events) if planted else 2300 + rng.exponential(700, events)
+    table = {"mjj": mjj, "weight": np.ones(events)}
+    for jet in ("j1", "j2"):
+        mass = rng.normal(400 * lighter, 25, events) if planted else rng.exponential(90, events)
+        tau = rng.beta(2, 8, events) if planted else rng.beta(5, 4, events)
+        table |= {f"m_{jet}": mass.astype(np.float32), f"tau21_{jet}": tau.astype(np.float32)}
+    table |= {
+        "run": np.full(events, 1 + planted),
+        "luminosity_block": np.full(events, seed),
+        "event": np.arange(events),
+    }
+    return table
+
+
+@pytest.fixture(scope="module")
+def retrained():
+    nominal = jets(3000, 11, planted=True)
+    varied = {
+        "twin_up": nominal, "twin_down": nominal | {"weight": np.full(3000, 0.9)},
+        # A fifth of the mass and one prong: the jets look like background, and the method finds them no more.
+        "jms": jets(3000, 11, planted=True, lighter=0.2) | {f"tau21_{j}": jets(3000, 5, planted=False)[f"tau21_{j}"] for j in ("j1", "j2")},
+    }  # fmt: skip
+
+    def make(seed):
+        trees = {"bags": 1, "iterations": 6, "patience": 3}
+        return models.create(
+            "cwola", **WINDOW, classifier="trees", trees=trees, working_point=0.05, pt_bins=0, seed=seed, features=("m_j1", "m_j2", "tau21_j1", "tau21_j2"),
+        )  # fmt: skip
+
+    return retrained_shifts(
+        make, jets(2500, 2, planted=False), nominal, varied, sources_of(varied),
+        cross_section=15.0, luminosity=10.0, acceptance=1.0, seeds=(1, 2),
+    )  # fmt: skip
+
+
+def test_retraining_compares_yields_at_one_cross_section(retrained):
+    twin, scale = retrained.shifts
+    assert twin.retrained
+    assert len(retrained.efficiencies) == 2
+    assert np.mean(retrained.efficiencies) > 0.3
+    # The same signal with the first seed: its efficiency over the mean of the seeds.
+    first = retrained.efficiencies[0] / np.mean(retrained.efficiencies)
+    assert twin.up == pytest.approx(first - 1)
+    # A tenth less weight is a tenth less yield, but for the training with fewer injected events.
+    assert twin.down < -0.05
+    assert scale.up < -0.5
+    assert scale.down == -scale.up
+    spread = retrained.efficiencies / np.mean(retrained.efficiencies) - 1
+    assert (retrained.random.up, retrained.random.down) == pytest.approx((spread.max(), spread.min()))
+
+
+def test_retrained_shifts_replace_the_fixed_ones(retrained):
+    fixed = [SourceShift("jms", "one_sided", 0.01, -0.01), SourceShift("pileup", "up_down", 0.02, -0.02)]
+    found = retrained.replacing(fixed)
+    assert [shift.name for shift in found] == ["jms", "pileup", "random_variations"]
+    assert (found[0].retrained, found[1].retrained) == (True, False)
+    assert found[0] == retrained.shifts[1]
+
+
+def test_retraining_needs_variations_and_seeds():
+    table = jets(10, 1, planted=True)
+    options = {"cross_section": 1.0, "luminosity": 1.0, "acceptance": 1.0}
+    sources = sources_of(["jes_up", "jes_down"])
+    with pytest.raises(InputError, match="variation 'jes_up' is missing"):
+        retrained_shifts(lambda seed: None, table, table, {}, sources, seeds=(1, 2), **options)
+    with pytest.raises(InputError, match="1 seeds have no spread"):
+        retrained_shifts(lambda seed: None, table, table, {}, [], seeds=(1,), **options)

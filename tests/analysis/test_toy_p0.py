@@ -1,0 +1,66 @@
+"""p-values by toys: closed forms of counting experiments, coverage, agreement with asymptotics, failures."""
+
+import numpy as np
+import pytest
+from scipy.stats import norm, poisson
+
+from analysis import limits
+from analysis.profile_likelihood import SignalTest
+from analysis.signal_template import SignalTemplate
+from analysis.toy_p0 import toy_p0
+from data.errors import FitError
+
+
+class Known:
+    """A background without parameters."""
+
+    n_parameters = 0
+
+    def __init__(self, counts):
+        self.counts = np.asarray(counts, dtype=float)
+
+    def expected(self, theta):
+        return np.broadcast_to(self.counts, (*theta.shape[:-1], self.counts.size))
+
+    def expected_and_jacobian(self, theta):
+        return self.expected(theta), np.empty((*theta.shape[:-1], self.counts.size, 0))
+
+
+def counting(n, background):
+    return SignalTest(np.array([float(n)]), Known([background]), SignalTemplate(np.ones(1)), np.empty(0))
+
+
+@pytest.mark.parametrize(("n", "b"), [(3, 1.0), (5, 1.5), (2, 0.4)])
+def test_counting_experiments_have_the_tail_of_poisson(n, b):
+    """Where the asymptotic p-value is off by a factor."""
+    test = counting(n, b)
+    exact = poisson.sf(n - 1, b)
+    found = toy_p0(test, n_toys=2000, seed=1)
+    assert found.p0 == pytest.approx(exact, abs=4 * np.sqrt(exact / found.n_toys))
+    assert found.z == pytest.approx(norm.isf(found.p0))
+    assert abs(test.p0 - exact) > 0.15 * exact
+
+
+def test_a_deficit_needs_no_toys():
+    found = toy_p0(counting(1, 3.0))
+    assert (found.p0, found.z, found.n_toys) == (0.5, 0.0, 0)
+
+
+def test_small_p_values_take_more_toys_and_end_as_bounds():
+    found = toy_p0(counting(30, 2.0), n_toys=500)
+    assert found.n_toys == 10_000
+    assert found.n_above == 0
+    assert found.p0 == pytest.approx(1 / 10_001)
+    assert toy_p0(counting(3, 1.0), n_toys=500).n_toys == 500
+
+
+def test_toys_are_seeded_and_workers_change_nothing():
+    test = counting(4, 1.0)
+    assert toy_p0(test, seed=3) == toy_p0(test, seed=3, workers=2)
+    assert toy_p0(test, seed=3) != toy_p0(test, seed=4)
+
+
+def test_toys_that_fail_are_an_error():
+    with pytest.raises(FitError, match="30 of 1000 toys could not be fitted; use fewer shape parameters"):
+        limits.check_failures(30, 1000)
+    limits.check_failures(20, 1000)
