@@ -22,15 +22,18 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/repo-review .
 
+# A file's tests stay in one process: their fixtures are made once.
+PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+
 test: lint fresh-kernels
-	$(BIN)/pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: lint fresh-kernels
-	$(BIN)/pytest
+	$(PYTEST)
 
 # numba's cache does not see a change in a kernel that another file inlines.
 fresh-kernels:
-	find models processors data -name '*.nb[ic]' -delete
+	find models processors data analysis -name '*.nb[ic]' -delete
 
 format: install
 	$(BIN)/ruff check --fix .
