@@ -1,6 +1,5 @@
 """Profile likelihood fits of many sets of counts with many signal templates."""
 
-import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,10 +9,10 @@ from scipy.special import xlogy
 
 from analysis.batched_results import BatchedSignal, TestedYields
 from analysis.bin_blocks import BinBlocks, SignalBlocks
+from analysis.expectation_floor import TINY
 from analysis.fit import BackgroundFit
-from analysis.function_model import BackgroundModel
+from analysis.function_model import BackgroundModel, FunctionModel
 from analysis.kernels.batch import fit_best, fit_nulls, fit_tested
-from analysis.kernels.profile import TINY
 from analysis.likelihood import Likelihood
 from analysis.minimiser import minimise
 from analysis.profile_likelihood import SignalTest
@@ -23,7 +22,7 @@ from data.types import FloatArray, IntArray
 
 __all__ = ["BatchedFits", "BatchedSignal", "TestedYields", "q0_scan"]
 
-_SETS_AT_ONCE = 64
+_SETS_AT_ONCE = 32
 _AT_BOUND = 2
 _MISFIT = 1e-4
 """Difference of −ln L between the expansion and the model itself from which a fit is made again with the model."""
@@ -48,6 +47,11 @@ class BatchedFits:
         Parameters about which it is expanded, best those of the fit to the data from which toys were drawn; shape (p,).
     workers
         Threads; results do not depend on them.
+    settle
+        For toys and for the data that are compared with them: where −ln L has no minimum but falls towards a limit
+        (`newton.minimise`), take the lowest value found as the minimum, and for log-linear functions take the expansion
+        as the model. A test statistic may be defined so, as long as it is the same for data and toys; then hardly a
+        fit fails.
 
     Attributes
     ----------
@@ -65,7 +69,13 @@ class BatchedFits:
     """
 
     def __init__(
-        self, counts: npt.NDArray[np.generic], model: BackgroundModel, theta: FloatArray, *, workers: int = 1
+        self,
+        counts: npt.NDArray[np.generic],
+        model: BackgroundModel,
+        theta: FloatArray,
+        *,
+        workers: int = 1,
+        settle: bool = False,
     ) -> None:
         self.counts = np.asarray(counts)
         expected, jacobian = model.expected_and_jacobian(theta)
@@ -76,7 +86,8 @@ class BatchedFits:
         if not (np.isfinite(self.counts).all() and (self.counts >= 0).all()):
             msg = "batched fits: a count is negative or not finite; give counts ≥ 0"
             raise InputError(msg)
-        self._model, self._origin, self._workers = model, theta, workers
+        self._model, self._origin, self._workers, self._settle = model, theta, workers, settle
+        self._exact = not settle or (isinstance(model, FunctionModel) and not model.log_linear)
         self._blocks = BinBlocks(expected.size)
         self._log_expected = np.log(expected)
         self._base = self._blocks.split(expected[None])[0]
@@ -96,8 +107,8 @@ class BatchedFits:
     def _over_chunks(self, task: Callable[[slice, FloatArray], None]) -> None:
         """Run a task on the sets, some at a time, by as many threads as there are workers."""
         sets = len(self.counts)
-        at_once = max(1, min(_SETS_AT_ONCE, math.ceil(sets / self._workers)))
-        chunks = [slice(first, min(first + at_once, sets)) for first in range(0, sets, at_once)]
+        # Not by the number of workers: whether fits are made again depends on the others of a chunk.
+        chunks = [slice(first, min(first + _SETS_AT_ONCE, sets)) for first in range(0, sets, _SETS_AT_ONCE)]
 
         def run(chunk: slice) -> None:
             task(chunk, self._blocks.split(self.counts[chunk]))
@@ -114,8 +125,9 @@ class BatchedFits:
         saturated = (xlogy(raw, raw) - raw - raw * self._log_expected).sum(axis=1)
         self._offset[chunk] = self._base.sum() + saturated
         fit_nulls(
-            counts, self._base, self._design, self._delta[chunk], self._null[chunk], self.converged[chunk]
-        )
+            counts, self._base, self._design, self._delta[chunk], self._null[chunk], self.converged[chunk],
+            self._settle,
+        )  # fmt: skip
 
     def _counts_of(self, row: int) -> FloatArray:
         return np.asarray(self.counts[row], dtype=np.float64)
@@ -128,7 +140,7 @@ class BatchedFits:
             return abs(exact - float(self.value[row]))
 
         rows = np.flatnonzero(self.converged)
-        if not rows.size or misfit(_farthest(rows, self._delta[rows])) < _MISFIT:
+        if not self._exact or not rows.size or misfit(_farthest(rows, self._delta[rows])) < _MISFIT:
             return
         wrong = [row for row in range(len(self.counts)) if not self.converged[row] or misfit(row) >= _MISFIT]
         for row in wrong:
@@ -186,7 +198,7 @@ class BatchedFits:
             points = np.zeros((len(counts), len(signals), p + 1 + signals[0].shapes))
             fit_best(
                 counts, self._base, self._design, rows, cores,
-                self._delta[chunk], self._null[chunk], self._usable[chunk],
+                self._delta[chunk], self._null[chunk], self._usable[chunk], self._settle,
                 points, value[chunk], error[chunk], status[chunk],
             )  # fmt: skip
             best[chunk] = points[:, :, p]
@@ -218,7 +230,7 @@ class BatchedFits:
             return status[row, mass] == 0 or misfit(row, mass) >= _MISFIT
 
         good = np.argwhere(status[chunk] > 0)
-        if not len(good):
+        if not self._exact or not len(good):
             return
         far = good[_farthest(np.arange(len(good)), points[good[:, 0], good[:, 1], :p])]
         if misfit(chunk.start + int(far[0]), int(far[1])) < _MISFIT:
@@ -274,7 +286,7 @@ class BatchedFits:
             points = np.zeros((len(counts), 1 + wanted.shape[1], p + 1 + signal.shapes))
             fit_tested(
                 counts, self._base, self._design, signal.rows, signal.core, signal.kappa,
-                self._delta[chunk], self._null[chunk], self._usable[chunk], middle[chunk],
+                self._delta[chunk], self._null[chunk], self._usable[chunk], self._settle, middle[chunk],
                 ascending[chunk], best[chunk], reference[chunk], value[chunk], points,
             )  # fmt: skip
             reference[chunk] += self._offset[chunk]
@@ -304,16 +316,15 @@ class BatchedFits:
             """Of the best fit (number 0) or that of a fixed yield."""
             z, centre = points[row - chunk.start, number], centres[row]
             known = np.append(z[p + 1 :], [z[p] if number else centre[0]] * with_norm)
-            pulls = known - np.append(centre[1:], [centre[0]] * with_norm)
-            likelihood = Likelihood(self._counts_of(row), self._model, template)
+            middle = np.append(centre[1:], [centre[0]] * with_norm)
+            likelihood = Likelihood(self._counts_of(row), self._model, template, middle)
             signal_yield = float(tested[row, number - 1] if number else best[row])
             exact = likelihood.value(self._origin + z[:p], signal_yield, known)
-            exact += 0.5 * float(pulls @ pulls - known @ known)
             return abs(exact - float(value[row, number - 1] if number else reference[row]))
 
         last = points.shape[1] - 1
         good = np.flatnonzero(np.isfinite(reference[chunk]) & np.isfinite(value[chunk]).all(axis=1))
-        if not good.size:
+        if not self._exact or not good.size:
             return
         far = chunk.start + _farthest(good, points[good, last, :p])
         if (last == 0 or tested[far, -1] >= best[far]) and misfit(far, last) < _MISFIT:
@@ -338,10 +349,9 @@ class BatchedFits:
     ) -> None:
         best, reference, value = arrays
         reference[row] = value[row] = np.nan
-        if centre.any():  # the model itself is fitted with constraints centred at 0 only
-            return
+        middle = np.append(centre[1:], [centre[0]] * (template.norm_uncertainty > 0))
         try:
-            test = SignalTest(self._counts_of(row), self._model, template, self.theta[row])
+            test = SignalTest(self._counts_of(row), self._model, template, self.theta[row], middle)
             found = test.best if test.best.signal_yield > 0 else test.null
             values = [found.value if mu < found.signal_yield else test.at(float(mu)).value for mu in tested]
         except FitError:

@@ -5,16 +5,16 @@ from typing import Annotated
 import numpy as np
 import pydantic
 
-from data.sections import Section
+from data.sections import Number, Section, Whole
 from data.types import FloatArray
 
 
 class RegularEdges(Section):
     """Bin edges lo, lo + width, …, lo + n·width, in GeV."""
 
-    lo: float
-    width: float = pydantic.Field(gt=0)
-    n: int = pydantic.Field(ge=1)
+    lo: Number
+    width: Number = pydantic.Field(gt=0)
+    n: Whole = pydantic.Field(ge=1)
 
     def edges(self) -> FloatArray:
         """The edges in GeV, shape (n + 1,)."""
@@ -26,7 +26,7 @@ def _kind(value: object) -> str:
 
 
 Edges = Annotated[
-    Annotated[list[float], pydantic.Tag("list")] | Annotated[RegularEdges, pydantic.Tag("regular")],
+    Annotated[list[Number], pydantic.Tag("list")] | Annotated[RegularEdges, pydantic.Tag("regular")],
     pydantic.Discriminator(_kind),
 ]
 """Field of a section that takes both."""

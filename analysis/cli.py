@@ -107,7 +107,7 @@ def run_command(
     """All stages in order; what is already done from the same inputs and options is kept."""
     run = prepare(config, out, workers, settings, region)
     run_all(run)
-    conclude([run])
+    conclude([run], limits=True)
 
 
 @app.command(name="demo", epilog="Example: oddjet demo --out output")
@@ -119,7 +119,7 @@ def demo_command(
     runs = [prepare(config, out / name, workers, None) for name, config in DEMOS.items()]
     for run in runs:
         run_all(run)
-    conclude(runs)
+    conclude(runs, limits=True)
 
 
 @app.command(name="simulate", epilog="Example: oddjet simulate lhco --out sample --workers 2")

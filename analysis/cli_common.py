@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from analysis.config import Region, load_config
+from analysis.limit_summary import invalid_limits, limit_lines
 from analysis.run import Run
 from analysis.summary import invalid_masses, summary_lines
 from data.errors import FitError
@@ -71,12 +72,30 @@ def progress_bar(doing: str, unit: str) -> Iterator[Progressing]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def conclude(runs: list[Run]) -> None:
-    """Print the results; a mass without a valid fit is an error of the whole command."""
+def conclude(runs: list[Run], *, limits: bool = False) -> None:
+    """Print the results, with the limits with retraining if they were asked for and the configuration has some.
+
+    A mass without a valid fit, or a selection without a limit, is an error of the whole command.
+    """
+    limited = [run for run in runs if limits and run.config.limits is not None]
     for run in runs:
-        for line in summary_lines(run.root):
+        for line in [*summary_lines(run.root), *(limit_lines(run.root) if run in limited else ())]:
             typer.echo(line)
     problems = [f"{run.root}: {problem}" for run in runs for problem in invalid_masses(run.root)]
     if problems:
         msg = "no valid result at every mass:\n  " + "\n  ".join(problems)
+        raise FitError(msg)
+    check_limited(limited)
+
+
+def check_limited(runs: list[Run]) -> None:
+    """Refuse runs with a selection without a limit.
+
+    Raises
+    ------
+    FitError
+        If there is one.
+    """
+    if problems := [problem for run in runs for problem in invalid_limits(run.root)]:
+        msg = "no limit for every selection:\n  " + "\n  ".join(problems)
         raise FitError(msg)

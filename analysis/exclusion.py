@@ -16,7 +16,7 @@ class Crossing:
         ``ok``; ``all_excluded``: already the smallest injection and all others are excluded; ``not_excluded``: none
         is; ``not_excluded_at_top``: some are but not the largest.
     value
-        fb; None unless ``ok``.
+        fb; None where the curve is nowhere crossed upwards. A limit only with the status ``ok``.
     """
 
     status: Status

@@ -73,10 +73,33 @@ class Step:
 
 @dataclasses.dataclass(frozen=True)
 class FTest:
-    """Result of the F-test: the choice and every step."""
+    """Result of the F-test.
 
-    chosen: BackgroundFit
+    Attributes
+    ----------
+    last_accepted
+        The choice; None if no candidate has a converged fit.
+    steps
+        Every step.
+    """
+
+    last_accepted: BackgroundFit | None
     steps: tuple[Step, ...]
+
+    @property
+    def chosen(self) -> BackgroundFit:
+        """The choice.
+
+        Raises
+        ------
+        FitError
+            If no candidate has a converged fit.
+        """
+        if self.last_accepted is None:
+            reasons = "; ".join(dict.fromkeys(step.message for step in self.steps if step.message))
+            msg = f"no background function could be fitted: {reasons}"
+            raise FitError(msg)
+        return self.last_accepted
 
 
 def fit_candidates(
@@ -152,12 +175,7 @@ def f_test(
     Returns
     -------
     FTest
-        Choice and steps.
-
-    Raises
-    ------
-    FitError
-        If no candidate has a converged fit.
+        Steps, and the choice if a candidate has a converged fit.
     """
     chosen: BackgroundFit | None = None
     steps: list[Step] = []
@@ -188,10 +206,6 @@ def f_test(
         steps.append(Step(fit.function, fit.n_shape, chi2, ndf, p, p_f, uncertainty, accepted=accepted))
         if accepted:
             chosen = fit
-    if chosen is None:
-        reasons = "; ".join(step.message for step in steps if step.message)
-        msg = f"no background function could be fitted: {reasons}"
-        raise FitError(msg)
     return FTest(chosen, tuple(steps))
 
 

@@ -134,9 +134,7 @@ def fit_background(
         If the fit does not converge or runs away.
     """
     wanted = functions.get(function)
-    index = spectrum.merged_edges(minimum_count)
-    coarse_counts = np.asarray(sum_between(spectrum.counts, index), dtype=np.float64)
-    rough = rough_expectation(spectrum.edges, coarse_counts, spectrum.edges[index])
+    rough = rough_expectation(spectrum)
     name = f"{wanted.name}, {spectrum.n_events} events in {spectrum.lo:g}–{spectrum.hi:g} GeV"
     try:
         first, theta = _lowest(spectrum, wanted, sqrt_s, rough)
@@ -221,7 +219,7 @@ def check_healthy(model: FunctionModel, minimum: Minimum) -> None:
         If the function turns sharper than any smooth spectrum, or the likelihood is flat in a direction.
     """
     slope = model.max_slope(minimum.theta)
-    if slope > _MAX_SLOPE:
+    if not slope <= _MAX_SLOPE:
         msg = f"the function ran away to a spike (d ln f / d ln m = {slope:.0f}); use fewer shape parameters"
         raise FitError(msg)
     size = model.n_parameters

@@ -5,13 +5,11 @@ from typing import Protocol
 
 import numpy as np
 
+from analysis.expectation_floor import TINY
 from analysis.functions import SQRT_S, Function
 from analysis.log_linear import LogLinear
 from data.errors import FitError
 from data.types import FloatArray
-
-_TINY = 1e-200
-"""Events below which a bin has underflowed; its derivatives are then those at its nodes' middle."""
 
 
 class BackgroundModel(Protocol):
@@ -235,7 +233,7 @@ class FunctionModel:
         """
         expected, jacobian = self.expected_and_jacobian(theta)
         middle = self._design_at_nodes(theta)[self._weight.shape[0] // 2]
-        filled = expected > _TINY
+        filled = expected > TINY  # else it has underflowed: derivatives at the middle of its nodes
         design = np.divide(jacobian, expected[:, None], out=middle.copy(), where=filled[:, None])
         return expected, design
 
@@ -263,15 +261,25 @@ class FunctionModel:
         theta
             Parameters of this model, shape (K + 1,).
         """
-        expected = np.maximum(self.expected_in(edges, theta), _TINY)
+        expected = np.maximum(self.expected_in(edges, theta), TINY)
         log_norm, parameters = self.published(theta)
         reference = np.append(log_norm, parameters)
         return FunctionModel(edges, self.function, expected, sqrt_s=self.sqrt_s, reference=reference)
 
     def max_slope(self, theta: FloatArray) -> float:
-        """Largest |d ln f / d ln m| between neighbouring bin edges: how sharply the function turns."""
-        change = np.diff(self.log_density(self.edges, theta)) / np.diff(np.log(self.edges))
-        return float(np.abs(change).max())
+        """Largest |d ln f / d ln m| between neighbouring bin edges above which at least one event is expected.
+
+        How sharply the function turns where there is something to fit; in the empty tail beyond, a good fit may be as
+        steep as it likes.
+
+        Parameters
+        ----------
+        theta
+            Shape (K + 1,).
+        """
+        change = np.abs(np.diff(self.log_density(self.edges, theta)) / np.diff(np.log(self.edges)))
+        above = np.cumsum(self.expected(theta)[::-1])[::-1]
+        return float(change[above >= 1].max(initial=0.0))
 
     def published(self, theta: FloatArray) -> tuple[float, FloatArray]:
         """Published parameters.

@@ -4,15 +4,10 @@ import math
 
 import numpy as np
 
+from analysis.expectation_floor import FLOOR, TINY
 from analysis.function_model import BackgroundModel
 from analysis.signal_template import SignalTemplate
 from data.types import BoolArray, FloatArray
-
-_FLOOR = 1e-3
-"""Least expectation of a bin, in units of its background. Only a negative signal can touch it, in the
-far tail of the signal where the background is smaller still."""
-_TINY = 1e-200
-"""Background that stands for one that underflows, so that derivatives stay finite in empty bins."""
 
 
 def template_rows(signal: SignalTemplate) -> FloatArray:
@@ -48,10 +43,17 @@ class Likelihood:
         Its expectation and derivatives.
     signal
         Fractions of the signal a bin and their uncertainties; None for a background-only likelihood.
+    centres
+        Auxiliary measurements of the nuisance parameters, about which they are constrained, shape (n_nuisances,):
+        random in toys. All 0 if None.
     """
 
     def __init__(
-        self, counts: FloatArray, background: BackgroundModel, signal: SignalTemplate | None = None
+        self,
+        counts: FloatArray,
+        background: BackgroundModel,
+        signal: SignalTemplate | None = None,
+        centres: FloatArray | None = None,
     ) -> None:
         self.counts = np.asarray(counts, dtype=np.float64)
         self.background = background
@@ -59,6 +61,7 @@ class Likelihood:
         rows = np.zeros((1, self.counts.size)) if signal is None else template_rows(signal)
         self._nominal, self._linear, self._square = rows[0], rows[1::2], rows[2::2]
         self._kappa = 0.0 if signal is None else math.log1p(signal.norm_uncertainty)
+        self._centres = np.zeros(self.n_nuisances) if centres is None else centres
         self._filled = np.flatnonzero(self.counts)
         self._empty = np.flatnonzero(self.counts == 0)
         self._filled_counts = self.counts[self._filled]
@@ -88,8 +91,8 @@ class Likelihood:
     def _total(self, background: FloatArray, signal: FloatArray) -> tuple[FloatArray, BoolArray]:
         """Expectation with its floor, and where it stands on it."""
         total = background + signal
-        floored = total < _FLOOR * background
-        return np.where(floored, _FLOOR * background, total), np.asarray(floored, dtype=np.bool_)
+        floored = total < FLOOR * background
+        return np.where(floored, FLOOR * background, total), np.asarray(floored, dtype=np.bool_)
 
     def _value(self, total: FloatArray) -> float:
         # Relative to the saturated model the value is of the order of the number of bins, so that
@@ -119,8 +122,8 @@ class Likelihood:
         else:
             with np.errstate(over="ignore", invalid="ignore"):
                 total = self._total(background, self.signal_at(signal_yield, nuisances))[0]
-        constraint = 0.0 if nuisances is None else 0.5 * float(nuisances @ nuisances)
-        return self._value(total) + constraint
+        pulls = np.zeros(0) if nuisances is None else nuisances - self._centres
+        return self._value(total) + 0.5 * float(pulls @ pulls)
 
     def derivatives(
         self,
@@ -152,15 +155,15 @@ class Likelihood:
             Shapes (P,) and (P, P), P = p, + 1 with the yield, + n_nuisances with nuisances.
         """
         background, jacobian = self.background.expected_and_jacobian(theta)
-        background = np.maximum(background, _TINY)
+        background = np.maximum(background, TINY)
         total, floored = self._total(background, self.signal_at(signal_yield, nuisances))
         with np.errstate(over="ignore", invalid="ignore"):
             ratio = self.counts / total
             curvature = ratio / total + (1 - ratio) / background
         slope = 1 - ratio
         # In floored bins the total is a fixed fraction of the background.
-        curvature[floored] = _FLOOR / background[floored]
-        gradient = jacobian.T @ np.where(floored, _FLOOR * slope, slope)
+        curvature[floored] = FLOOR / background[floored]
+        gradient = jacobian.T @ np.where(floored, FLOOR * slope, slope)
         hessian = jacobian.T @ (curvature[:, None] * jacobian)
         if not with_yield and nuisances is None:
             return gradient, hessian
@@ -206,7 +209,7 @@ class Likelihood:
             own[-1, shape] += self._kappa * full * sums[1:]
             own[shape, -1] += self._kappa * full * sums[1:]
             own[-1, -1] += self._kappa**2 * full * sums[0]
-        gradient[1:] += known
+        gradient[1:] += known - self._centres if known.size else known
         own[1:, 1:] += np.eye(known.size)
         return gradient, mixed, own
 

@@ -27,6 +27,11 @@ class LimitConfig(Section):
         Methods that are trained again; all of the search if left out.
     seeds
         Trainings a cross section, each with other signal events; their spread is the efficiency's uncertainty.
+    systematics
+        Train the methods again for the systematic uncertainties too: with each source's signal in the data that changes
+        the features more than the injection's statistics would show, at the cross section of the best expected limit.
+        Other sources are propagated through trainings with the nominal signal; the published search has five ``seeds``.
+        Without it all sources are those of the signal before the method.
     study
         Find the significance of every injection with the fixed selections too, as ``oddjet limit --study``.
     references
@@ -38,6 +43,7 @@ class LimitConfig(Section):
     signals: dict[str, CrossSections] = pydantic.Field(min_length=1)
     methods: tuple[str, ...] | None = pydantic.Field(default=None, min_length=1)
     seeds: int = pydantic.Field(default=3, ge=2)
+    systematics: bool = False
     study: bool = False
     references: tuple[Reference, ...] = ("prong2", "prong3")
     published: str | None = None

@@ -1,5 +1,6 @@
 """Plots of limits with retraining: efficiency and excluded cross section against the injected one, and significances."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -27,9 +28,10 @@ from processors.scorers import INCLUSIVE
 
 INJECTED_LABEL = "Injected cross section [fb]"
 _MARKERS = "osD^vP"
-_LARGEST_Z = 9.0
+LARGEST_Z = 9.0
 """Significances beyond are drawn here: their p-values say no more."""
 _MEDIAN = 2
+_LEGEND_COLUMNS = 4
 
 
 def retraining_figure(limits: SelectionLimits, label: PlotLabel, notes: tuple[str, ...]) -> Figure:
@@ -161,7 +163,8 @@ def significance_figure(
     """
     with plot_style():
         figure = new_figure(height=9.8)
-        figure.subplots_adjust(right=0.93, bottom=0.235)
+        rows = math.ceil(len(limits.selections) / _LEGEND_COLUMNS)
+        figure.subplots_adjust(right=0.93, bottom=0.13 + 0.035 * rows)
         axes = figure.add_subplot()
         axes.set_yscale("log")
         looks = _looks(limits.selections)
@@ -185,7 +188,7 @@ def significance_figure(
         figure.legend(
             *axes.get_legend_handles_labels(),
             loc="lower center",
-            ncols=4,
+            ncols=_LEGEND_COLUMNS,
             frameon=False,
             fontsize=18,
             columnspacing=1.2,
@@ -238,14 +241,14 @@ def _draw_significances(
 
 
 def _p_values(z: FloatArray) -> FloatArray:
-    return np.asarray(stats.norm.sf(np.minimum(z, _LARGEST_Z)))
+    return np.asarray(stats.norm.sf(np.minimum(z, LARGEST_Z)))
 
 
 def _largest_z(limits: SignalLimits) -> float:
     found = [
         z for one in limits.selections.values() for point in one.points for z in point.z if z is not None
     ]
-    return min(max(found, default=0.0), _LARGEST_Z)
+    return min(max(found, default=0.0), LARGEST_Z)
 
 
 def _draw_sigma(axes: Axes, largest: float) -> None:

@@ -83,6 +83,73 @@ class DiscoveryPoint(Section):
     high_fb: float | None
 
 
+class UncertaintySource(Section):
+    """What one source does to the yield of the selected signal.
+
+    Parameters
+    ----------
+    name
+        E.g. ``jes``; ``random_variations`` is the spread over trainings, ``signal_statistics`` that of the simulation.
+    up, down
+        Relative change at +1 and −1 standard deviation.
+    relevance, feature
+        Largest shift in a tenth of the injected signal, in a feature, over the statistical uncertainty there; null for a
+        source that is not tested.
+    relevant
+        Whether that is more than a fifth.
+    retrained
+        Whether the method was trained again with the varied signal in the data; else the selection is fixed.
+    """
+
+    name: str
+    up: float
+    down: float
+    relevance: float | None = None
+    feature: str | None = None
+    relevant: bool = False
+    retrained: bool = False
+
+
+class BackgroundCheck(Section):
+    """A method that was trained with the signal, on simulated background without any: a peak there would be made by it.
+
+    Parameters
+    ----------
+    effective_events
+        (Σw)²/Σw² of the background after the event selection.
+    selected
+        Share that each training keeps.
+    z
+        Local significance at the signal's mass in what each keeps, as effective events; null where no fit is valid.
+    """
+
+    effective_events: float
+    selected: tuple[float, ...]
+    z: tuple[float | None, ...]
+
+
+class Uncertainties(Section):
+    """Where the uncertainty of the selected signal's yield comes from.
+
+    Parameters
+    ----------
+    injection_fb
+        Cross section of the signal in the data with which the method was trained for them: that of the best expected
+        limit by the published rule. Null where it was not: then the sources are those of the signal before the method.
+    message
+        Why it was not, or null.
+    sources
+        All of them; their downward parts in quadrature enter the limits.
+    background
+        Null without simulated background or without such trainings.
+    """
+
+    injection_fb: float | None
+    message: str | None
+    sources: tuple[UncertaintySource, ...]
+    background: BackgroundCheck | None
+
+
 class SelectionLimits(Section):
     """Limits of one selection on one signal.
 
@@ -99,8 +166,9 @@ class SelectionLimits(Section):
     fb_per_event
         Cross section of one event after the event selection.
     signal_uncertainty
-        Relative uncertainty of the signal's yield in the limits: one training's spread at the median expected limit,
-        size of the simulation, luminosity and what else changes the yield before the method.
+        Relative uncertainty of the signal's yield in the limits: all sources in quadrature, downwards.
+    uncertainties
+        Its sources; null where there is no limit.
     n_excluded_without
         Limits on the selected events without uncertainties of the signal: observed, then expected.
     observed, expected
@@ -116,6 +184,7 @@ class SelectionLimits(Section):
     chi2: float | None
     fb_per_event: float
     signal_uncertainty: float | None
+    uncertainties: Uncertainties | None
     n_excluded_without: tuple[float, ...]
     observed: LimitPoint | None
     expected: tuple[LimitPoint, ...]

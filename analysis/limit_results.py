@@ -2,13 +2,20 @@
 
 import dataclasses
 import itertools
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from analysis.efficiency_curve import CENTRAL, EfficiencyCurve
 from analysis.exclusion import Crossing
+from analysis.limit_efficiencies import (
+    BestInjection,
+    Efficiencies,
+    efficiencies,
+    spectra_of,
+    tested,
+    without_nuisances,
+)
 from analysis.limit_record import (
     Curve,
     DiscoveryPoint,
@@ -18,50 +25,34 @@ from analysis.limit_record import (
     SelectionLimits,
     SignalLimits,
 )
-from analysis.limit_study import EDGES, StudyRecord, padded
+from analysis.limit_study import StudyRecord
+from analysis.limit_uncertainty import (
+    KnownUncertainties,
+    background_check,
+    total_downward,
+    yield_uncertainties,
+)
 from analysis.plots.style import PlotLabel, save_figure
 from analysis.profile_likelihood import SignalTest
 from analysis.report.retraining import draw_retraining
-from analysis.retraining_limits import Discovery, discovery_cross_section, grid_limits, reach
+from analysis.retraining_limits import Discovery, discovery_cross_section, reach
+from analysis.retraining_run import RetrainingRecord
 from analysis.run import Run
-from analysis.run_systematics import UncertainSignal, selection_systematics
-from analysis.scan import MassResult, ScanConfig, fit_range, scan
+from analysis.run_systematics import UncertainSignal, common_shifts, selection_systematics
+from analysis.scan import MassResult, ScanConfig
 from analysis.signal_shape import SignalModel
 from analysis.spectra import Spectra, signal_model
-from analysis.spectrum import Spectrum
-from analysis.systematics import total
-from data.errors import FitError, InputError
-from data.files import write_json
+from analysis.systematics import RANDOM, STATISTICS, SourceShift
+from data.errors import FitError
+from data.files import read_json, write_json
 from data.samples import year
-from data.types import FloatArray
-from processors.histogram_io import read_histograms
 from processors.scorers import INCLUSIVE
 
 DISCOVERY = (3.0, 5.0)
 _CURVE_POINTS = 101
 _REPLICAS = 1000
 _MEDIAN = 2
-RANDOM_VARIATIONS = "random_variations"
-"""Spread of the trainings in ``systematics.further``: limits with retraining find their own."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Efficiencies:
-    """Efficiencies against the injected cross section: mean of the trainings, its error, spread of one training."""
-
-    cross_sections: FloatArray
-    each: FloatArray
-    mean: FloatArray
-    error: FloatArray
-    spread: FloatArray
-
-    def relative_spread(self, cross_section: float) -> float:
-        """Of one training, over the mean; at the ends that of the last injection."""
-        mean, spread = (
-            float(np.interp(cross_section, self.cross_sections, values))
-            for values in (self.mean, self.spread)
-        )
-        return spread / mean if mean > 0 else 1.0
+_NOT_ASKED = "limits.systematics is not set"
 
 
 def write_limits(run: Run) -> list[Path]:
@@ -77,8 +68,7 @@ def write_limits(run: Run) -> list[Path]:
     list of Path
         ``limits.json`` and its plots.
     """
-    histograms = {name: read_histograms(run.root / "histograms" / f"{name}.h5")["mjj"] for name in run.filled}
-    spectra = Spectra(histograms, run.config.selection.region)
+    spectra = spectra_of(run)
     model = signal_model(spectra, [run.samples[name] for name in run.config.search.signals])
     found = LimitRecord(
         sample=run.data.name,
@@ -104,36 +94,59 @@ def _signal_limits(run: Run, name: str, spectra: Spectra, model: SignalModel) ->
         selection: StudyRecord.read(folder / f"{selection}.json") for selection in run.limit_selections()
     }
     inclusive = records[INCLUSIVE]
-    uncertain = _uncertain(run, name, inclusive.mass, spectra, model)
+    options = run.config.systematics
+    signal = UncertainSignal(model, options.jes, options.jer)
+    before = _before(run, name, inclusive.mass, spectra)
     produced = run.data.luminosity() * inclusive.acceptance
     return SignalLimits(
         mass=inclusive.mass,
         window=inclusive.window,
         acceptance=inclusive.acceptance,
         selections={
-            selection: selection_limits(record, uncertain, run.config.scan, produced)
+            selection: selection_limits(
+                record, signal, run.config.scan, produced, _known(run, name, selection, before)
+            )
             for selection, record in records.items()
         },
     )
 
 
-def _uncertain(run: Run, name: str, mass: float, spectra: Spectra, model: SignalModel) -> UncertainSignal:
-    """The signal with the uncertainties of its yield before any method; the spread of trainings is found here."""
-    config, data = run.config, run.data
-    spectrum = spectra.spectrum(data, INCLUSIVE)
-    found = selection_systematics(spectra, [run.samples[name]], INCLUSIVE, [mass], spectrum, config, data)
-    shifts = [shift for one in found.masses for shift in one.shifts if shift.name != RANDOM_VARIATIONS]
-    options = config.systematics
-    return UncertainSignal(model, options.jes, options.jer, {mass: total(shifts).down})
+def _before(run: Run, name: str, mass: float, spectra: Spectra) -> tuple[SourceShift, ...]:
+    """Uncertainties of a signal's yield before any method; its statistics, and the trainings' spread, are found later."""
+    spectrum = spectra.spectrum(run.data, INCLUSIVE)
+    found = selection_systematics(
+        spectra, [run.samples[name]], INCLUSIVE, [mass], spectrum, run.config, run.data
+    )
+    common = {shift.name for shift in common_shifts(run.config.systematics, run.data)}
+    return tuple(
+        shift for one in found.masses for shift in one.shifts if shift.name not in {STATISTICS, *common}
+    )
+
+
+def _known(run: Run, signal: str, selection: str, before: tuple[SourceShift, ...]) -> KnownUncertainties:
+    common = common_shifts(run.config.systematics, run.data)
+    plain = KnownUncertainties(tuple(shift for shift in common if shift.name != RANDOM), before)
+    if selection == INCLUSIVE or not run.limits.systematics:
+        return dataclasses.replace(plain, message=None if selection == INCLUSIVE else _NOT_ASKED)
+    folder = run.root / "limits" / signal
+    best = BestInjection.parse(read_json(path := folder / f"{selection}.injection.json"), str(path))
+    if best.cross_section_fb is None:
+        return dataclasses.replace(plain, message=best.message)
+    path = folder / f"{selection}.retraining.json"
+    return dataclasses.replace(plain, retraining=RetrainingRecord.parse(read_json(path), str(path)))
 
 
 def selection_limits(
-    record: StudyRecord, signal: UncertainSignal, config: ScanConfig, produced: float
+    record: StudyRecord,
+    signal: UncertainSignal,
+    config: ScanConfig,
+    produced: float,
+    known: KnownUncertainties,
 ) -> SelectionLimits:
     """Limits of a selection on a signal, from its injections.
 
     The data without an injection are fitted for the events that can be excluded, first without uncertainties of the
-    signal, then with them: those of the peak, of the yield, and the spread of one training at the median expected limit.
+    signal, then with them: those of the peak and of the yield.
     Efficiencies count signal inside that fit's range.
 
     Parameters
@@ -141,29 +154,34 @@ def selection_limits(
     record
         Spectra of the injections.
     signal
-        Its shape and its uncertainties before the method.
+        Its shape and the uncertainties of its peak.
     config
         How to fit.
     produced
         Signal events after the event selection for 1 fb: luminosity times acceptance.
+    known
+        Uncertainties of its yield.
 
     Returns
     -------
     SelectionLimits
         Without limits, and with a message, where the data cannot be fitted.
     """
-    found = _efficiencies(record, config)
-    with_limits = config.model_copy(update={"limits": True})
-    plain, full = (with_limits.model_copy(update={"nuisances": wanted}) for wanted in (False, True))
-    curve = EfficiencyCurve.fit(found.cross_sections, found.mean, found.error) if record.retrained else None
-    nominal = _tested(record.spectrum(), record.mass, signal, plain)
-    message, uncertainty, final = nominal.message, None, None
+    found = efficiencies(record, config)
+    plain = without_nuisances(config)
+    full = plain.model_copy(update={"nuisances": True})
+    curve = found.curve() if record.retrained else None
+    nominal = tested(record.spectrum(), record.mass, signal, plain)
+    message, uncertainties, size, final = nominal.message, None, None, None
     if nominal.limit is not None:
         rough = _limit_point(found, curve, produced, nominal.limit.expected[_MEDIAN])
-        uncertainty = _uncertainty(record, found, rough, signal.norm.get(record.mass, 0.0))
-        wide = dataclasses.replace(signal, norm={record.mass: uncertainty})
-        again = _tested(record.spectrum(), record.mass, wide, full)
-        message, final = again.message, again.limit
+        again = known.retraining
+        check = background_check(None if again is None else again.background, record.mass, signal, config)
+        uncertainties = yield_uncertainties(known, record, found, rough, check)
+        size = total_downward(uncertainties.sources)
+        wide = dataclasses.replace(signal, norm={record.mass: size})
+        result = tested(record.spectrum(), record.mass, wide, full)
+        message, final = result.message, result.limit
     events = () if final is None else (final.observed, *final.expected)
     limits = [_limit_point(found, curve, produced, value) for value in events]
     points = _points(record, found, signal, config, produced)
@@ -174,7 +192,8 @@ def selection_limits(
         curve=None if curve is None else _drawn(curve),
         chi2=None if curve is None else curve.chi2,
         fb_per_event=1 / produced,
-        signal_uncertainty=uncertainty,
+        signal_uncertainty=size,
+        uncertainties=uncertainties,
         n_excluded_without=() if nominal.limit is None else (nominal.limit.observed, *nominal.limit.expected),
         observed=limits[0] if limits else None,
         expected=tuple(limits[1:]),
@@ -182,45 +201,8 @@ def selection_limits(
     )
 
 
-def _tested(spectrum: Spectrum, mass: float, signal: UncertainSignal, config: ScanConfig) -> MassResult:
-    """Test of a mass; not valid where a selection leaves too few events for any fit."""
-    try:
-        return scan(spectrum, [mass], signal, config).points[0]
-    except InputError as error:
-        return MassResult(mass, None, (), None, None, str(error))
-
-
-def _efficiencies(record: StudyRecord, config: ScanConfig) -> _Efficiencies:
-    """Efficiencies inside the fit range; of all signal where there is no event to fit, and so no range."""
-    spectrum = record.spectrum()
-    low, high = 0, EDGES.size - 1
-    if spectrum.n_events:
-        part = fit_range(spectrum, record.mass, config)
-        low, high = (int(place) for place in np.searchsorted(EDGES, [part.lo, part.hi]))
-    sigma = np.unique([injection.cross_section_fb for injection in record.injections])
-    each = np.array([padded(injection.kept)[low:high].sum() for injection in record.injections])
-    each = np.minimum(each, 1.0).reshape(sigma.size, -1)  # a sum of shares may be above one by rounding
-    mean, trainings = each.mean(axis=1), each.shape[1]
-    # Few trainings tell their variance badly: each injection shares those of its neighbours.
-    variance = each.var(axis=1, ddof=1)
-    near = np.convolve(variance, np.ones(3), "same") / np.convolve(np.ones(sigma.size), np.ones(3), "same")
-    # One event more on both sides, so that no event selected is not known exactly.
-    share = (mean * record.effective_events + 1) / (record.effective_events + 2)
-    error = np.sqrt(near / trainings + share * (1 - share) / record.effective_events)
-    return _Efficiencies(sigma, each, mean, error, np.sqrt(near))
-
-
-def _uncertainty(record: StudyRecord, found: _Efficiencies, rough: LimitPoint, before: float) -> float:
-    """Relative uncertainty of the signal's yield at a limit: before the method, one training, simulation."""
-    limit = rough.crossing_fb or rough.grid_tie_fb or float(found.cross_sections[-1])
-    training = found.relative_spread(limit) if record.retrained else 0.0
-    mean = float(np.interp(limit, found.cross_sections, found.mean))
-    simulation = ((1 - mean) / (mean * record.effective_events)) ** 0.5 if mean > 0 else 1.0
-    return float(np.linalg.norm([training, simulation, before]))
-
-
 def _limit_point(
-    found: _Efficiencies, curve: EfficiencyCurve | None, produced: float, n_excluded: float
+    found: Efficiencies, curve: EfficiencyCurve | None, produced: float, n_excluded: float
 ) -> LimitPoint:
     """Both rules for a number of excluded events; a fixed selection needs no injections, and so no rule on them."""
     reach_fb = reach(n_excluded, produced, 1.0)
@@ -232,7 +214,7 @@ def _limit_point(
         crossing = Crossing("ok", reach_fb / efficiency) if efficiency > 0 else Crossing("not_excluded")
         low = reach_fb / (efficiency + error)
         high = reach_fb / (efficiency - error) if efficiency > error else None
-    grid = None if curve is None else grid_limits(found.cross_sections, found.mean, reach_fb)
+    grid = None if curve is None else found.grid(reach_fb)
     return LimitPoint(
         n_excluded=n_excluded,
         status=crossing.status,
@@ -245,10 +227,10 @@ def _limit_point(
 
 
 def _points(
-    record: StudyRecord, found: _Efficiencies, signal: UncertainSignal, config: ScanConfig, produced: float
+    record: StudyRecord, found: Efficiencies, signal: UncertainSignal, config: ScanConfig, produced: float
 ) -> tuple[InjectionPoint, ...]:
     quick = config.model_copy(update={"limits": False, "minuit": False})
-    tests = [_tested(injection.spectrum(), record.mass, signal, quick) for injection in record.injections]
+    tests = [tested(injection.spectrum(), record.mass, signal, quick) for injection in record.injections]
     yields = [injection.cross_section_fb * produced for injection in record.injections]
     expected = [
         _asimov(test, events * share)

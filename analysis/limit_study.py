@@ -133,11 +133,11 @@ def study(run: Run, signal: str, method: str) -> StudyRecord:
     drawn = draw_injections(simulated, limits.signals[signal], run.data.luminosity(), acceptance, seeds)
     if method == INCLUSIVE:
         data = searched(read_features(run.root / "features" / run.data.name), region)
-        nominal = _counts(data["mjj"])
+        nominal = counts_of(data["mjj"])
         made = [_inclusive(injection, data, simulated) for injection in drawn]
     else:
         nominal, made = _trained(
-            run, method, window, simulated, drawn, is_prior=_is_prior(run, method, signal)
+            run, method, window, simulated, drawn, is_prior=is_prior(run, method, signal)
         )
     return StudyRecord(
         signal=signal,
@@ -152,13 +152,14 @@ def study(run: Run, signal: str, method: str) -> StudyRecord:
     )
 
 
-def _is_prior(run: Run, method: str, signal: str) -> bool:
+def is_prior(run: Run, method: str, signal: str) -> bool:
+    """Whether a signal is among the tables that a method is trained on."""
     return any(signal in names for names in run.further_samples(method).values())
 
 
 def _inclusive(injection: Injection, data: Table, simulated: Table) -> InjectedSpectra:
     mixed = np.concatenate([data["mjj"], simulated["mjj"][injection.chosen]])
-    return _spectra(injection, _counts(mixed), simulated, injection.shares(simulated))
+    return _spectra(injection, counts_of(mixed), simulated, injection.shares(simulated))
 
 
 def _trained(
@@ -171,7 +172,7 @@ def _trained(
         return cast("FoldedMethod", untrained(run, method, window, seed))  # as all methods are
 
     first = make(drawn[0].seed)
-    data, simulated = (_needed(first, table) for table in (data, simulated))
+    data, simulated = (needed_columns(first, table) for table in (data, simulated))
     made: dict[int, InjectedSpectra] = {}
     for seed in dict.fromkeys(injection.seed for injection in drawn):
         places = [place for place, injection in enumerate(drawn) if injection.seed == seed]
@@ -181,7 +182,7 @@ def _trained(
         )
         for place, injection, fitted in zip(places, here, trained, strict=True):
             mixed = injected_table(data, simulated, injection.chosen)
-            counts = _counts(mixed["mjj"][fitted.fold_votes(mixed, trained_on=True) == N_FOLDS])
+            counts = counts_of(mixed["mjj"][fitted.fold_votes(mixed, trained_on=True) == N_FOLDS])
             kept = injection.kept(fitted, simulated, trained_on=is_prior)
             made[place] = _spectra(injection, counts, simulated, kept)
     return _nominal(run, method, window, first, data), [made[place] for place in range(len(drawn))]
@@ -196,10 +197,10 @@ def _nominal(
         spectra = Spectra(histograms, run.config.selection.region)
         return _trimmed(spectra.spectrum(run.data, selection_label(method, window)).counts)
     untrained_method.fit(data)
-    return _counts(data["mjj"][untrained_method.fold_votes(data, trained_on=True) == N_FOLDS])
+    return counts_of(data["mjj"][untrained_method.fold_votes(data, trained_on=True) == N_FOLDS])
 
 
-def _needed(method: FoldedMethod, table: Table) -> dict[str, Any]:
+def needed_columns(method: FoldedMethod, table: Table) -> dict[str, Any]:
     """The columns that trainings read, with weights and event ids: every injection copies the table."""
     optional = [name for names in method.optional_columns.values() for name in names]
     names = {"mjj", "weight", *ID_COLUMNS, *method.inputs, *method.training_columns(), *optional}
@@ -218,8 +219,10 @@ def _spectra(
     )  # fmt: skip
 
 
-def _counts(mjj: FloatArray) -> tuple[int, ...]:
-    return _trimmed(np.histogram(_inside(mjj), EDGES)[0])
+def counts_of(mjj: FloatArray, weights: FloatArray | None = None) -> tuple[int, ...]:
+    """Events in the bins of pass 2 without trailing zeros; sums of weights are rounded, negative ones are 0."""
+    sums = np.histogram(_inside(mjj), EDGES, weights=weights)[0]
+    return _trimmed(np.maximum(np.rint(sums), 0).astype(np.int64))
 
 
 def _inside(mjj: FloatArray) -> FloatArray:

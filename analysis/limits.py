@@ -17,13 +17,10 @@ from analysis.function_model import FunctionModel
 from analysis.minimiser import Minimum
 from analysis.profile_likelihood import SignalTest
 from data.errors import FitError
-from data.types import FloatArray, IntArray
+from data.types import FloatArray
 
 BANDS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 """Standard deviations of the expected limits, in the order of the results."""
-_GRID_POINTS = 10
-_MAX_FAILED = 0.02
-"""Fraction of toys whose fit may fail before the limit is refused."""
 _PRECISION = 1e-5
 """Relative precision of asymptotic limits."""
 _MAX_STEPS = 60
@@ -73,7 +70,7 @@ class Profile(Protocol):
         ...
 
 
-def asymptotic_limit(test: SignalTest, *, confidence: float = 0.95) -> Limit:
+def asymptotic_limit(test: SignalTest, *, confidence: float = 0.95, settle: bool = False) -> Limit:
     """CLs limit by the asymptotic formulae; the Asimov set is the background-only fit.
 
     Parameters
@@ -82,6 +79,8 @@ def asymptotic_limit(test: SignalTest, *, confidence: float = 0.95) -> Limit:
         Test on the observed counts; the nuisance parameters of its signal are profiled.
     confidence
         Confidence level.
+    settle
+        As for `BatchedFits`: a first guess for toys, not to be quoted.
 
     Returns
     -------
@@ -101,7 +100,7 @@ def asymptotic_limit(test: SignalTest, *, confidence: float = 0.95) -> Limit:
         )
 
     def q_tilde_of(counts: FloatArray) -> QTilde:
-        fits = BatchedFits(counts[None], background, theta)
+        fits = BatchedFits(counts[None], background, theta, settle=settle)
 
         def q_tilde(signal_yield: FloatArray) -> FloatArray:
             found = fits.tested(test.signal, signal_yield)
@@ -218,136 +217,3 @@ def _crossings(
             return middle
     msg = f"no limit found near {guess.max():.3g} signal events: no finite likelihood; use fewer shape parameters"
     raise FitError(msg)
-
-
-def toy_limit(
-    test: SignalTest, *, n_toys: int = 1000, seed: int = 0, confidence: float = 0.95, workers: int = 1
-) -> Limit:
-    """CLs limit by pseudo-experiments, for backgrounds too small for the asymptotic formulae.
-
-    Toys are drawn from the background and the nuisances profiled on the observed counts, at zero yield and at each
-    tested yield, their auxiliary measurements too; every toy is fitted as the data are. Between tested yields ln CLs is
-    interpolated linearly.
-
-    Parameters
-    ----------
-    test
-        Test on the observed counts.
-    n_toys
-        Toys a hypothesis.
-    seed
-        Of the random generator; the same seed gives the same limit.
-    confidence
-        Confidence level.
-    workers
-        Threads; results do not depend on them.
-
-    Returns
-    -------
-    Limit
-        Observed and expected limits; their statistical error is about 10 % at 1000 toys.
-
-    Raises
-    ------
-    FitError
-        If more than 2 % of the toys cannot be fitted or no limit can be bracketed.
-    """
-    rng = np.random.default_rng(seed)
-    rough = asymptotic_limit(test, confidence=confidence)
-    low = 0.6 * min(rough.observed, rough.expected[0])
-    # With no background and no events the asymptotic limit is 2.0 events where the true one is 3.0.
-    grid = np.geomspace(max(low, 0.5), max(2 * max(rough.observed, rough.expected[4]), 6.0), _GRID_POINTS)
-    without = _toy_statistics(test, test.null, grid, n_toys, rng, workers)
-    log_cls = np.empty((len(without) + 1, grid.size))
-    for column, signal_yield in enumerate(grid):
-        profiled = test.at(float(signal_yield))
-        with_signal = _toy_statistics(test, profiled, grid[column : column + 1], n_toys, rng, workers)[:, 0]
-        statistics = np.append(without[:, column], test.q_tilde(float(signal_yield)))
-        log_cls[:, column] = _log_cls(statistics, with_signal, without[:, column])
-    limits = np.asarray([_interpolate(grid, row, math.log(1 - confidence)) for row in log_cls])
-    bands = np.quantile(limits[:-1], norm.cdf(BANDS))
-    if max(limits[-1], bands[4]) >= grid[-1] or min(limits[-1], bands[0]) <= grid[0]:
-        msg = (
-            f"the {n_toys} toys resolve no CLs of {1 - confidence:.2g} between {grid[0]:.3g} and {grid[-1]:.3g} "
-            "signal events; make more toys"
-        )
-        raise FitError(msg)
-    expected = (float(bands[0]), float(bands[1]), float(bands[2]), float(bands[3]), float(bands[4]))
-    return Limit(float(limits[-1]), expected, "toys", n_toys)
-
-
-def draw_toys(
-    test: SignalTest, truth: Minimum, n_toys: int, rng: np.random.Generator
-) -> tuple[IntArray, FloatArray]:
-    """Pseudo-experiments of one hypothesis.
-
-    Parameters
-    ----------
-    test
-        Test on the observed counts.
-    truth
-        Fit to them from which toys are drawn.
-    n_toys
-        How many.
-    rng
-        Random generator.
-
-    Returns
-    -------
-    counts : IntArray
-        Shape (toys, n).
-    centres : FloatArray
-        Auxiliary measurements of the signal's nuisances, shape (toys, nuisances).
-    """
-    likelihood = test.likelihood
-    known = truth.nuisances if truth.nuisances.size else np.zeros(likelihood.n_nuisances)
-    expected = likelihood.background.expected(truth.theta) + likelihood.signal_at(truth.signal_yield, known)
-    counts = rng.poisson(np.maximum(expected, 0.0), (n_toys, expected.size))
-    return counts, known + rng.standard_normal((n_toys, known.size))
-
-
-def check_failures(failed: int, n_toys: int) -> None:
-    """Refuse toys of which more than 2 % could not be fitted.
-
-    Raises
-    ------
-    FitError
-        If so.
-    """
-    if failed > _MAX_FAILED * n_toys:
-        msg = f"{failed} of {n_toys} toys could not be fitted; use fewer shape parameters or the asymptotic calculator"
-        raise FitError(msg)
-
-
-def _toy_statistics(
-    test: SignalTest, truth: Minimum, grid: FloatArray, n_toys: int, rng: np.random.Generator, workers: int
-) -> FloatArray:
-    """q̃_μ of toys for every yield of the grid, shape (toys fitted, grid)."""
-    counts, centres = draw_toys(test, truth, n_toys, rng)
-    fits = BatchedFits(counts, test.likelihood.background, truth.theta, workers=workers)
-    found = fits.tested(test.signal, grid, centres)
-    good = found.converged.all(axis=1)
-    check_failures(n_toys - int(good.sum()), n_toys)
-    return np.asarray(found.q_tilde[good])
-
-
-def _log_cls(statistics: FloatArray, with_signal: FloatArray, without: FloatArray) -> FloatArray:
-    """Logarithm of CLs of each statistic; a tail that holds no toy counts as half a toy."""
-    tails = []
-    for toys in (with_signal, without):
-        above = toys.size - np.searchsorted(np.sort(toys), statistics - 1e-7, side="left")
-        tails.append(np.maximum(above, 0.5) / toys.size)
-    return np.asarray(np.log(np.minimum(tails[0] / tails[1], 1.0)))
-
-
-def _interpolate(grid: FloatArray, log_cls: FloatArray, wanted: float) -> float:
-    """Yield where ln CLs, made falling, passes ``wanted``."""
-    falling = np.minimum.accumulate(log_cls)
-    after = int(np.searchsorted(-falling, -wanted))
-    if after == 0:
-        return float(grid[0])
-    if after == grid.size:
-        return float(grid[-1])
-    high, low = falling[after - 1], falling[after]
-    fraction = (high - wanted) / (high - low) if high > low else 0.0
-    return float(grid[after - 1] + fraction * (grid[after] - grid[after - 1]))

@@ -14,6 +14,7 @@ import numpy as np
 from analysis.global_pvalue import GlobalPValue, count_above
 from analysis.gross_vitells import GrossVitells, gross_vitells, window_crossings
 from analysis.pseudo_experiments import ScannedSelection, ToyScans, scan_toys
+from analysis.results import ScanResult
 from analysis.scan import scan
 from analysis.scan_config import ScanConfig
 from analysis.signal_template import Signal
@@ -44,6 +45,8 @@ class GlobalSignificance:
         How toys of several selections were drawn.
     left_out
         Masses in GeV that were not valid in the data and are in no scan.
+    message
+        Which these are, and why.
     """
 
     max_z: float
@@ -53,6 +56,7 @@ class GlobalSignificance:
     gross_vitells: GrossVitells
     correlation: Correlation
     left_out: tuple[float, ...] = ()
+    message: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, the entry ``global`` of results."""
@@ -108,8 +112,24 @@ def global_significance(
         If no mass is valid in the data, or too many pseudo-experiments fail.
     """
     quick = config.model_copy(update={"limits": False, "minuit": False})
-    tested = ScannedSelection.from_scan("spectrum", scan(spectrum, grid, signal, quick))
-    return stitched_significance([tested], n_toys, seed, workers=workers)
+    scanned = scan(spectrum, grid, signal, quick)
+    tested = ScannedSelection.from_scan("spectrum", scanned)
+    found = stitched_significance([tested], n_toys, seed, workers=workers)
+    return dataclasses.replace(found, message=_left_out(scanned))
+
+
+def _left_out(scanned: ScanResult) -> str | None:
+    """Which masses are missing, and why; one reason after the other."""
+    by_reason: dict[str, list[str]] = {}
+    for point in scanned.points:
+        if not point.valid:
+            reason = str(point.message).removeprefix(f"mass {point.mass:g} GeV: ")
+            by_reason.setdefault(reason, []).append(f"{point.mass:g}")
+    if not by_reason:
+        return None
+    reasons = "; ".join(f"{', '.join(masses)} GeV: {reason}" for reason, masses in by_reason.items())
+    missing = sum(map(len, by_reason.values()))
+    return f"global significance: {missing} of {len(scanned.points)} masses are left out ({reasons})"
 
 
 def stitched_significance(

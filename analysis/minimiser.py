@@ -13,6 +13,7 @@ from data.types import FloatArray
 
 _TOLERANCE = 1e-9
 """Estimated distance to the minimum in −ln L at which a fit counts as converged."""
+_SETTLED = 1e-6
 _MAX_ITERATIONS = 60
 MIN_CURVATURE = 1e-5
 """Smallest eigenvalue of the second derivatives in the orthonormal basis, where a healthy fit has about 1."""
@@ -54,6 +55,7 @@ def minimise(
     *,
     free_yield: bool,
     exact_errors: bool = True,
+    settle: bool = False,
 ) -> Minimum:
     """Find the minimum of −ln L by Newton's method with damping and step halving.
 
@@ -69,6 +71,9 @@ def minimise(
         Fit the yield too.
     exact_errors
         Take exact second derivatives for the covariance of functions that are not log-linear; False is faster.
+    settle
+        Where there is no minimum, −ln L falling for ever towards a limit, stop as soon as a step gains less than 1e-6 or
+        the steps are used up; no covariance is given then (NaN).
 
     Returns
     -------
@@ -102,17 +107,22 @@ def minimise(
         step, damped = _newton_step(gradient, hessian)
         distance = -0.5 * float(gradient @ step)
         if not damped and distance < _TOLERANCE:
-            if np.diag(hessian)[:size].min(initial=1.0) < MIN_CURVATURE:
+            if not settle and np.diag(hessian)[:size].min(initial=1.0) < MIN_CURVATURE:
                 break  # −ln L has become flat on the way to infinity: there is no minimum
-            if exact_errors and not _log_linear(likelihood.background):
-                hessian = _observed_information(
-                    lambda z: likelihood.derivatives(*split(z), with_yield=free_yield)[0], point, hessian
-                )
+            hessian = _information(
+                likelihood.background if exact_errors else None,
+                lambda z: likelihood.derivatives(*split(z), with_yield=free_yield)[0],
+                point,
+                hessian,
+            )
             return Minimum(at[0], at[1], value, _inverse(hessian), nuisances=point[after:])
         point, new_value = _line_search(value_at, point, step, value, 2 * distance)
-        if new_value >= value and distance > 1e-6:
+        gain, value = value - new_value, new_value
+        if (gain <= 0 and distance > 1e-6) or (settle and gain < _SETTLED):
             break
-        value = new_value
+    if settle and math.isfinite(value):
+        at, unknown = split(point), np.full((point.size, point.size), np.nan)
+        return Minimum(at[0], at[1], value, unknown, nuisances=point[after:])
     msg = (
         f"the fit did not converge within {_MAX_ITERATIONS} steps; "
         "use fewer shape parameters, a wider range or more events"
@@ -156,17 +166,18 @@ def _line_search(
     return point, value
 
 
-def _log_linear(background: BackgroundModel) -> bool:
-    return background.log_linear if isinstance(background, FunctionModel) else True
-
-
-def _observed_information(
-    slope_at: Callable[[FloatArray], FloatArray], point: FloatArray, hessian: FloatArray
+def _information(
+    background: BackgroundModel | None,
+    slope_at: Callable[[FloatArray], FloatArray],
+    point: FloatArray,
+    hessian: FloatArray,
 ) -> FloatArray:
-    """Second derivatives at a minimum from differences of the exact gradient.
+    """Second derivatives at a minimum, from differences of the exact gradient where the background is not log-linear.
 
     Those of the likelihood hold for log-linear functions; for others they lead to the minimum but miss a part.
     """
+    if not isinstance(background, FunctionModel) or background.log_linear:
+        return hessian
     steps = np.diag(1e-4 / np.sqrt(np.diag(hessian)))
     found = np.array([(slope_at(point + step) - slope_at(point - step)) / (2 * step.sum()) for step in steps])
     found = 0.5 * (found + found.T)

@@ -7,6 +7,7 @@ from functools import cached_property
 from scipy.optimize import brentq
 from scipy.stats import norm
 
+from analysis.expectation_floor import LOWEST_SHARE
 from analysis.function_model import BackgroundModel
 from analysis.likelihood import Likelihood
 from analysis.minimiser import Minimum, minimise
@@ -28,6 +29,8 @@ class SignalTest:
         Fractions of the signal a bin, with its nuisance parameters, which every fit with signal profiles.
     theta
         Start of the background parameters, best those of the background-only fit.
+    centres
+        Auxiliary measurements of the signal's nuisance parameters; see `Likelihood`.
 
     Raises
     ------
@@ -36,9 +39,14 @@ class SignalTest:
     """
 
     def __init__(
-        self, counts: FloatArray, background: BackgroundModel, signal: SignalTemplate, theta: FloatArray
+        self,
+        counts: FloatArray,
+        background: BackgroundModel,
+        signal: SignalTemplate,
+        theta: FloatArray,
+        centres: FloatArray | None = None,
     ) -> None:
-        self.likelihood = Likelihood(counts, background, signal)
+        self.likelihood = Likelihood(counts, background, signal, centres)
         self.signal = signal
         self.template = template = signal.nominal
         self.null = minimise(self.likelihood, theta, free_yield=False)
@@ -46,7 +54,7 @@ class SignalTest:
         expected = background.expected(self.null.theta)
         core = template >= 0.1 * template.max()
         self.expected_in_core = float(expected[core].sum())
-        self._lower = -float((expected[core] / template[core]).min())
+        self._lower = -LOWEST_SHARE * float((expected[core] / template[core]).min())
 
     @cached_property
     def fitted_signal(self) -> FloatArray:
@@ -56,7 +64,7 @@ class SignalTest:
 
     @cached_property
     def best(self) -> Minimum:
-        """Fit with a free yield, which may be negative down to where the total would vanish in the core."""
+        """Fit with a free yield, which may be negative down to where the total would nearly vanish in the core."""
         try:
             found = minimise(self.likelihood, self.null.theta, free_yield=True)
         except FitError:
@@ -71,7 +79,7 @@ class SignalTest:
             raise FitError(msg)
         return dataclasses.replace(bound, at_bound=True)
 
-    def at(self, signal_yield: float) -> Minimum:
+    def at(self, signal_yield: float, *, settle: bool = False) -> Minimum:
         """Fit of the background with the yield fixed.
 
         The profile of few events may have two minima: the lowest found from the last fit, the background-only fit and
@@ -88,8 +96,11 @@ class SignalTest:
         for start in (self._last, self.null, self.best):
             try:
                 found.append(
-                    minimise(self.likelihood, start.theta, signal_yield, free_yield=False, exact_errors=False)
-                )
+                    minimise(
+                        self.likelihood, start.theta, signal_yield,
+                        free_yield=False, exact_errors=False, settle=settle,
+                    )
+                )  # fmt: skip
             except FitError as error:
                 failure = error
         if not found:

@@ -18,6 +18,9 @@ from analysis.signal_template import SignalTemplate
 from data.errors import FitError, InputError
 from data.types import BoolArray, FloatArray
 
+_LARGEST = 1e12
+"""Events in a bin that no background has."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Part:
@@ -166,7 +169,7 @@ def scan_toys(
         If the selections are not in the same bins, or ``shared`` does not fit them.
     """
     edges = _common_edges(selections)
-    expected = np.stack([_expectation(selection.generating, edges) for selection in selections])
+    expected = np.stack([_expectation(selection, edges) for selection in selections])
     parts = cells([selection.name for selection in selections], expected, shared)
     q0, converged = [], []
     for counts in draw(parts, len(selections), n_toys, seed):
@@ -195,10 +198,14 @@ def _common_edges(selections: Sequence[ScannedSelection]) -> FloatArray:
     return edges
 
 
-def _expectation(fit: BackgroundFit, edges: FloatArray) -> FloatArray:
-    """Expected background of a fit in all bins, beyond its range by its function."""
-    expected = fit.model.expected_in(edges, fit.minimum.theta)
-    if not np.isfinite(expected).all():
-        msg = f"{fit.function}: it cannot be continued to {edges[0]:g}–{edges[-1]:g} GeV; fit all masses in one range"
+def _expectation(selection: ScannedSelection, edges: FloatArray) -> FloatArray:
+    """Expected background in the bins that a selection is tested in, of its fit and continued by its function; else 0."""
+    fit = selection.generating
+    own = np.concatenate([part.background.spectrum.edges for part in selection.parts])
+    start, stop = (int(place) for place in np.searchsorted(edges, [own.min(), own.max()]))
+    expected = np.zeros(edges.size - 1)
+    expected[start:stop] = fit.model.expected_in(edges[start : stop + 1], fit.minimum.theta)
+    if not (expected < _LARGEST).all():
+        msg = f"{fit.function}: it cannot be continued to {edges[start]:g}–{edges[stop]:g} GeV; fit all masses in one range"
         raise FitError(msg)
     return expected

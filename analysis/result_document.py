@@ -143,7 +143,7 @@ class GlobalResult(Section):
     masses_left_out
         Masses in GeV that were not valid in the data.
     message
-        Why there is no result.
+        Why there is no result, or which masses are left out and why.
     """
 
     max_z: float | None

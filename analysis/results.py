@@ -186,7 +186,7 @@ def fits_entry(result: ScanResult) -> dict[str, Any] | None:
         Plain values; ``pull`` is (observed − background)/√background, ``background_error`` the standard
         error of the fit, ``parameters`` p1 … pK with ``log_norm`` = ln p0 (p0 in events per GeV);
         ``signal_fits`` holds the fits of background and signal by mass in the same bins, each with its own
-        function. None if no mass is valid.
+        function; ``range_steps`` the fit ranges that a search of the range tried. None if no mass is valid.
     """
     reference = result.reference
     if reference is None or reference.background is None:
@@ -207,6 +207,7 @@ def fits_entry(result: ScanResult) -> dict[str, Any] | None:
         "log_norm": log_norm,
         "sqrt_s": fit.model.sqrt_s,
         "f_test": [step.to_dict() for step in reference.steps],
+        "range_steps": [step.to_dict() for step in reference.range_steps],
         "chi2": chi2,
         "ndf": ndf,
         "fit_p": p,

@@ -20,7 +20,7 @@ from analysis.efficiency_curve import EfficiencyCurve
 from analysis.exclusion import Crossing, Status
 from data.errors import InputError
 from data.files import read_json
-from data.sections import Section
+from data.sections import Number, Section
 from data.types import FloatArray
 
 TIE = 0.10
@@ -30,7 +30,6 @@ _DISCOVERY_Z = 4.0
 _FULL_Z = 5.0
 _EXTRAPOLATION = 1.15
 """A curve that ends between `_DISCOVERY_Z` and `_FULL_Z` gets one more point: both numbers by this factor larger."""
-_Number = Annotated[float, pydantic.Field(strict=True)]
 
 
 def reach(
@@ -88,9 +87,9 @@ def excluded_cross_sections(efficiencies: FloatArray, reach_fb: float) -> FloatA
 def linear_crossing(cross_sections: FloatArray, efficiencies: FloatArray, reach_fb: float) -> Crossing:
     """Last upward crossing of σ = σ_excl(σ), with ε linear in σ between the injections.
 
-    An injection is excluded where σ ≥ σ_excl(σ). An excluded one with larger ones above it that are not is no limit,
-    however often the curve is crossed below: only a crossing above which every injection is excluded counts. It lies
-    between the largest injection that is not excluded and the next one.
+    An injection is excluded where σ ≥ σ_excl(σ). The crossing lies between the last injection that is not excluded while
+    the next one is, and that next one. It is a limit only if every injection above is excluded too; where the largest is
+    not, the status says so (``not_excluded_at_top``) and the crossing is only where the curve was crossed last.
 
     Parameters
     ----------
@@ -105,7 +104,8 @@ def linear_crossing(cross_sections: FloatArray, efficiencies: FloatArray, reach_
     -------
     Crossing
         ``ok``; ``all_excluded`` where every injection is excluded, ``not_excluded`` where none is,
-        ``not_excluded_at_top`` where some are but not the largest. Only ``ok`` has a value.
+        ``not_excluded_at_top`` where some are but not the largest. ``ok`` has a value, and so has
+        ``not_excluded_at_top`` where an injection that is not excluded lies below one that is.
 
     Raises
     ------
@@ -118,16 +118,18 @@ def linear_crossing(cross_sections: FloatArray, efficiencies: FloatArray, reach_
         return Crossing("all_excluded")
     if not excluded.any():
         return Crossing("not_excluded")
-    if not excluded[-1]:
-        return Crossing("not_excluded_at_top")
-    last = int(np.flatnonzero(~excluded)[-1])
+    status: Status = "ok" if excluded[-1] else "not_excluded_at_top"
+    upward = np.flatnonzero(~excluded[:-1] & excluded[1:])
+    if not upward.size:
+        return Crossing(status)
+    last = int(upward[-1])
     low, high = sigma[last], sigma[last + 1]
     slope = (eff[last + 1] - eff[last]) / (high - low)
     at_zero = eff[last] - slope * low
     # σ (at_zero + slope σ) = reach: of the two roots the one where the left side rises.
     width = np.sqrt(max(at_zero**2 + 4 * slope * reach_fb, 0.0))
     root = (width - at_zero) / (2 * slope) if at_zero < 0 else 2 * reach_fb / (at_zero + width)
-    return Crossing("ok", float(np.clip(root, low, high)))
+    return Crossing(status, float(np.clip(root, low, high)))
 
 
 @dataclass(frozen=True)
@@ -269,13 +271,13 @@ class EfficiencyTable(Section):
         Shares of the signal that reach the method.
     """
 
-    rows: tuple[tuple[_Number, _Number] | tuple[_Number, _Number, _Number], ...] = pydantic.Field(
-        min_length=2
+    rows: tuple[Annotated[tuple[Number, ...], pydantic.Field(min_length=2, max_length=3)], ...] = (
+        pydantic.Field(min_length=2)
     )
-    n_excluded: _Number = pydantic.Field(gt=0)
-    luminosity_ifb: _Number = pydantic.Field(gt=0)
-    preselection_efficiency: _Number = pydantic.Field(gt=0, le=1)
-    other_efficiency: _Number = pydantic.Field(default=1.0, gt=0, le=1)
+    n_excluded: Number = pydantic.Field(gt=0)
+    luminosity_ifb: Number = pydantic.Field(gt=0)
+    preselection_efficiency: Number = pydantic.Field(gt=0, le=1)
+    other_efficiency: Number = pydantic.Field(default=1.0, gt=0, le=1)
 
 
 class TableLimits(Section):
@@ -286,7 +288,7 @@ class TableLimits(Section):
     status
         See `table_limits`.
     crossing_fb
-        Last upward crossing of σ = σ_excl(σ), or null.
+        Last upward crossing of σ = σ_excl(σ), null where there is none; a limit only with the status ``ok``.
     grid_fb, grid_tie_fb
         Published rule without and with its tie-breaking, null where every efficiency is 0.
     crossing_low_fb, crossing_high_fb
@@ -315,7 +317,7 @@ def table_limits(path: Path | str) -> dict[str, Any]:
     dict
         As `TableLimits`. ``status``: ``all_excluded``: every injection is excluded, the limit lies below the smallest;
         ``not_excluded``: none is; ``not_excluded_at_top``: some are but the largest is not, so that no cross section is
-        known above which all are; else ``ok``, and only then there is a crossing. Without errors ε is linear in σ
+        known above which all are, and a crossing given all the same is no limit; else ``ok``. Without errors ε is linear in σ
         between the injections, as they are. With errors (a third number in each row) the crossing is that of
         `EfficiencyCurve`, smooth and monotone, and so is the status, which then is never ``not_excluded_at_top``;
         ``crossing_low_fb`` and ``crossing_high_fb`` are given too. The grid's limits take the rows as they are.

@@ -1,58 +1,89 @@
 """Which systematic uncertainties of a run's signal reach the training of a method, and those retrained."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
-from analysis.retraining_systematics import Relevance, Retrained, relevance, retrained_shifts
+import numpy as np
+
+from analysis.limit_record import UncertaintySource
+from analysis.limit_study import counts_of, is_prior, needed_columns
+from analysis.retraining_systematics import (
+    Range,
+    Relevance,
+    Retrained,
+    propagated_shifts,
+    relevance,
+    retrained_shifts,
+)
 from analysis.run import Run, training_tables, untrained
+from analysis.run_systematics import configured_sources
 from analysis.spectra import expected_events, resonance_mass
-from analysis.training_tables import searched
-from analysis.variation_sources import sources_of
+from analysis.systematics import SourceShift
+from analysis.training_tables import searched, stacked
 from analysis.windows import window_of
+from data.eventid import N_FOLDS
+from data.sections import Section
+from data.types import Table
 from models.folded import FoldedMethod
 from models.studies import event_weights
 from processors.recipe import NOMINAL
-from processors.run import run_varied_skim
+from processors.skim import read_features
 from processors.varied_skim import read_varied
 
+ENSEMBLES = ("toys", "replicas", "hessian")
 
-@dataclass(frozen=True)
-class RunRetraining:
-    """Uncertainties of one signal and method that were found by training again.
 
-    Attributes
+class SelectedBackground(Section):
+    """Simulated background that the trainings with a signal select.
+
+    Parameters
     ----------
-    relevance
-        All sources of the varied signal.
-    retrained
-        Trainings with those that are relevant, and the spread of the nominal ones.
+    effective_events
+        (Σw)²/Σw² before the method.
+    shares
+        What each training keeps.
+    counts
+        Of each training, in the bins of pass 2 without trailing zeros: as many effective events, rounded.
     """
 
-    relevance: tuple[Relevance, ...]
-    retrained: Retrained
+    effective_events: float
+    shares: tuple[float, ...]
+    counts: tuple[tuple[int, ...], ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        again = self.retrained
-        return {
-            "relevance": [vars(one) for one in self.relevance],
-            "sources": [shift.to_dict() for shift in (*again.shifts, again.random)],
-            "efficiencies": list(again.efficiencies),
-        }
+
+class RetrainingRecord(Section):
+    """Uncertainties of a signal's yield in one method, found by training with the signal in the data.
+
+    Parameters
+    ----------
+    cross_section_fb
+        Of the injection.
+    efficiencies
+        Of the nominal trainings, in the fit range, one a seed.
+    sources
+        Those of the varied signal, then the spread of the nominal trainings.
+    background
+        Null where the search has no simulated background.
+    """
+
+    cross_section_fb: float
+    efficiencies: tuple[float, ...]
+    sources: tuple[UncertaintySource, ...]
+    background: SelectedBackground | None
 
 
 def retrain_systematics(
-    run: Run, signal: str, method: str, cross_section: float, seeds: Sequence[int]
-) -> RunRetraining:
+    run: Run, signal: str, method: str, cross_section: float, seeds: Sequence[int], within: Range
+) -> RetrainingRecord:
     """Inject a signal and its relevant variations into a run's data, train, and compare what is selected.
 
-    The varied feature tables of the signal are written to ``varied/SIGNAL``.
+    Sources that are not relevant are propagated through the nominal trainings, and so are ensembles, whose tens of members
+    nobody would train one by one.
 
     Parameters
     ----------
     run
-        A run whose samples are skimmed.
+        A run whose samples are skimmed, the signal also with its variations.
     signal
         One of its simulated signals.
     method
@@ -61,6 +92,8 @@ def retrain_systematics(
         Of the injection, fb: best where the signal is excluded (arXiv:2412.03747, appendix B).
     seeds
         Two at least.
+    within
+        Ends in GeV of the fit range, inside which signal counts.
 
     Raises
     ------
@@ -69,40 +102,89 @@ def retrain_systematics(
     TrainingError
         If a training fails.
     """
-    config, sample = run.config, run.samples[signal]
-    run_varied_skim(sample, config.processing, config.events(), run.root)
-    tables = read_varied(run.root / "varied" / signal)
-    tables = {name: searched(table, config.selection.region) for name, table in tables.items()}
-    nominal = tables.pop(NOMINAL)
-    named = {source.name for source in sources_of(tables, what=signal)}
-    sources = sources_of(
-        tables,
-        {name: kind for name, kind in config.systematics.ensembles.items() if name in named},
-        [name for name in config.systematics.leave_out if name in named],
-        what=signal,
-    )
+    nominal, tables = _varied_tables(run, signal)
+    sources = configured_sources(tables, run.config.systematics, signal)
     data, further = training_tables(run, method)
-    window = window_of(resonance_mass(sample))
+    window = window_of(resonance_mass(run.samples[signal]))
 
     def make(seed: int) -> FoldedMethod:
         return cast("FoldedMethod", untrained(run, method, window, seed))  # as all methods are
 
     luminosity = run.data.luminosity()
-    acceptance = float(event_weights(nominal).sum()) / expected_events(sample)
+    acceptance = float(event_weights(nominal).sum()) / expected_events(run.samples[signal])
     injected = cross_section * luminosity * acceptance
-    found = relevance(nominal, tables, sources, make(seeds[0]).inputs, injected)
-    wanted = {one.source for one in found if one.relevant}
+    first = make(seeds[0])
+    data, nominal = needed_columns(first, data), needed_columns(first, nominal)
+    tables = {name: needed_columns(first, table) for name, table in tables.items()}
+    tested = relevance(nominal, tables, sources, first.inputs, injected)
+    wanted = {one.source for one in tested if one.relevant}
+    prior = is_prior(run, method, signal)
     retrained = retrained_shifts(
         make,
         data,
         nominal,
         tables,
-        [source for source in sources if source.name in wanted],
+        [source for source in sources if source.name in wanted and source.kind not in ENSEMBLES],
         cross_section=cross_section,
         luminosity=luminosity,
         acceptance=acceptance,
         seeds=seeds,
-        workers=config.processing.workers,
+        workers=run.config.processing.workers,
         further=further,
+        within=within,
+        trained_on=prior,
     )
-    return RunRetraining(tuple(found), retrained)
+    fixed = propagated_shifts(retrained.methods, nominal, tables, sources, within=within, trained_on=prior)
+    return RetrainingRecord(
+        cross_section_fb=cross_section,
+        efficiencies=retrained.efficiencies,
+        sources=tuple(_sources(retrained, fixed, tested)),
+        background=_background(run, method, retrained.methods),
+    )
+
+
+def _varied_tables(run: Run, signal: str) -> tuple[Table, dict[str, Table]]:
+    """A signal in the region that is searched: nominal table, and those of its variations."""
+    tables: dict[str, Table] = {
+        name: searched(table, run.config.selection.region)
+        for name, table in read_varied(run.root / "varied" / signal).items()
+    }
+    return tables.pop(NOMINAL), tables
+
+
+def _sources(
+    retrained: Retrained, fixed: Sequence[SourceShift], tested: Sequence[Relevance]
+) -> list[UncertaintySource]:
+    known = {one.source: one for one in tested}
+    return [
+        UncertaintySource(
+            name=shift.name,
+            up=shift.up,
+            down=shift.down,
+            relevance=known[shift.name].shift if shift.name in known else None,
+            feature=(known[shift.name].feature or None) if shift.name in known else None,
+            relevant=shift.name in known and known[shift.name].relevant,
+            retrained=shift.retrained,
+        )
+        for shift in retrained.replacing(fixed)
+    ]
+
+
+def _background(run: Run, method: str, methods: Sequence[FoldedMethod]) -> SelectedBackground | None:
+    """What the trainings with a signal select of simulated background, which has none."""
+    names = run.config.search.background
+    if not names:
+        return None
+    region = run.config.selection.region
+    table = stacked([searched(read_features(run.root / "features" / name), region) for name in names])
+    weights = event_weights(table)
+    scale = float(weights.sum() / np.sum(weights**2))
+    trained_on = "background" in run.further_samples(method)
+    shares, counts = [], []
+    for one in methods:
+        chosen = one.fold_votes(table, trained_on=trained_on) == N_FOLDS
+        shares.append(float(weights[chosen].sum() / weights.sum()))
+        counts.append(counts_of(table["mjj"][chosen], scale * weights[chosen]))
+    return SelectedBackground(
+        effective_events=scale * float(weights.sum()), shares=tuple(shares), counts=tuple(counts)
+    )

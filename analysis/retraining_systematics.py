@@ -14,7 +14,7 @@ import numpy as np
 from analysis.systematics import SourceShift, random_variation
 from analysis.variation_sources import Source, combined_change
 from data.errors import InputError
-from data.types import FloatArray, Table
+from data.types import BoolArray, FloatArray, IntArray, Table
 from models.folded import FoldedMethod
 from models.preprocessing import column
 from models.studies import draw_injections, event_weights, injected_table
@@ -26,6 +26,8 @@ THRESHOLD = 0.2
 """Part of the statistical uncertainty of an injection from which on a shift is relevant."""
 SAME_SEED = ("jms", "jmr")
 """Sources compared with the nominal training of the same seed: they are small beside the spread of the seeds."""
+Range = tuple[float, float]
+EVERYWHERE: Range = (-np.inf, np.inf)
 
 
 @dataclass(frozen=True)
@@ -131,11 +133,14 @@ class Retrained:
         Spread of the nominal trainings, which differ in the events drawn and in the seed.
     efficiencies
         Of the nominal trainings, one a seed.
+    methods
+        The nominal trainings.
     """
 
     shifts: tuple[SourceShift, ...]
     random: SourceShift
     efficiencies: tuple[float, ...]
+    methods: tuple[FoldedMethod, ...]
 
     def replacing(self, fixed: Sequence[SourceShift]) -> list[SourceShift]:
         """The shifts with the trained selection fixed, those replaced that were retrained, and the random variation."""
@@ -157,6 +162,8 @@ def retrained_shifts(
     workers: int = 1,
     further: Mapping[str, Table] | None = None,
     same_seed: Collection[str] = SAME_SEED,
+    within: Range = EVERYWHERE,
+    trained_on: bool = False,
 ) -> Retrained:
     """Train with the nominal signal in the data for every seed, and with each varied one, and compare the yields.
 
@@ -182,6 +189,10 @@ def retrained_shifts(
         As for `models.studies.train_injected`.
     same_seed
         Sources, by the first part of their names, that are compared with the same seed.
+    within
+        Ends in GeV of the dijet masses that count.
+    trained_on
+        Whether the signal is among the further tables.
 
     Raises
     ------
@@ -208,20 +219,79 @@ def retrained_shifts(
     fit_together(methods, tables, workers=workers, further=[dict(further or {})] * len(jobs))
     yields: dict[str, list[float]] = {name: [] for name in signals}
     for method, (name, signal, injection) in zip(methods, jobs, strict=True):
-        yields[name].append(float(injection.kept(method, signal).sum()) * selected[name])
-    kept = np.array(yields[NOMINAL])
+        kept = injection.kept(method, signal, trained_on=trained_on)[_inside(signal, within)]
+        yields[name].append(float(kept.sum()) * selected[name])
+    plain = np.array(yields[NOMINAL])
     shifts = []
     for source in sources:
-        reference = kept[:1] if source.name.startswith(tuple(same_seed)) else kept.mean(keepdims=True)
+        reference = plain[:1] if source.name.startswith(tuple(same_seed)) else plain.mean(keepdims=True)
         again = np.array([yields[member] for member in source.members])
-        shifts.append(_shift(source, reference, again))
-    efficiencies = kept / selected[NOMINAL]
-    return Retrained(tuple(shifts), random_variation(efficiencies), tuple(float(e) for e in efficiencies))
+        up, down = _change(source, reference, again)
+        shifts.append(SourceShift(source.name, source.kind, up, down, retrained=True))
+    efficiencies = plain / selected[NOMINAL]
+    each = tuple(float(efficiency) for efficiency in efficiencies)
+    trained = tuple(method for method, (name, _, _) in zip(methods, jobs, strict=True) if name == NOMINAL)
+    return Retrained(tuple(shifts), random_variation(efficiencies), each, trained)
 
 
-def _shift(source: Source, reference: FloatArray, again: FloatArray) -> SourceShift:
+def _inside(table: Table, within: Range) -> BoolArray:
+    mjj = column(table, "mjj")
+    return np.asarray((mjj >= within[0]) & (mjj < within[1]))
+
+
+def _change(source: Source, reference: FloatArray, again: FloatArray) -> tuple[float, float]:
+    """Relative changes up and down of a yield, shape (1,), by those of the variations, shape (members, 1)."""
     if not reference[0] > 0:
-        msg = f"retraining for '{source.name}': the nominal training selects no signal; inject more"
+        msg = f"uncertainty '{source.name}': the nominal training selects no signal; inject more"
         raise InputError(msg)
-    up, down = (float(change[0] / reference[0]) for change in combined_change(source.kind, reference, again))
-    return SourceShift(source.name, source.kind, up, down, retrained=True)
+    up, down = combined_change(source.kind, reference, again)
+    return float(up[0] / reference[0]), float(down[0] / reference[0])
+
+
+def propagated_shifts(
+    methods: Sequence[FoldedMethod],
+    nominal: Table,
+    varied: Mapping[str, Table],
+    sources: Sequence[Source],
+    *,
+    within: Range = EVERYWHERE,
+    trained_on: bool = False,
+) -> list[SourceShift]:
+    """What sources change in the signal that trained methods select, without training again.
+
+    Parameters
+    ----------
+    methods
+        Trained with the nominal signal in the data; the changes are the mean over them.
+    nominal, varied, sources
+        As for `relevance`.
+    within, trained_on
+        As for `retrained_shifts`.
+
+    Raises
+    ------
+    InputError
+        If a variation is missing, or a method selects no signal.
+    """
+    _check_variations(varied, sources)
+    changes: dict[str, list[tuple[float, float]]] = {source.name: [] for source in sources}
+    for method in methods:
+        votes = method.fold_votes(nominal, trained_on=trained_on)
+
+        def selected(table: Table, method: FoldedMethod = method, votes: IntArray = votes) -> float:
+            # Variations of the weight have the nominal features, and so the nominal votes.
+            alike = table is nominal or all(
+                np.array_equal(table[name], nominal[name]) for name in ("mjj", *method.inputs)
+            )
+            own = votes if alike else method.fold_votes(table, trained_on=trained_on)
+            return float((event_weights(table) * own)[_inside(table, within)].sum())
+
+        reference = np.array([selected(nominal)])
+        for source in sources:
+            again = np.array([[selected(varied[member])] for member in source.members])
+            changes[source.name].append(_change(source, reference, again))
+    found = []
+    for source in sources:
+        up, down = (float(value) for value in np.mean(changes[source.name], axis=0))
+        found.append(SourceShift(source.name, source.kind, up, down))
+    return found

@@ -5,7 +5,7 @@ found and retrained by `analysis.retraining_systematics`.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +29,7 @@ from analysis.systematics import (
     total,
 )
 from analysis.systematics_config import SystematicsConfig
-from analysis.variation_sources import sources_of
+from analysis.variation_sources import Source, sources_of
 from data.errors import ConfigError, InputError
 from data.samples import Sample, year
 from data.types import BoolArray, FloatArray
@@ -148,6 +148,32 @@ def luminosity_uncertainty(config: SystematicsConfig, data: Sample) -> float:
     return year(data.year).luminosity_uncertainty if config.luminosity is None else config.luminosity
 
 
+def configured_sources(variations: Collection[str], config: SystematicsConfig, what: str) -> list[Source]:
+    """Sources of a signal, but for those that the configuration leaves out; what it names for other signals is passed over.
+
+    Parameters
+    ----------
+    variations
+        Their names.
+    config
+        What to leave out, and kinds of ensembles.
+    what
+        The signal, for messages.
+
+    Raises
+    ------
+    InputError
+        As `sources_of`.
+    """
+    there = {source.name for source in sources_of(variations, what=what)}
+    return sources_of(
+        variations,
+        {name: kind for name, kind in config.ensembles.items() if name in there},
+        [name for name in config.leave_out if name in there],
+        what=what,
+    )
+
+
 def check_sources(spectra: Spectra, signals: Sequence[Sample], config: SystematicsConfig) -> None:
     """Check that every source which the configuration names is one of a signal.
 
@@ -257,13 +283,7 @@ def _own_shifts(
     """Shifts of a simulated signal in the bins of a fit range."""
     what = f"selection '{selection}' of signal '{sample.name}'"
     names = spectra.variations(sample)
-    there = {source.name for source in sources_of(names, what=what)}
-    sources = sources_of(
-        names,
-        {name: kind for name, kind in config.ensembles.items() if name in there},
-        [name for name in config.leave_out if name in there],
-        what=what,
-    )
+    sources = configured_sources(names, config, what)
     varied = {name: spectra.contents(sample, selection, name)[0][inside] for name in names}
     edges: FloatArray = spectra.edges[np.append(inside, False) | np.append(False, inside)]
     values, variances = (part[inside] for part in spectra.contents(sample, selection))

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from analysis.envelope import envelope
-from analysis.f_test import FailedFit, Fits, FTest, Step, f_test, fit_candidates
+from analysis.f_test import FailedFit, Fits, FTest, f_test, fit_candidates
 from analysis.fit import BackgroundFit, check_healthy
-from analysis.limits import Limit, asymptotic_limit, profile_limit, toy_limit
+from analysis.limits import Limit, asymptotic_limit, profile_limit
 from analysis.minuit import minuit_check
 from analysis.profile_likelihood import SignalTest
 from analysis.range_search import RangeQuality, search_range
@@ -17,6 +17,7 @@ from analysis.scan_config import ScanConfig
 from analysis.signal_shape import SignalModel
 from analysis.signal_template import Signal, SignalTemplate
 from analysis.spectrum import Spectrum
+from analysis.toy_limit import toy_limit
 from analysis.toy_p0 import ToyP0, toy_p0
 from data.errors import FitError, InputError
 
@@ -74,6 +75,8 @@ def scan(
     masses: Iterable[float],
     signal: Signal | None = None,
     config: ScanConfig | None = None,
+    *,
+    workers: int = 1,
 ) -> ScanResult:
     """Test a resonance at every mass.
 
@@ -87,6 +90,8 @@ def scan(
         Shape of the signal; `SignalModel.generic` if None.
     config
         How to fit; defaults if None.
+    workers
+        Threads for toys; results do not depend on them.
 
     Returns
     -------
@@ -102,18 +107,18 @@ def scan(
     config = config or ScanConfig()
     cache: Cache = {}
     test = _search_mass if config.range_search else _test_mass
-    return ScanResult(tuple(test(spectrum, float(mass), signal, config, cache) for mass in masses))
+    return ScanResult(tuple(test(spectrum, float(mass), signal, config, cache, workers) for mass in masses))
 
 
 def _search_mass(
-    spectrum: Spectrum, mass: float, signal: Signal, config: ScanConfig, cache: Cache
+    spectrum: Spectrum, mass: float, signal: Signal, config: ScanConfig, cache: Cache, workers: int
 ) -> MassResult:
     """Test a mass in the first range in which the fits describe the data."""
     quick = config.model_copy(update={"limits": False, "minuit": False, "calculator": "asymptotic"})
 
     def judge(lo: float, hi: float) -> RangeQuality:
         try:
-            point = _test_mass(spectrum, mass, signal, _within(quick, lo, hi), cache)
+            point = _test_mass(spectrum, mass, signal, _within(quick, lo, hi), cache, workers)
         except InputError as error:  # too few events are left
             raise FitError(str(error)) from None
         if point.background is None:
@@ -123,7 +128,7 @@ def _search_mass(
 
     widest = fit_range(spectrum, mass, config)
     found = search_range(widest.lo, widest.hi, mass, judge)
-    point = _test_mass(spectrum, mass, signal, _within(config, found.lo, found.hi), cache)
+    point = _test_mass(spectrum, mass, signal, _within(config, found.lo, found.hi), cache, workers)
     remarks = [] if found.good else ["no fit range describes the data; this is the last one tried"]
     message = "; ".join(remarks + ([point.message] if point.message else [])) or None
     return dataclasses.replace(point, range_steps=found.steps, message=message)
@@ -139,6 +144,7 @@ def _test_mass(
     signal: Signal,
     config: ScanConfig,
     cache: Cache,
+    workers: int,
 ) -> MassResult:
     part = fit_range(spectrum, mass, config)
     if (part.lo, part.hi) not in cache:
@@ -147,26 +153,38 @@ def _test_mass(
             part, wanted, sqrt_s=config.sqrt_s, minimum_count=config.minimum_count
         )
     fits = cache[part.lo, part.hi]
-    steps: tuple[Step, ...] = ()
+    candidates = {name: fits[name] for name in config.candidates}
+    choice = f_test(
+        candidates, mass, p_accept=config.f_test_p, uncertainty_veto=config.uncertainty_veto,
+        max_uncertainty=config.max_uncertainty,
+    )  # fmt: skip
+    steps = choice.steps
     try:
-        choice = _f_test(fits, mass, config)
-        steps = choice.steps
         if config.function == "envelope":
-            return _test_envelope(fits, mass, signal, config, steps)
-        background, test, remarks = _fit_signal(fits, choice, mass, signal, config)
-        limit, p_value, remark = _quote(test, config)
+            return _test_envelope(fits, choice, mass, signal, config)
+        background, test, remarks = _fit_signal(fits, _wanted(fits, choice, config), mass, signal, config)
+        limit, p_value, remark = _quote(test, config, workers)
     except FitError as error:
         return MassResult(mass, None, steps, None, None, f"mass {mass:g} GeV: {error}")
-    message = "; ".join([*remarks, *([remark] if remark else [])]) or None
-    return MassResult(mass, background, steps, test, limit, message, p_value)
+    remarks += [text for text in (remark, _no_chi2(background)) if text]
+    return MassResult(mass, background, steps, test, limit, "; ".join(remarks) or None, p_value)
 
 
-def _test_envelope(
-    fits: Fits, mass: float, signal: Signal, config: ScanConfig, steps: tuple[Step, ...]
-) -> MassResult:
+def _no_chi2(fit: BackgroundFit) -> str | None:
+    """A remark where coarse bins of the user's own leave no degree of freedom."""
+    if fit.spectrum.coarse_edges is None or fit.goodness[1] > 0:
+        return None
+    bins = fit.coarse_index.size - 1
+    return (
+        f"no χ² and no F-test: coarse_edges leave {bins} merged bin{'s' * (bins != 1)} in the fit range for "
+        f"{fit.n_shape + 1} parameters; give more"
+    )
+
+
+def _test_envelope(fits: Fits, choice: FTest, mass: float, signal: Signal, config: ScanConfig) -> MassResult:
     """Test a mass with the function of the background profiled over the candidates."""
     tried = [fits[name] for name in config.candidates]
-    edges = next(fit for fit in tried if not isinstance(fit, FailedFit)).spectrum.edges
+    edges = choice.chosen.spectrum.edges
     found, failed = envelope(tried, signal.template(mass, edges, nuisances=config.nuisances))
     remarks = [f"left out of the envelope: {text}" for text in failed]
     for curve in found.curves if config.minuit else ():
@@ -180,49 +198,47 @@ def _test_envelope(
     if isinstance(best, FailedFit):
         raise FitError(best.message)
     message = "; ".join(remarks) or None
-    return MassResult(mass, best, steps, found.best_curve.test, limit, message, envelope=found)
+    return MassResult(mass, best, choice.steps, found.best_curve.test, limit, message, envelope=found)
 
 
-def _f_test(fits: Fits, mass: float, config: ScanConfig) -> FTest:
-    candidates = {name: fits[name] for name in config.candidates}
-    options = {"uncertainty_veto": config.uncertainty_veto, "max_uncertainty": config.max_uncertainty}
-    choice = f_test(candidates, mass, p_accept=config.f_test_p, **options)  # type: ignore[arg-type]
-    if config.function in {"auto", "envelope"}:
-        return choice
+def _wanted(fits: Fits, choice: FTest, config: ScanConfig) -> BackgroundFit:
+    """The fit of the function asked for, or the choice of the F-test."""
+    if config.function == "auto":
+        return choice.chosen
     fit = fits[config.function]
     if isinstance(fit, FailedFit):
         raise FitError(fit.message)
-    return FTest(fit, choice.steps)
+    return fit
 
 
 def _fit_signal(
     fits: Fits,
-    choice: FTest,
+    wanted: BackgroundFit,
     mass: float,
     signal: Signal,
     config: ScanConfig,
 ) -> tuple[BackgroundFit, SignalTest, list[str]]:
     """Fit background and signal; a function chosen by the F-test that fails here gives way to a smaller one."""
-    usable = [choice.chosen]
+    usable = [wanted]
     if config.function == "auto":
         smaller = [fit for fit in fits.values() if not isinstance(fit, FailedFit)]
-        smaller = [fit for fit in smaller if fit.n_shape < choice.chosen.n_shape]
+        smaller = [fit for fit in smaller if fit.n_shape < wanted.n_shape]
         usable += sorted(smaller, key=lambda fit: fit.n_shape, reverse=True)
     problems: list[str] = []
     for fit in usable:
         try:
             template = signal.template(mass, fit.spectrum.edges, nuisances=config.nuisances)
-            test = signal_test(fit, template)
-            remark = _cross_check(test) if config.minuit else None
+            test = signal_test(fit, template, smooth=False)
+            found = [_spike(fit, test, config), _cross_check(test) if config.minuit else None]
         except FitError as error:
             problems.append(f"{fit.function}: {error}")
             continue
         gave_way = [f"gave way to {fit.function}: {text}" for text in problems]
-        return fit, test, gave_way + ([remark] if remark else [])
+        return fit, test, gave_way + [remark for remark in found if remark]
     raise FitError("; ".join(problems))
 
 
-def signal_test(fit: BackgroundFit, template: SignalTemplate) -> SignalTest:
+def signal_test(fit: BackgroundFit, template: SignalTemplate, *, smooth: bool = True) -> SignalTest:
     """Test a signal template on top of a background fit, all fits made.
 
     Parameters
@@ -231,6 +247,8 @@ def signal_test(fit: BackgroundFit, template: SignalTemplate) -> SignalTest:
         Background-only fit.
     template
         Signal in the bins of the fit range, with its nuisance parameters.
+    smooth
+        Refuse a fit with signal whose background is a spike (`fit.check_healthy`).
 
     Raises
     ------
@@ -239,11 +257,29 @@ def signal_test(fit: BackgroundFit, template: SignalTemplate) -> SignalTest:
     """
     counts = fit.spectrum.counts.astype(np.float64)
     test = SignalTest(counts, fit.model, template, fit.minimum.theta)
-    check_healthy(fit.model, test.best)
+    if smooth:
+        check_healthy(fit.model, test.best)
     if not np.isfinite([test.best.signal_yield, test.yield_error]).all():
         msg = "the signal yield or its error is not finite"
         raise FitError(msg)
     return test
+
+
+def _spike(fit: BackgroundFit, test: SignalTest, config: ScanConfig) -> str | None:
+    """Refuse a fit with signal whose background is a spike; for toys, which are fitted so too, it is a remark."""
+    try:
+        check_healthy(fit.model, test.best)
+    except FitError as error:
+        if not _by_toys(test, config):
+            raise
+        return f"the yield is rough: in the fit with signal, {error}"
+    return None
+
+
+def _by_toys(test: SignalTest, config: ScanConfig) -> bool:
+    if config.calculator == "auto":
+        return _few_events(test, config) is not None
+    return config.calculator == "toys"
 
 
 def _cross_check(test: SignalTest) -> str | None:
@@ -262,13 +298,15 @@ def _cross_check(test: SignalTest) -> str | None:
     return None
 
 
-def _quote(test: SignalTest, config: ScanConfig) -> tuple[Limit | None, ToyP0 | None, str | None]:
+def _quote(
+    test: SignalTest, config: ScanConfig, workers: int
+) -> tuple[Limit | None, ToyP0 | None, str | None]:
     """Limit and p-value by the calculator that serves, and a remark where it was chosen for want of events."""
-    few = _few_events(test, config) if config.calculator == "auto" else None
-    if config.calculator != "toys" and few is None:
+    if not _by_toys(test, config):
         return asymptotic_limit(test) if config.limits else None, None, None
-    p_value = toy_p0(test, n_toys=config.toys, seed=config.seed)
-    limit = toy_limit(test, n_toys=config.toys, seed=config.seed) if config.limits else None
+    few = _few_events(test, config) if config.calculator == "auto" else None
+    p_value = toy_p0(test, n_toys=config.toys, seed=config.seed, workers=workers)
+    limit = toy_limit(test, n_toys=config.toys, seed=config.seed, workers=workers) if config.limits else None
     remarks = []
     if few:
         remarks.append(f"few events ({few}): p0{' and limit' if limit else ''} by toys")
@@ -321,6 +359,7 @@ def analyse(
     window: str | None = None,
     efficiencies: Mapping[float, float] | None = None,
     luminosity_ifb: float | None = None,
+    workers: int = 1,
 ) -> SelectionResult:
     """Scan one selection and give its entries for ``scan.json`` and ``fits.json``.
 
@@ -336,6 +375,8 @@ def analyse(
         Signal efficiency by mass in GeV (selected and inside the fit range); masses may be missing.
     luminosity_ifb
         In fb⁻¹.
+    workers
+        Threads for toys; results do not depend on them.
 
     Raises
     ------
@@ -343,7 +384,7 @@ def analyse(
         As `scan`, with the label.
     """
     try:
-        result = scan(spectrum, masses, signal, config)
+        result = scan(spectrum, masses, signal, config, workers=workers)
     except InputError as error:
         msg = f"selection '{label}': {error}"
         raise InputError(msg) from None

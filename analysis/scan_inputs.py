@@ -76,7 +76,7 @@ def document_inputs(document: SpectrumDocument, *, limits: bool = True) -> ScanI
 def _scan_config(document: SpectrumDocument, spectrum: Spectrum, *, limits: bool) -> ScanConfig:
     fit = document.fit
     given = (spectrum.lo, spectrum.hi) if fit.range is None or fit.range == "search" else fit.range
-    _check_range(given, spectrum)
+    _check_range(given, spectrum, document.sqrt_s)
     options = {
         "function": fit.function,
         "candidates": fit.candidates,
@@ -94,7 +94,7 @@ def _scan_config(document: SpectrumDocument, spectrum: Spectrum, *, limits: bool
     return ScanConfig.parse(options, "fit")
 
 
-def _check_range(given: tuple[float, float], spectrum: Spectrum) -> None:
+def _check_range(given: tuple[float, float], spectrum: Spectrum, sqrt_s: float) -> None:
     slack = float((spectrum.edges[1:] - spectrum.edges[:-1]).max())
     if given[0] >= given[1]:
         msg = f"fit.range [{given[0]:g}, {given[1]:g}] does not rise; give [lowest, highest] in GeV"
@@ -103,6 +103,12 @@ def _check_range(given: tuple[float, float], spectrum: Spectrum) -> None:
         msg = (
             f"fit.range [{given[0]:g}, {given[1]:g}] reaches beyond the spectrum, "
             f"{spectrum.lo:g}–{spectrum.hi:g} GeV; give a range inside"
+        )
+        raise ConfigError(msg)
+    if given[1] >= sqrt_s:
+        msg = (
+            f"the fit range {given[0]:g}–{given[1]:g} GeV reaches sqrt_s = {sqrt_s:g} GeV, where every function ends; "
+            "give a fit.range below it, or the right sqrt_s"
         )
         raise ConfigError(msg)
 

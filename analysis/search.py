@@ -63,7 +63,7 @@ def analyse_run(root: Path, config: Config, samples: Mapping[str, Sample]) -> li
             UncertainSignal(model, config.systematics.jes, config.systematics.jer, norm), config.scan,
             window=None if window is None else window.name,
             efficiencies=signal_efficiencies(spectra, signals, label, masses, spectrum, config),
-            luminosity_ifb=data.luminosity(),
+            luminosity_ifb=data.luminosity(), workers=config.processing.workers,
         )  # fmt: skip
         rows.setdefault(method, []).extend(
             {**row, "signal_uncertainty": norm.get(row["mass"])} for row in result.rows

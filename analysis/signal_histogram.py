@@ -20,7 +20,7 @@ from analysis.signal_template import (
     template_of,
 )
 from data.errors import InputError
-from data.sections import Section
+from data.sections import Number, Section
 from data.types import FloatArray
 
 _CENTRAL = (0.025, 0.975)
@@ -297,8 +297,8 @@ class TemplateDocument(Section):
     """A signal histogram as JSON: edges in GeV, Σw and, if wanted, Σw² of each bin."""
 
     edges: Edges
-    values: list[float]
-    variances: list[float] | None = None
+    values: list[Number]
+    variances: list[Number] | None = None
 
     def histogram(self, mass: float | None) -> SignalHistogram:
         """The histogram, of a mass in GeV if it has one."""

@@ -29,6 +29,8 @@ class SignalModel:
         Shape by simulated mass in GeV.
     errors
         Standard errors of each shape by mass and parameter, as `fit_signal_shape` gives them; none if left out.
+    scales
+        The shape is meant for all masses, not for those given only (`extrapolated`).
 
     Raises
     ------
@@ -40,11 +42,14 @@ class SignalModel:
         self,
         shapes: Mapping[float, DoubleCrystalBall],
         errors: Mapping[float, Mapping[str, float]] | None = None,
+        *,
+        scales: bool = False,
     ) -> None:
         if not shapes or min(shapes) <= 0:
             msg = "signal model: give the shape of at least one mass (GeV, positive)"
             raise InputError(msg)
         self.shapes = dict(sorted((float(mass), shape) for mass, shape in shapes.items()))
+        self._scales = scales
         self._masses = np.asarray(list(self.shapes))
         table = np.asarray([dataclasses.astuple(shape) for shape in self.shapes.values()])
         table[:, :2] /= self._masses[:, None]
@@ -68,7 +73,7 @@ class SignalModel:
         """Narrow resonance without simulation: a core of 5 % width with tails as of gluon radiation."""
         mass = 1000.0
         core = (mean_over_mass * mass, sigma_over_mass * mass)
-        return cls({mass: DoubleCrystalBall(*core, alpha_low, n_low, alpha_high, n_high)})
+        return cls({mass: DoubleCrystalBall(*core, alpha_low, n_low, alpha_high, n_high)}, scales=True)
 
     @classmethod
     def fitted(cls, fits: Iterable[ShapeFit]) -> "SignalModel":
@@ -102,6 +107,14 @@ class SignalModel:
         core = make_interp_spline(known, unit, k=min(3, known.size - 1))(inside)
         slope, offset = np.polyfit(known, unit, 1)
         return np.asarray(core), np.asarray(slope * inside + offset)
+
+    def extrapolated(self, mass: float) -> str | None:
+        """What to know of the shape at a mass in GeV outside those that have one; None inside."""
+        first, last = self._masses[[0, -1]]
+        if self._scales or first * (1 - 1e-9) <= mass <= last * (1 + 1e-9):
+            return None
+        known = f"{first:g} GeV" if first == last else f"{first:g} to {last:g} GeV"
+        return f"the signal shape is extrapolated: shapes are given at {known} only"
 
     def width(self, mass: float) -> float:
         """Width σ of the core at a mass, both in GeV."""

@@ -10,11 +10,15 @@ from analysis.bin_edges import Edges
 from analysis.scan_config import FunctionConfig
 from analysis.signal_histogram import TemplateDocument
 from data.files import read_json
-from data.sections import Section
+from data.sections import Number, Section, Whole, plain_number
 
 _COUNTS_SCHEMA = pydantic.WithJsonSchema(
     {"type": "array", "items": {"type": "number", "minimum": 0, "multipleOf": 1}}
 )
+
+# The limits stand first, so that the schema has them too.
+_Positive = Annotated[float, pydantic.Field(gt=0), pydantic.BeforeValidator(plain_number)]
+_NotNegative = Annotated[float, pydantic.Field(ge=0), pydantic.BeforeValidator(plain_number)]
 
 
 def mass_key(mass: float) -> str:
@@ -30,28 +34,32 @@ def _signal_kind(value: object) -> str:
     return "by mass"
 
 
+def _range_kind(value: object) -> str:
+    return "none" if value is None else "word" if isinstance(value, str) else "ends"
+
+
 class GenericSignal(Section):
     """One double Crystal Ball whose mean and σ are proportional to the mass."""
 
     shape: Literal["double_crystal_ball"]
-    mean_over_mass: float = pydantic.Field(default=1.0, gt=0)
-    sigma_over_mass: float = pydantic.Field(default=0.05, gt=0)
-    alpha_low: float = pydantic.Field(default=1.2, gt=0)
-    n_low: float = pydantic.Field(default=5.0, gt=1)
-    alpha_high: float = pydantic.Field(default=1.5, gt=0)
-    n_high: float = pydantic.Field(default=10.0, gt=1)
+    mean_over_mass: Number = pydantic.Field(default=1.0, gt=0)
+    sigma_over_mass: Number = pydantic.Field(default=0.05, gt=0)
+    alpha_low: Number = pydantic.Field(default=1.2, gt=0)
+    n_low: Number = pydantic.Field(default=5.0, gt=1)
+    alpha_high: Number = pydantic.Field(default=1.5, gt=0)
+    n_high: Number = pydantic.Field(default=10.0, gt=1)
 
 
 class SignalShape(Section):
     """A double Crystal Ball at one mass; mean and σ in GeV, the tails begin α σ from the mean."""
 
-    mean: float = pydantic.Field(gt=0)
-    sigma: float = pydantic.Field(gt=0)
-    alpha_low: float = pydantic.Field(gt=0)
-    n_low: float = pydantic.Field(gt=1)
-    alpha_high: float = pydantic.Field(gt=0)
-    n_high: float = pydantic.Field(gt=1)
-    errors: dict[str, Annotated[float, pydantic.Field(ge=0)]] = pydantic.Field(default_factory=dict)
+    mean: Number = pydantic.Field(gt=0)
+    sigma: Number = pydantic.Field(gt=0)
+    alpha_low: Number = pydantic.Field(gt=0)
+    n_low: Number = pydantic.Field(gt=1)
+    alpha_high: Number = pydantic.Field(gt=0)
+    n_high: Number = pydantic.Field(gt=1)
+    errors: dict[str, _NotNegative] = pydantic.Field(default_factory=dict)
     """Standard errors by the names above; they widen the nuisance parameters."""
 
 
@@ -91,7 +99,12 @@ class FitOptions(Section):
     function: str = "auto"
     candidates: tuple[int | str, ...] = pydantic.Field(default=(2, 3, 4), min_length=1)
     own_functions: dict[str, FunctionConfig] = pydantic.Field(default_factory=dict)
-    range: tuple[float, float] | Literal["search"] | None = None
+    range: Annotated[
+        Annotated[tuple[Number, Number], pydantic.Tag("ends")]
+        | Annotated[Literal["search"], pydantic.Tag("word")]
+        | Annotated[None, pydantic.Tag("none")],
+        pydantic.Discriminator(_range_kind),
+    ] = None
     nuisances: bool = False
     uncertainty_veto: bool = True
 
@@ -99,9 +112,9 @@ class FitOptions(Section):
 class MassRange(Section):
     """Equally spaced masses in GeV, ``hi`` among them where the steps reach it."""
 
-    lo: float = pydantic.Field(gt=0)
-    hi: float
-    step: float = pydantic.Field(gt=0)
+    lo: Number = pydantic.Field(gt=0)
+    hi: Number
+    step: Number = pydantic.Field(gt=0)
 
     @pydantic.model_validator(mode="after")
     def _rising(self) -> "MassRange":
@@ -120,7 +133,7 @@ class GlobalOptions(Section):
     """Pseudo-experiments for the look-elsewhere effect: masses scanned in each, and their number."""
 
     masses: MassRange
-    toys: int = pydantic.Field(default=1000, ge=1)
+    toys: Whole = pydantic.Field(default=1000, ge=1)
 
 
 class SpectrumDocument(Section):
@@ -148,9 +161,9 @@ class SpectrumDocument(Section):
     """
 
     edges: Edges
-    counts: Annotated[list[float], _COUNTS_SCHEMA]
-    coarse_edges: list[float] | None = None
-    masses: tuple[Annotated[float, pydantic.Field(gt=0)], ...] = ()
+    counts: Annotated[list[Number], _COUNTS_SCHEMA]
+    coarse_edges: list[Number] | None = None
+    masses: tuple[_Positive, ...] = ()
     signal: Annotated[
         Annotated[GenericSignal, pydantic.Tag("one shape")]
         | Annotated[SignalTemplateShape, pydantic.Tag("one template")]
@@ -161,8 +174,8 @@ class SpectrumDocument(Section):
     calculator: Literal["auto", "asymptotic", "toys"] = "auto"
     look_elsewhere: GlobalOptions | None = pydantic.Field(default=None, alias="global")
     bumphunter: bool = False
-    sqrt_s: float = pydantic.Field(default=13000.0, gt=0)
-    seed: int = pydantic.Field(default=0, ge=0)
+    sqrt_s: Number = pydantic.Field(default=13000.0, gt=0)
+    seed: Whole = pydantic.Field(default=0, ge=0)
 
     @pydantic.field_validator("masses")
     @classmethod
@@ -183,6 +196,10 @@ class SpectrumDocument(Section):
             if not 0 < mass < math.inf:
                 msg = f"'{key}' is not a mass in GeV; name each shape by its mass, or give a 'shape' for all masses"
                 raise ValueError(msg)
+        rows = list(signal.values()) if isinstance(signal, dict) else []
+        if len({isinstance(row, SignalTemplateShape) for row in rows}) > 1:
+            msg = "some masses have a shape and some a template; give the same kind for all"
+            raise ValueError(msg)
         return signal
 
     @classmethod

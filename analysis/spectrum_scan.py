@@ -9,6 +9,8 @@ from analysis.result_document import BumpHunterResult, GlobalResult
 from analysis.results import MassResult
 from analysis.scan import scan
 from analysis.scan_inputs import ScanInputs, document_inputs
+from analysis.signal_shape import SignalModel
+from analysis.signal_template import Signal
 from analysis.spectrum import sum_between
 from analysis.spectrum_document import SpectrumDocument, mass_key
 from data.errors import FitError, InputError
@@ -61,7 +63,7 @@ def run_document(
     total = 1 + (wanted.look_elsewhere is not None) + wanted.bumphunter
     report = progress or (lambda _done, _total: None)
     report(0, total)
-    result = scan(inputs.spectrum, inputs.masses, inputs.signal, inputs.config)
+    result = scan(inputs.spectrum, inputs.masses, inputs.signal, inputs.config, workers=workers)
     reference = result.reference or result.points[0]
     report(1, total)
     overall = _global(wanted, inputs, workers)
@@ -71,7 +73,7 @@ def run_document(
     return {
         "f_test": _f_test(reference),
         "background": _background(reference),
-        "masses": {mass_key(point.mass): _mass_entry(point) for point in result.points},
+        "masses": {mass_key(point.mass): _mass_entry(point, inputs.signal) for point in result.points},
         "global": overall,
         "bumphunter": bumps,
         "sqrt_s": document.sqrt_s,
@@ -110,7 +112,7 @@ def _global(document: SpectrumDocument, inputs: ScanInputs, workers: int) -> dic
         )
     except FitError as error:
         return dict.fromkeys(GlobalResult.model_fields) | {"message": f"global significance: {error}"}
-    return found.to_dict() | {"message": None}
+    return found.to_dict() | {"message": found.message}
 
 
 def _bumps(document: SpectrumDocument, reference: MassResult, workers: int) -> dict[str, Any] | None:
@@ -160,17 +162,18 @@ def _background(reference: MassResult) -> dict[str, Any] | None:
     }
 
 
-def _mass_entry(point: MassResult) -> dict[str, Any]:
+def _mass_entry(point: MassResult, signal: Signal) -> dict[str, Any]:
     row = point.row()
     keys = (
         "z", "p0", "p0_calculator", "signal_yield", "signal_yield_error", "limit_observed", "limit_expected", "function", "fit_p",
         "signal_fit_p",
     )  # fmt: skip
     fit = point.background
+    remark = signal.extrapolated(point.mass) if isinstance(signal, SignalModel) else None
     return {
         **{key: row[key] for key in keys},
         "calculator": row["calculator"] or row["p0_calculator"],
         "range": None if fit is None else [fit.spectrum.lo, fit.spectrum.hi],
         "valid": row["valid"],
-        "message": row["message"],
+        "message": "; ".join(text for text in (row["message"], remark) if text) or None,
     }

@@ -8,12 +8,15 @@ from scipy.special import log_expit
 
 from analysis import functions
 from analysis.functions import Function, TurnOn, UserFunction
-from analysis.spectrum import Spectrum, merge_from_right
+from analysis.spectrum import Spectrum, merge_from_right, sum_between
 from data.errors import FitError, InputError
-from data.types import FloatArray
+from data.types import FloatArray, IntArray
 
 _POINTS = 300
 """Bins, of about equal counts, of the least-squares fits that give start values."""
+_LEAST_COUNT = 5
+_ROUGH_BINS = 40
+_FEW_BINS = 6
 _KEPT = 3
 """Start points from which the likelihood is minimised."""
 _SCALES = (1.0, 0.5, 2.0, -1.0)
@@ -46,10 +49,8 @@ def start_parameters(function: Function, spectrum: Spectrum, sqrt_s: float) -> l
     FitError
         If there is none at which the function is positive.
     """
-    minimum = max(5, spectrum.n_events // _POINTS)
-    index = merge_from_right(spectrum.counts, np.arange(spectrum.edges.size), minimum)
-    edges = spectrum.edges[index]
-    counts = np.add.reduceat(spectrum.counts, index[:-1]).astype(np.float64)
+    minimum = max(_LEAST_COUNT, spectrum.n_events // _POINTS)
+    edges, counts = _merged(spectrum, np.arange(spectrum.edges.size), minimum)
     filled = counts > 0
     mass = (0.5 * (edges[1:] + edges[:-1]))[filled]
     log_density = np.log(counts[filled] / np.diff(edges)[filled])
@@ -61,6 +62,12 @@ def start_parameters(function: Function, spectrum: Spectrum, sqrt_s: float) -> l
         msg = f"function {function.name}: there are no start values for {type(function).__name__}"
         raise FitError(msg)
     return [point for _, point in sorted(found, key=lambda pair: pair[0])[:_KEPT]]
+
+
+def _merged(spectrum: Spectrum, index: IntArray, minimum: int) -> tuple[FloatArray, FloatArray]:
+    """Edges in GeV and counts of bins merged to a least count."""
+    kept = merge_from_right(spectrum.counts, index, minimum)
+    return spectrum.edges[kept], np.asarray(sum_between(spectrum.counts, kept), dtype=np.float64)
 
 
 def _turn_ons(
@@ -116,17 +123,16 @@ def _refined(
     return found
 
 
-def rough_expectation(edges: FloatArray, counts: FloatArray, coarse: FloatArray) -> FloatArray:
+def rough_expectation(spectrum: Spectrum) -> FloatArray:
     """A smooth falling expectation, good enough to start a fit and to weight its basis.
+
+    From bins of its own, equal in ln m or, where these are too few, of about equal counts: whether a fit runs must not
+    depend on the coarse bins that are wanted for χ².
 
     Parameters
     ----------
-    edges
-        Fine bin edges in GeV, shape (n + 1,).
-    counts
-        Counts in the coarse bins, shape (m,), all positive.
-    coarse
-        Coarse bin edges in GeV, shape (m + 1,).
+    spectrum
+        The fit range.
 
     Returns
     -------
@@ -136,12 +142,19 @@ def rough_expectation(edges: FloatArray, counts: FloatArray, coarse: FloatArray)
     Raises
     ------
     InputError
-        If there are fewer than two coarse bins.
+        If there are fewer than two bins of five events.
     """
+    edges = spectrum.edges
+    wanted = np.searchsorted(edges, np.geomspace(edges[0], edges[-1], _ROUGH_BINS + 1)[1:-1])
+    index = np.unique(np.concatenate([[0], wanted, [edges.size - 1]]))
+    coarse, counts = _merged(spectrum, index, _LEAST_COUNT)
+    if counts.size < _FEW_BINS:
+        minimum = max(_LEAST_COUNT, spectrum.n_events // _ROUGH_BINS)
+        coarse, counts = _merged(spectrum, np.arange(edges.size), minimum)
     if counts.size < 2:
         msg = (
-            f"spectrum: {counts.sum():g} events between {edges[0]:g} and {edges[-1]:g} GeV are too few for a fit; "
-            "at least two coarse bins must be filled: widen the range or loosen the selection"
+            f"spectrum: {spectrum.n_events} events between {edges[0]:g} and {edges[-1]:g} GeV are too few for a fit, "
+            f"which needs two bins of {_LEAST_COUNT} or more; widen the range or loosen the selection"
         )
         raise InputError(msg)
     centre = math.log(edges[0])

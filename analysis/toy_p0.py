@@ -6,8 +6,9 @@ import numpy as np
 from scipy.stats import norm
 
 from analysis.batched import BatchedFits
-from analysis.limits import check_failures, draw_toys
 from analysis.profile_likelihood import SignalTest
+from analysis.toys import check_failures, draw_toys
+from data.errors import FitError
 
 _ENOUGH = 25
 """Toys above the observed q0 that end the search: a relative error of 20 %."""
@@ -61,14 +62,20 @@ def toy_p0(test: SignalTest, *, n_toys: int = 1000, seed: int = 0, workers: int 
     if test.q0 <= 0:
         return ToyP0(0.5, 0, 0)
     rng = np.random.default_rng([seed, 0])
+    background, theta = test.likelihood.background, test.null.theta
+    data = BatchedFits(test.likelihood.counts[None], background, theta, settle=True)
+    observed = float(data.tested(test.signal, np.empty(0)).q0[0])
+    if not np.isfinite(observed):
+        msg = "the observed counts cannot be fitted as toys are; use fewer shape parameters"
+        raise FitError(msg)
     fitted = above = 0
     for batch in range(1, _MOST_BATCHES + 1):
-        counts, centres = draw_toys(test, test.null, n_toys, rng)
-        fits = BatchedFits(counts, test.likelihood.background, test.null.theta, workers=workers)
-        q0 = fits.tested(test.signal, np.empty(0), centres).q0
+        toys = draw_toys(test, test.null, n_toys, rng)
+        fits = BatchedFits(toys.counts, background, theta, workers=workers, settle=True)
+        q0 = fits.tested(test.signal, np.empty(0), toys.centres).q0
         good = np.isfinite(q0)
         fitted += int(good.sum())
-        above += int((q0[good] >= test.q0 - _ROUNDING).sum())
+        above += int((q0[good] >= observed - _ROUNDING).sum())
         check_failures(batch * n_toys - fitted, batch * n_toys)
         if above >= _ENOUGH:
             break

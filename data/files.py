@@ -71,10 +71,19 @@ def read_json(path: Path) -> Any:
     Raises
     ------
     InputError
-        If the file is missing or is not JSON.
+        If the file is missing, is not JSON, or has a key twice.
     """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            twice = next(key for key in found if [name for name, _ in pairs].count(key) > 1)
+            msg = f"{path}: the key '{twice}' stands twice; keep one"
+            raise InputError(msg)
+        return found
+
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)
     except OSError as error:
         msg = f"{path}: cannot be read ({error.strerror}); check the path"
         raise InputError(msg) from None

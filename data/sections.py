@@ -1,15 +1,31 @@
 """Base class of configuration sections: frozen, typed, and strict about unknown keys."""
 
 import difflib
+import json
 import typing
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Annotated, Any, Self, cast
 
 import pydantic
 import yaml
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from data.errors import ConfigError
+
+
+def plain_number(value: object) -> object:
+    """Check before a field is read that its value is no text and not true or false; see `Number`."""
+    if isinstance(value, str | bool):
+        msg = f"expected a number, found {json.dumps(value)}; write it without quotes"
+        raise ValueError(msg)  # noqa: TRY004 - pydantic takes it for its report
+    return value
+
+
+Number = Annotated[float, pydantic.BeforeValidator(plain_number)]
+"""A number of a JSON document, not text that looks like one, nor true or false. (YAML reads 1e3 as text.)"""
+Whole = Annotated[int, pydantic.BeforeValidator(plain_number)]
+"""The same for whole numbers."""
 
 
 class Section(pydantic.BaseModel):
@@ -47,8 +63,17 @@ class Section(pydantic.BaseModel):
         try:
             return cls.model_validate(mapping)
         except pydantic.ValidationError as error:
-            lines = [_describe(cls, mapping, dict(problem)) for problem in error.errors()]
+            problems = error.errors()
+            lines = [
+                _describe(cls, mapping, dict(one)) for one in problems if not _follows(one["loc"], problems)
+            ]
             raise ConfigError(f"{source}: " + "\n".join(lines)) from None
+
+
+def _follows(location: tuple[object, ...], problems: list[ErrorDetails]) -> bool:
+    """Whether a problem only follows from one below its key: a wrong entry makes a list too short as well."""
+    below = [problem["loc"] for problem in problems if len(problem["loc"]) > len(location)]
+    return any(place[: len(location)] == location for place in below)
 
 
 def _describe(cls: type[Section], mapping: dict[Any, Any], problem: dict[str, Any]) -> str:
@@ -86,6 +111,12 @@ def _reason(problem: dict[str, Any]) -> str:
     if problem["type"] in {"model_type", "dict_type"}:
         found = "nothing" if value is None else type(value).__name__
         return f"expected a mapping of keys to values, found {found}; fill it, or leave the key out"
+    if problem["type"] in {"too_short", "too_long"}:
+        limits = problem["ctx"]
+        least = problem["type"] == "too_short"
+        wanted = f"at least {limits['min_length']}" if least else f"at most {limits['max_length']}"
+        found = limits["actual_length"]
+        return f"expected {wanted} {'entry' if wanted.endswith(' 1') else 'entries'}, found {found}"
     return str(problem["msg"]).removeprefix("Value error, ")
 
 

@@ -27,7 +27,7 @@ def _noise(counts: FloatArray) -> float:
 @elementwise
 def fit_nulls(
     counts: FloatArray, base: FloatArray, design: FloatArray,
-    theta: FloatArray, value: FloatArray, converged: BoolArray,
+    theta: FloatArray, value: FloatArray, converged: BoolArray, settle: bool,
 ) -> None:  # fmt: skip
     """Background-only fits.
 
@@ -39,6 +39,8 @@ def fit_nulls(
         The start, overwritten by the minimum.
     value, converged
         Filled, shape (sets,).
+    settle
+        See `newton.minimise`; also below.
     """
     blocks, p, size = design.shape
     work = np.empty((_WORK_ROWS, size))
@@ -47,14 +49,14 @@ def fit_nulls(
     for row in range(len(counts)):
         value[row], converged[row] = minimise(
             counts[row], base, design, template, theta[row], centre, 0.0, 0.0, 0.0, _noise(counts[row]),
-            gradient, hessian, work,
+            settle, gradient, hessian, work,
         )  # fmt: skip
 
 
 @elementwise
 def _fit_free(
     counts: FloatArray, base: FloatArray, design: FloatArray, template: FloatArray, centre: FloatArray,
-    start: FloatArray, null_value: float, lowest: float, noise: float,
+    start: FloatArray, null_value: float, lowest: float, noise: float, settle: bool,
     point: FloatArray, gradient: FloatArray, hessian: FloatArray, work: FloatArray,
 ) -> tuple[float, int]:  # fmt: skip
     """Minimum with a free yield from ``point`` (a first guess), ``start`` (no signal) or the lower bound of the yield.
@@ -63,16 +65,16 @@ def _fit_free(
     """
     p = design.shape[1]
     value, found = minimise(
-        counts, base, design, template, point, centre, FREE, 0.0, lowest, noise, gradient, hessian, work
-    )
+        counts, base, design, template, point, centre, FREE, 0.0, lowest, noise, settle, gradient, hessian, work,
+    )  # fmt: skip
     if found and value <= null_value + noise and point[p] > lowest:
         return value, 1
     point[:p] = start
     point[p:] = centre
     point[p] = 0.0
     value, found = minimise(
-        counts, base, design, template, point, centre, lowest, 0.0, 0.0, noise, gradient, hessian, work
-    )
+        counts, base, design, template, point, centre, lowest, 0.0, 0.0, noise, settle, gradient, hessian, work,
+    )  # fmt: skip
     if found:
         point[p] = lowest
         evaluate(counts, base, design, template, point, centre, FREE, 0.0, gradient, hessian, work)
@@ -83,15 +85,15 @@ def _fit_free(
     point[p:] = centre
     point[p] = 0.0
     value, found = minimise(
-        counts, base, design, template, point, centre, FREE, 0.0, -np.inf, noise, gradient, hessian, work
-    )
+        counts, base, design, template, point, centre, FREE, 0.0, -np.inf, noise, settle, gradient, hessian, work,
+    )  # fmt: skip
     return value, 1 if found and point[p] > lowest else 0
 
 
 @elementwise
 def fit_best(
     counts: FloatArray, base: FloatArray, design: FloatArray, templates: FloatArray, cores: FloatArray,
-    theta: FloatArray, null_value: FloatArray, usable: BoolArray,
+    theta: FloatArray, null_value: FloatArray, usable: BoolArray, settle: bool,
     points: FloatArray, value: FloatArray, error: FloatArray, status: IntArray,
 ) -> None:  # fmt: skip
     """Fits with a free yield, from the background-only fits; constraints are centred at 0.
@@ -138,7 +140,7 @@ def fit_best(
             point[:p] = theta[row]
             score_step(design, template, null, inner, lowest, point, score, work)
             value[row, mass], status[row, mass] = _fit_free(
-                counts[row], base, design, template, centre, theta[row], null_value[row], lowest, noise,
+                counts[row], base, design, template, centre, theta[row], null_value[row], lowest, noise, settle,
                 point, gradient, hessian, work,
             )  # fmt: skip
             error[row, mass] = math.sqrt(variance_of_yield(hessian, p)) if status[row, mass] == 1 else np.nan
@@ -147,7 +149,7 @@ def fit_best(
 @elementwise
 def _fit_fixed(
     counts: FloatArray, base: FloatArray, design: FloatArray, template: FloatArray, centre: FloatArray,
-    signal_yield: float, kappa: float, noise: float, starts: FloatArray, usable: BoolArray,
+    signal_yield: float, kappa: float, noise: float, settle: bool, starts: FloatArray, usable: BoolArray,
     point: FloatArray, gradient: FloatArray, hessian: FloatArray, work: FloatArray,
 ) -> float:  # fmt: skip
     """Lowest −ln L with a fixed yield from the usable starts, NaN if none converges; ``point`` is set to the minimum."""
@@ -159,7 +161,7 @@ def _fit_fixed(
         trial[:] = starts[number]
         value, found = minimise(
             counts, base, design, template, trial, centre, signal_yield, kappa, 0.0, noise,
-            gradient, hessian, work,
+            settle, gradient, hessian, work,
         )  # fmt: skip
         if found and not value >= lowest:
             lowest = value
@@ -170,7 +172,7 @@ def _fit_fixed(
 @elementwise
 def fit_tested(
     counts: FloatArray, base: FloatArray, design: FloatArray, template: FloatArray, core: FloatArray,
-    kappa: float, theta: FloatArray, null_value: FloatArray, usable: BoolArray, centres: FloatArray,
+    kappa: float, theta: FloatArray, null_value: FloatArray, usable: BoolArray, settle: bool, centres: FloatArray,
     tested: FloatArray, best: FloatArray, best_value: FloatArray, value: FloatArray, points: FloatArray,
 ) -> None:  # fmt: skip
     """Fits for q̃_μ: the best yield ≥ 0, and fixed yields above it.
@@ -230,7 +232,7 @@ def fit_tested(
             lowest = lowest_yield(background, template, core)
             score_step(design, template, null, inner, lowest, point, score, work)
             found, status = _fit_free(
-                counts[row], base, design, template, centre, theta[row], null_value[row], lowest, noise,
+                counts[row], base, design, template, centre, theta[row], null_value[row], lowest, noise, settle,
                 point, gradient, hessian, work,
             )  # fmt: skip
             best[row], best_value[row] = np.nan, np.nan
@@ -245,7 +247,7 @@ def fit_tested(
                 value[row, number] = best_value[row]
                 continue
             value[row, number] = _fit_fixed(
-                counts[row], base, design, template, centre, tested[row, number], kappa, noise,
+                counts[row], base, design, template, centre, tested[row, number], kappa, noise, settle,
                 starts, known, starts[2], gradient, hessian, work,
             )  # fmt: skip
             known[2] = known[2] or not math.isnan(value[row, number])

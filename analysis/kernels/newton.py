@@ -103,7 +103,7 @@ def _line_search(
 def minimise(
     counts: FloatArray, base: FloatArray, design: FloatArray, template: FloatArray,
     point: FloatArray, centre: FloatArray, fixed_yield: float, kappa: float, lowest: float, noise: float,
-    gradient: FloatArray, hessian: FloatArray, work: FloatArray,
+    settle: bool, gradient: FloatArray, hessian: FloatArray, work: FloatArray,
 ) -> tuple[float, bool]:  # fmt: skip
     """Minimise `evaluate` from ``point``, in place.
 
@@ -111,10 +111,14 @@ def minimise(
     without looking again. ``gradient`` and ``hessian`` are left as they were before it. A free yield goes at most nine
     tenths of the way to ``lowest`` in a step; the search ends when it has arrived there.
 
+    Where few events leave a direction of the background undetermined, −ln L may fall for ever towards a finite limit, as
+    a rule by a factor e less in every step. With ``settle`` the search ends well as soon as a step gains less than 1e-6 or
+    the steps are used up.
+
     Returns
     -------
     value, converged
-        −ln L relative to the point of expansion; whether an interior minimum was reached.
+        −ln L relative to the point of expansion; whether an interior minimum (or with ``settle`` a limit) was reached.
     """
     size, p = point.size, design.shape[1]
     scale, step, start = np.empty(size), np.empty(size), np.empty(size)
@@ -122,7 +126,7 @@ def minimise(
     value = evaluate(
         counts, base, design, template, point, centre, fixed_yield, kappa, gradient, hessian, work
     )
-    moving = size > 0
+    moving, arrived = size > 0, False
     steps = 0
     while moving and steps < _MAX_ITERATIONS:
         steps += 1
@@ -131,7 +135,7 @@ def minimise(
         if damping == 0.0 and distance < _TOLERANCE:
             for k in range(size):
                 point[k] += step[k]
-            return value - distance, not _is_flat(hessian, p)
+            return value - distance, settle or not _is_flat(hessian, p)
         if damping >= 0.0 and math.isfinite(value):
             start[:] = point
             if math.isnan(fixed_yield) and size > p and point[p] + step[p] < lowest:
@@ -139,14 +143,17 @@ def minimise(
                 distance *= shorter
                 for k in range(size):
                     step[k] *= shorter
+            before = value
             value, moving = _line_search(
                 counts, base, design, template, start, step, value, distance, noise,
                 point, centre, fixed_yield, kappa, gradient, hessian, work,
             )  # fmt: skip
+            settled = not moving or before - value < _TOLERANCE
         else:
-            moving = False
-        moving = moving and not (size > p and math.isnan(fixed_yield) and point[p] < _AT_BOUND * lowest)
-    return value, size == 0 and math.isfinite(value)
+            moving, settled = False, damping < 0.0
+        arrived = bool(size > p and math.isnan(fixed_yield) and point[p] < _AT_BOUND * lowest)
+        moving = moving and not arrived and not (settle and settled)
+    return value, (size == 0 or (settle and not arrived)) and math.isfinite(value)
 
 
 @elementwise

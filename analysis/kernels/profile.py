@@ -13,6 +13,7 @@ import math
 
 import numpy as np
 
+from analysis.expectation_floor import FLOOR, LOWEST_SHARE, TINY
 from analysis.kernels.vector_math import (
     add_products,
     add_row_sums,
@@ -26,10 +27,6 @@ from analysis.kernels.vector_math import (
 )
 from data.types import FloatArray
 
-FLOOR = 1e-3
-"""Least expectation of a bin, in units of its background."""
-TINY = 1e-200
-"""Background that stands for one that underflows."""
 FREE = math.nan
 """In the place of a fixed yield: the yield is a parameter."""
 _WORK_ROWS = 9
@@ -247,7 +244,7 @@ def null_weights(
 
 @elementwise
 def lowest_yield(background: FloatArray, template: FloatArray, core: FloatArray) -> float:
-    """Yield at which the total would vanish in a bin of the signal's core, that is in bins where ``core`` is 1.
+    """Yield at which the total would nearly vanish in a bin of the signal's core, that is in bins where ``core`` is 1.
 
     Shapes (blocks, size), the template's (blocks, rows, size).
     """
@@ -256,4 +253,4 @@ def lowest_yield(background: FloatArray, template: FloatArray, core: FloatArray)
         for i in range(core.shape[1]):
             if core[block, i] > 0.0:
                 lowest = max(lowest, -background[block, i] / template[block, 0, i])
-    return lowest
+    return LOWEST_SHARE * lowest

@@ -1,6 +1,6 @@
 """The report's words about global significances."""
 
-from analysis.report.numbers import significant
+from analysis.report.numbers import significant, with_error
 from analysis.report.record import GlobalEntry, Scan
 
 
@@ -17,7 +17,7 @@ def over_methods(scan: Scan) -> str | None:
     if found is None or found.p_global is None:
         return None
     least = significant(found.p_global_correlated, 2)
-    most = f"{significant(found.p_global, 2)} ± {significant(found.p_global_error, 1)}"
+    most = with_error(found.p_global, found.p_global_error)
     return (
         f"Over all selections the global p of the largest excess is {most} if they fluctuate independently, and no "
         f"less than {least} if they share their events."
@@ -30,5 +30,4 @@ def _p_value(entry: GlobalEntry) -> str:
     bound = f"Gross–Vitells {significant(entry.gross_vitells, 2)}"
     if entry.p_global == 0:
         return f"below 1/{entry.n_toys} (no toy is as extreme; {bound})"
-    p = f"{significant(entry.p_global, 2)} ± {significant(entry.p_global_error, 1)}"
-    return f"{p} ({entry.n_toys} toys; {bound})"
+    return f"{with_error(entry.p_global, entry.p_global_error)} ({entry.n_toys} toys; {bound})"

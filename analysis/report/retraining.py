@@ -2,13 +2,22 @@
 
 from collections.abc import Iterator
 
-from analysis.limit_plots import retraining_figure, significance_figure
-from analysis.limit_record import DiscoveryPoint, InjectionPoint, LimitPoint, LimitRecord, SelectionLimits
+from analysis.limit_plots import LARGEST_Z, retraining_figure, significance_figure
+from analysis.limit_record import (
+    DiscoveryPoint,
+    InjectionPoint,
+    LimitPoint,
+    LimitRecord,
+    SelectionLimits,
+    SignalLimits,
+)
 from analysis.plots.style import PlotLabel
 from analysis.published_significances import PUBLISHED
 from analysis.report.figures import Drawn
+from analysis.report.limit_uncertainties import uncertainty_table
 from analysis.report.numbers import MISSING, count, fixed, percent, significant, with_error
 from analysis.report.tables import Table
+from processors.scorers import INCLUSIVE
 
 SECTION = "retraining"
 _STATUS = {
@@ -44,7 +53,7 @@ def draw_retraining(record: LimitRecord | None, label: PlotLabel) -> Iterator[Dr
                 f"significance_{signal}",
                 significance_figure(limits, label, (signal,), published),
                 f"Local p-value found for {signal} injected into the data, against its cross section: median of the "
-                "trainings, bars from the lowest to the highest. Dash-dotted: fixed selections.",
+                f"trainings, bars from the lowest to the highest.{_reading(limits)}",
                 f"Local p-values of {', '.join(limits.selections)} against the injected cross section of {signal}.",
             )  # fmt: skip
         for name, found in limits.selections.items():
@@ -74,6 +83,8 @@ def retraining_tables(record: LimitRecord | None) -> list[Table]:
             limits.append((signal, name, *_limit_row(found)))
             discovery.append((signal, name, *(_discovery(point) for point in found.discovery)))
             tables.append(_injections(found, f"{name}, {signal}"))
+            if found.uncertainties is not None:
+                tables.append(uncertainty_table(found.uncertainties, f"{name}, {signal}"))
     head = (
         "Signal",
         "Selection",
@@ -100,6 +111,16 @@ def retraining_tables(record: LimitRecord | None) -> list[Table]:
         ),
         *tables,
     ]  # fmt: skip
+
+
+def _reading(limits: SignalLimits) -> str:
+    """What else the reader of the significances has to know."""
+    found = limits.selections
+    fixed_too = any(not one.retrained and name != INCLUSIVE for name, one in found.items())
+    larger = any((z or 0.0) > LARGEST_Z for one in found.values() for point in one.points for z in point.z)
+    return (" Dash-dotted: fixed selections." if fixed_too else "") + (
+        f" Significances above {LARGEST_Z:g} are drawn at {LARGEST_Z:g}." if larger else ""
+    )
 
 
 def _limit_row(found: SelectionLimits) -> tuple[str, ...]:

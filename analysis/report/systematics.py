@@ -73,11 +73,11 @@ def _largest(one: MassSystematics) -> str:
 
 
 def _both(source: YieldShift) -> str:
-    """Changes up and down, signs included, in per cent."""
-    return _pair(source.up, source.down)
+    return both_changes(source.up, source.down)
 
 
-def _pair(first: float, second: float) -> str:
+def both_changes(first: float, second: float) -> str:
+    """Relative changes up and down, signs included, in per cent."""
     return f"{_signed(first)} / {_signed(second)} %"
 
 
@@ -102,8 +102,8 @@ def _table(label: str, shown: Sequence[MassSystematics], *, simulated: bool, fol
     rows = []
     for name in names:
         found = [next((source for source in one.sources if source.name == name), None) for one in shown]
-        rows.append((_plain(name), *(MISSING if source is None else _both(source) for source in found)))
-    rows.append(("Total", *(_pair(one.up, -one.down) for one in shown)))
+        rows.append((plain_name(name), *(MISSING if source is None else _both(source) for source in found)))
+    rows.append(("Total", *(both_changes(one.up, -one.down) for one in shown)))
     head = ("Source", *(f"{one.mass:g} GeV" if simulated else "All masses" for one in shown))
     caption = (
         f"{readable(label)}: relative change of the selected signal's yield in the fit range at +1 / −1 standard deviation of "
@@ -112,6 +112,6 @@ def _table(label: str, shown: Sequence[MassSystematics], *, simulated: bool, fol
     return Table(caption, head, tuple(rows), folded=folded)
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """A source in the page's own letters, which know no mathematics."""
     return "μR, μF" if name == "scales" else source_name(name)

@@ -30,9 +30,10 @@ def test_limits_cover(n_events, strength):
 @pytest.mark.parametrize("n_events", FEW)
 def test_few_events_switch_to_toys_and_cover(n_events):
     found = few_events(n_events, FEW[n_events], 60)
-    assert found["by_toys"] == found["valid"] >= 45
+    # Some experiments of 20 events have less than the ten without which there is no fit.
+    assert found["too_few"] <= (5 if n_events == 20 else 0)
+    assert found["by_toys"] == found["valid"] >= 0.95 * (60 - found["too_few"])
     assert found["p0_below_alpha"] <= found["allowed"]
     found = few_events(n_events, FEW[n_events], 15, injected=8.0)
-    # Below some 30 events too many toys have no fit: such masses are refused, not quoted.
-    assert found["by_toys"] == found["valid"] >= (10 if n_events == 100 else 3)
+    assert found["by_toys"] == found["valid"] >= 0.95 * (15 - found["too_few"])
     assert found["excluded"] <= found["allowed"]

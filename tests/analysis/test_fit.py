@@ -113,7 +113,7 @@ def test_deficit_has_z_zero_and_p_one_half():
 def test_nothing_observed_stops_at_the_bound():
     test = counting(0, 2.0)
     assert test.best.at_bound
-    assert test.best.signal_yield == pytest.approx(-2.0)
+    assert test.best.signal_yield == pytest.approx(-1.98)
     assert test.yield_error == pytest.approx(0.5, rel=0.01)
 
 
@@ -134,6 +134,53 @@ def test_few_events_never_end_silently():
         assert np.abs(gradient).max() < 1e-3
         assert fit.model.max_slope(fit.minimum.theta) < 100
     assert errors < 12
+
+
+def cms_like(n_events, seed):
+    """The falling spectrum of the CMS search, with a tail in which nothing is expected."""
+    edges = np.arange(1460.0, 7001.0, 4.0)
+    x = 0.5 * (edges[1:] + edges[:-1]) / 13000
+    shape = (1 - x) ** 9.28 / x ** (5.5 - 0.2 * np.log(x))
+    return Spectrum(edges, np.random.default_rng(seed).poisson(n_events * shape / shape.sum()))
+
+
+@pytest.mark.parametrize(
+    ("function", "n_events", "seed"), [("dijet3", 500, 502), ("dijet4", 3000, 502), ("dijet5", 10_000, 504)]
+)
+def test_a_steep_empty_tail_is_no_spike(function, n_events, seed):
+    """Smooth where the events are, steeper than 100 where none is expected: all are true minima."""
+    fit = fit_background(cms_like(n_events, seed), function)
+    edges = fit.spectrum.edges
+    steep = np.abs(np.diff(fit.model.log_density(edges, fit.minimum.theta)) / np.diff(np.log(edges)))
+    assert steep.max() > 100
+    assert fit.model.max_slope(fit.minimum.theta) < 50
+    assert fit.expected[edges[1:] > fit.spectrum.last_filled].sum() < 2
+
+
+@pytest.mark.parametrize(
+    ("n_events", "mass", "seed"), [(300, 4400, 702), (1000, 5000, 700), (30_000, 5600, 701)]
+)
+def test_nothing_under_a_signal_at_high_mass_is_fitted(n_events, mass, seed):
+    """The yield stands at its bound, just above the one at which a bin would reach its floor."""
+    fit = fit_background(cms_like(n_events, seed), "dijet2")
+    test = SignalTest(
+        fit.spectrum.counts.astype(float),
+        fit.model,
+        SignalModel.generic().template(mass, fit.spectrum.edges),
+        fit.minimum.theta,
+    )
+    assert test.best.at_bound
+    assert test.best.value < test.at(0.5 * test.best.signal_yield).value
+    assert 0 < test.yield_error < 5
+
+
+def test_the_coarse_bins_do_not_decide_whether_a_fit_runs():
+    data = spectrum(3000)
+    plain = fit_background(data, "dijet3")
+    for coarse in ([100.0, 200.0], [2232.0, 5200.0]):
+        fit = fit_background(Spectrum(EDGES, data.counts, np.array(coarse)), "dijet3")
+        assert fit.minimum.value == pytest.approx(plain.minimum.value, abs=1e-6)
+        assert fit.goodness[1:] == (-3, None)
 
 
 def test_a_spike_is_called_a_runaway():
@@ -201,8 +248,9 @@ def test_a_fixed_yield_takes_the_lower_of_two_valleys(monkeypatch, failing):
     starts = {name: SimpleNamespace(theta=name) for name in ("null", "last", "best")}
     valleys = {"null": 3.0, "last": 2.0, "best": 1.0}
 
-    def minimise_from(_, theta, signal_yield, *, free_yield, exact_errors):
+    def minimise_from(_, theta, signal_yield, *, free_yield, exact_errors, settle):
         assert signal_yield == 10.0
+        assert not settle
         assert not free_yield
         if theta == failing:
             msg = "did not converge"

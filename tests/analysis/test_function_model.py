@@ -9,6 +9,7 @@ from scipy.integrate import quad
 from analysis import functions
 from analysis.function_model import FunctionModel, gauss_nodes
 from analysis.functions import density
+from analysis.spectrum import Spectrum
 from analysis.starts import rough_expectation
 from data.errors import FitError, InputError
 
@@ -89,9 +90,18 @@ def test_zero_in_range_is_an_error():
 
 
 def test_rough_expectation_falls_and_keeps_the_sum():
-    coarse = np.array([2232.0, 2500.0, 3000.0, 4000.0, 6000.0])
-    rough = rough_expectation(EDGES, np.array([1000.0, 800.0, 300.0, 20.0]), coarse)
-    assert rough.sum() == pytest.approx(2120.0)
+    counts = np.random.default_rng(1).poisson(expected(2000))
+    rough = rough_expectation(Spectrum(EDGES, counts))
+    assert rough.sum() == pytest.approx(counts.sum())
     assert np.all(np.diff(rough) < 0)
+    assert np.abs(np.log(rough / expected(2000)))[EDGES[1:] < 4000].max() < 0.5
     with pytest.raises(InputError, match="3 events between 2232 and 6000 GeV are too few"):
-        rough_expectation(EDGES, np.array([3.0]), np.array([2232.0, 6000.0]))
+        rough_expectation(Spectrum(EDGES, np.eye(1, counts.size, 5)[0] * 3))
+
+
+def test_rough_expectation_of_events_in_few_bins():
+    """All in the first per cent of the range, where bins equal in ln m would leave one or two."""
+    counts = np.zeros(EDGES.size - 1)
+    counts[:10] = np.arange(60, 10, -5)
+    rough = rough_expectation(Spectrum(EDGES, counts))
+    assert rough[:10].sum() > 0.5 * counts.sum()

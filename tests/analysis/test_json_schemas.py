@@ -12,7 +12,7 @@ from analysis.bias_config import BiasConfig
 from analysis.json_schemas import DOCUMENTS, FOLDER, schema, write_schemas
 from analysis.retraining_limits import table_limits
 from analysis.scan_inputs import document_inputs
-from analysis.spectrum_document import SpectrumDocument
+from analysis.spectrum_document import FitOptions, SpectrumDocument
 from analysis.spectrum_scan import run_document
 
 EXAMPLES = Path(analysis.__file__).with_name("examples")
@@ -66,7 +66,9 @@ def test_bias_results_follow_their_schema(document):
 
 
 def test_invalid_masses_follow_the_schema(document):
-    bad = document.model_copy(update={"sqrt_s": 5000.0, "look_elsewhere": None})
+    ending = {"own": {"expression": "(1 - 3*x)**a / x**b", "start": {"a": 5, "b": 5}}}
+    fit = FitOptions.parse({"candidates": ["own"], "own_functions": ending}, "fit")
+    bad = document.model_copy(update={"fit": fit, "look_elsewhere": None})
     result = json.loads(json.dumps(run_document(bad), allow_nan=False))
     assert not any(row["valid"] for row in result["masses"].values())
     assert result["bumphunter"]["message"]

@@ -15,13 +15,17 @@ from typer.testing import CliRunner
 
 import analysis
 from analysis.cli import app
+from analysis.cli_common import conclude
 from analysis.config import load_config
-from analysis.limit_record import LimitRecord
+from analysis.limit_pipeline import run_limits
+from analysis.limit_record import LimitRecord, UncertaintySource
 from analysis.limit_study import StudyRecord
-from analysis.pipeline import histogram, run_limits, scan, skim, train, write_run_report
+from analysis.pipeline import histogram, scan, skim, train, write_run_report
 from analysis.plots.style import PlotLabel
 from analysis.report.numbers import significant
 from analysis.report.retraining import draw_retraining, retraining_tables
+from analysis.retraining_limits import grid_limits
+from analysis.retraining_run import RetrainingRecord, SelectedBackground
 from analysis.run import Run
 from data.errors import ConfigError, FitError, InputError
 from data.files import read_json
@@ -180,6 +184,53 @@ def test_only_what_changed_is_done_again(finished, inputs, caplog):
     run_limits(finished, study=True)
 
 
+def stand_in(down):
+    """What trainings with systematic variations would find."""
+
+    def retrain(run, signal, method, cross_section, seeds, within):
+        jms = UncertaintySource(name="jms", up=0.1, down=-down, relevance=0.5, feature="m_j1", relevant=True, retrained=True)  # fmt: skip
+        counts = StudyRecord.read(run.root / "limits" / signal / f"{method}.json").nominal
+        background = SelectedBackground(effective_events=6000.0, shares=(0.02, 0.02), counts=(counts, counts))
+        return RetrainingRecord(
+            cross_section_fb=cross_section, efficiencies=(0.8, 0.7), sources=(jms,), background=background
+        )
+
+    return retrain
+
+
+def test_uncertainties_found_by_retraining_enter_the_limits(finished, inputs, tmp_path, monkeypatch, caplog):
+    root = tmp_path / "run"
+    shutil.copytree(finished.root, root)
+    monkeypatch.setattr("analysis.retraining_run.retrain_systematics", stand_in(0.4))
+    run = run_of(inputs, root, "limits.systematics=true")
+    with caplog.at_level(logging.INFO, logger="oddjet"):
+        run_limits(run)
+    done = [message.split(":")[0] for message in caplog.messages if ": done" in message]
+    assert done == [
+        "limit signal cwola injection",
+        "limit signal varied",
+        "limit signal cwola retraining",
+        "limit",
+    ]
+    found = record_of(run).signals["signal"].selections
+    cwola, before = found["cwola"], record_of(finished).signals["signal"].selections["cwola"]
+    reach_fb = cwola.n_excluded_without[3] * cwola.fb_per_event
+    grid = grid_limits(np.array(CROSS_SECTIONS), np.array([one.efficiency for one in cwola.points]), reach_fb)
+    assert cwola.uncertainties.injection_fb == grid.tie_injection
+    assert [one.name for one in cwola.uncertainties.sources] == ["jms", "signal_statistics", "luminosity"]
+    assert 0.4 < cwola.signal_uncertainty < 0.42
+    assert cwola.expected[2].n_excluded > before.expected[2].n_excluded
+    assert len(cwola.uncertainties.background.z) == 2
+    assert found["inclusive"].uncertainties.injection_fb is None
+    assert before.uncertainties.message == "limits.systematics is not set"
+    # Fits with another option choose the same injection: nothing is trained again.
+    caplog.clear()
+    with caplog.at_level(logging.INFO, logger="oddjet"):
+        run_limits(run_of(inputs, root, "limits.systematics=true", "scan.f_test_p=0.04"))
+    done = [message.split(":")[0] for message in caplog.messages if ": done" in message]
+    assert done == ["limit signal cwola injection", "limit"]
+
+
 def test_the_command_tells_the_limits_and_which_are_missing(finished, inputs):
     """Seven events pass the cuts on two prongs: no fit, no limit, no exit code 0."""
     arguments = ["limit", str(inputs / "search.yaml"), "--out", str(finished.root), "--study"]
@@ -193,6 +244,16 @@ def test_the_command_tells_the_limits_and_which_are_missing(finished, inputs):
     assert (finished.root / "plots" / "significance_signal.pdf").is_file()
 
 
+def test_a_whole_run_ends_with_its_limits(finished, capsys):
+    """What ``oddjet run`` says in the end; ``oddjet scan`` says nothing of limits."""
+    conclude([finished])
+    assert "95 % CL limits on the cross section" not in capsys.readouterr().out
+    with pytest.raises(FitError, match="no limit for every selection:\n  prong2, signal: "):
+        conclude([finished], limits=True)
+    found = record_of(finished).signals["signal"].selections["cwola"].observed
+    assert f"  cwola      {found.crossing_fb:.3g} fb (expected " in capsys.readouterr().out
+
+
 def test_figures_and_tables_of_the_limits(finished):
     record = record_of(finished)
     drawn = {one.name: one for one in draw_retraining(record, PlotLabel())}
@@ -204,7 +265,10 @@ def test_figures_and_tables_of_the_limits(finished):
     limits, discovery, *injections = retraining_tables(record)
     assert [row[1] for row in limits.rows] == ["inclusive", "cwola", "prong2", "prong3"]
     assert limits.rows[1][2] == significant(limit.crossing_fb)
-    assert len(discovery.rows) == len(injections) == 4
+    assert len(discovery.rows) == 4
+    captions = [table.caption for table in injections]
+    assert sum(caption.startswith("Injections of ") for caption in captions) == 4
+    assert sum(caption.startswith("Uncertainties of ") for caption in captions) == 3  # prong2 has no limit
     assert retraining_tables(None) == []
 
 
@@ -283,3 +347,42 @@ def test_the_limit_covers_a_signal_at_the_limit(finished, inputs, tmp_path, make
         found = record_of(run).signals["signal"].selections["cwola"].observed
         covered += found.status == "not_excluded" or (found.crossing_fb or 0.0) >= wanted
     assert covered >= 2
+
+
+@pytest.mark.slow
+def test_systematic_uncertainties_are_retrained_at_the_best_injection(inputs, tmp_path, make_nano_file):
+    """All of it: a jet mass scale that matters, a resolution that does not, simulated background without a signal."""
+    folder = shutil.copytree(inputs, tmp_path / "inputs")
+    make_nano_file(
+        folder / "qcd.root", DATA, seed=5, first_event=200_001, simulation=True, change=jets_of(None, 31)
+    )
+    samples = yaml.safe_load((folder / "samples.yaml").read_text())
+    samples["samples"]["qcd"] = {
+        "kind": "simulation", "process": "qcd", "year": "2017", "cross_section_pb": 3.0, "files": {"qcd.root": DATA},
+    }  # fmt: skip
+    (folder / "samples.yaml").write_text(yaml.safe_dump(samples, sort_keys=False))
+    corrections = (
+        "{jms: {uncertainty: 0.1}, jmr: {resolution: 0.08, scale_factor: 1.05, uncertainty: 0.0005}}"
+    )
+    run = run_of(
+        folder, tmp_path / "run", f"corrections={{'2017': {corrections}}}", "search.background=[qcd]",
+        "limits.systematics=true",
+    )  # fmt: skip
+    for stage in (skim, train, histogram, run_limits):
+        stage(run)
+    found = record_of(run).signals["signal"].selections["cwola"]
+    sources = {one.name: one for one in found.uncertainties.sources}
+    assert list(sources) == ["jmr", "jms", "random_variations", "signal_statistics", "luminosity"]
+    assert (sources["jms"].retrained, sources["jmr"].retrained) == (True, False)
+    assert sources["luminosity"].down == -0.023  # 2017: CMS-PAS-LUM-17-004
+    assert found.signal_uncertainty == pytest.approx(
+        np.linalg.norm([max(-one.up, -one.down, 0.0) for one in sources.values()])
+    )
+    assert found.observed is not None
+    check = found.uncertainties.background
+    assert check.effective_events > 500
+    assert max(check.selected) < 0.1
+    assert all(z is None or z < 3.5 for z in check.z)
+    stamps = {path.name: path.stat().st_mtime_ns for path in (run.root / "manifests").iterdir()}
+    run_limits(run)
+    assert stamps == {path.name: path.stat().st_mtime_ns for path in (run.root / "manifests").iterdir()}

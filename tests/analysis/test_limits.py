@@ -8,11 +8,14 @@ from scipy.optimize import brentq
 from scipy.stats import norm, poisson
 
 from analysis.fit import fit_background
-from analysis.limits import _crossings, asymptotic_limit, asymptotic_log_cls, toy_limit
+from analysis.limits import _crossings, asymptotic_limit, asymptotic_log_cls
 from analysis.profile_likelihood import SignalTest
+from analysis.scan import signal_test
 from analysis.signal_shape import SignalModel
 from analysis.signal_template import SignalTemplate
 from analysis.spectrum import Spectrum
+from analysis.toy_limit import toy_limit
+from analysis.toy_p0 import toy_p0
 from data.errors import FitError
 
 
@@ -111,9 +114,35 @@ def test_toys_are_seeded():
     assert toy_limit(test, n_toys=500, seed=5) == toy_limit(counting(2, 1.0), n_toys=500, seed=5)
 
 
-def test_too_few_toys_are_refused():
+def test_a_deficit_that_no_toy_reaches_is_refused():
     with pytest.raises(FitError, match=r"the 20 toys resolve no CLs of 0.05"):
-        toy_limit(counting(3, 1.0), n_toys=20, seed=1)
+        toy_limit(counting(0, 20.0), n_toys=20, seed=1)
+
+
+@pytest.mark.parametrize(("n_events", "nuisances"), [(100_000, False), (1_000_000, True)])
+def test_toys_agree_with_asymptotics_where_these_hold(n_events, nuisances):
+    """To three errors of the outer bands, √(p (1 − p)/n)/φ(2) = 0.087 standard errors of the yield."""
+    edges = 1460 + 20 * np.arange(278.0)
+    x = 0.5 * (edges[1:] + edges[:-1]) / 13000
+    shape = (1 - x) ** 9.3 / x**5
+    data = Spectrum(edges, np.random.default_rng(1).poisson(n_events * shape / shape.sum()))
+    fit = fit_background(data, "dijet2")
+    test = signal_test(fit, SignalModel.generic().template(2500.0, edges, nuisances=nuisances))
+    wanted, found = asymptotic_limit(test), toy_limit(test, n_toys=1000, seed=2)
+    error = 3 * math.sqrt(norm.sf(2) * norm.cdf(2) / 1000) / norm.pdf(2) * test.yield_error
+    assert found.observed == pytest.approx(wanted.observed, abs=error)
+    assert found.expected == pytest.approx(wanted.expected, abs=error)
+    assert toy_p0(test, n_toys=1000, seed=2).p0 == pytest.approx(test.p0, abs=0.05)
+
+
+def test_wide_bins_with_nuisances_lose_no_toy():
+    """In bins as wide as the peak the background is not log-linear: toys are fitted with the expansion, as data are."""
+    edges = np.arange(1500.0, 7001.0, 100.0)
+    counts = np.random.default_rng(4).poisson(9000 * np.exp(-(edges[:-1] - 1500) / 300))
+    fit = fit_background(Spectrum(edges, counts), "dijet3")
+    test = signal_test(fit, SignalModel.generic().template(3000.0, edges, nuisances=True))
+    found, rough = toy_limit(test, n_toys=500), asymptotic_limit(test)
+    assert found.observed == pytest.approx(rough.observed, rel=0.15)
 
 
 def falling(n_events, seed):

@@ -223,3 +223,15 @@ def test_gross_vitells_agrees_with_a_hundred_thousand_toys():
         assert found["n_failed"] < 1000
         for row in found["significances"]:
             assert abs(row["difference_in_errors"]) < 2.5
+
+
+def test_toys_are_scanned_with_the_nuisances_of_the_data():
+    """The observed q0 of the toys' engine is that of the scan, whose signal is uncertain in place and width."""
+    config = CONFIG.model_copy(update={"nuisances": True})
+    data = spectrum(signal=150)
+    result = scan(data, [2550, 2600], config=config)
+    tested = ScannedSelection.from_scan("spectrum", result)
+    assert all(len(template.shifts) == 2 for template in tested.parts[0].templates)
+    assert tested.observed == pytest.approx([point.test.q0 for point in result.points], abs=1e-4)
+    plain = ScannedSelection.from_scan("spectrum", scan(data, [2550, 2600], config=CONFIG))
+    assert np.abs(tested.observed - plain.observed).max() > 1e-3

@@ -361,7 +361,7 @@ def test_global_p_values_replace_the_warning(small):
         json.dumps(json.loads(path.read_text()) | {"global": {"selections": {"inclusive": found}}})
     )
     text = squeezed(Page(write_report(small, "Global", {}, {})[0].read_text(encoding="utf-8")).text)
-    assert "Global p 0.042 ± 0.003 (5000 toys; Gross–Vitells 0.050)" in text
+    assert "Global p 0.0420 ± 0.0030 (5000 toys; Gross–Vitells 0.050)" in text
     assert "no look-elsewhere correction is applied" not in text
 
 

@@ -70,7 +70,13 @@ def test_every_status(tmp_path):
     found = limits(tmp_path, rows=high)
     assert (found["status"], found["crossing_fb"], found["grid_fb"]) == ("all_excluded", None, 30.0)
     found = limits(tmp_path, rows=[*low, [40, 0.5], [50, 0.1]])
-    assert (found["status"], found["crossing_fb"], found["grid_fb"]) == ("not_excluded_at_top", None, 40.0)
+    assert (found["status"], found["grid_fb"]) == ("not_excluded_at_top", 40.0)
+    # σ (0.1 + 0.4 (σ − 2)/38) = 10 fb between 2 fb, not excluded, and 40 fb, excluded: the last upward crossing.
+    assert found["crossing_fb"] == pytest.approx(
+        np.max(np.roots([0.4 / 38, 0.1 - 0.8 / 38, -10.0])), rel=1e-9
+    )
+    found = limits(tmp_path, rows=[[40, 0.5], [50, 0.1]])  # crossed downwards only
+    assert (found["status"], found["crossing_fb"]) == ("not_excluded_at_top", None)
     # An excluded point stands exactly on the line: σ ≥ σ_excl.
     assert limits(tmp_path, rows=[[10, 0.1], [20, 0.5]])["crossing_fb"] == pytest.approx(20.0)
 
@@ -117,7 +123,9 @@ def test_no_efficiency_no_limit(tmp_path):
         ({"rows": [[10, 0.1]]}, ConfigError, "key 'rows'.* at least 2"),
         ({"rows": [[10, 0.1], [20, 0.2, 0.01]]}, InputError, "some have an error and some have none"),
         ({"rows": [[10, 0.1, 0.01], [20, 0.2, 0.0]]}, InputError, r"row 2 \(20 fb\): error 0 of the efficiency"),
-        ({"rows": [[10, 0.1], [20, "0.2"]]}, ConfigError, "rows.1"),
+        ({"rows": [[10, 0.1], [20, "0.2"]]}, ConfigError, r"key 'rows.1.1': expected a number, found \"0.2\"[^\n]*$"),
+        ({"rows": [[10, 0.1], [20, float("nan")]]}, ConfigError, r"key 'rows.1.1': Input should be a finite number$"),
+        ({"rows": [[10, 0.1], [20]]}, ConfigError, r"key 'rows.1': expected at least 2 entries, found 1$"),
         ({"rows": [[10, 0.1], [20, None]]}, ConfigError, "rows.1"),
         ({"n_excluded": 0}, ConfigError, "n_excluded"),
         ({"luminosity_ifb": -1}, ConfigError, "luminosity_ifb"),
@@ -175,13 +183,16 @@ def test_the_crossing_on_any_table(steps, reach_fb):
     found = linear_crossing(sigma, eff, reach_fb)
     excluded = sigma >= excluded_cross_sections(eff, reach_fb)
     statuses = {(True, True): "all_excluded", (False, False): "not_excluded"}
+    upward = [i for i in range(sigma.size - 1) if excluded[i + 1] and not excluded[i]]
+    assert (found.value is None) == (not upward)
+    if upward:
+        assert sigma[upward[-1]] <= found.value <= sigma[upward[-1] + 1]
+        assert found.value * np.interp(found.value, sigma, eff) == pytest.approx(reach_fb, rel=1e-6)
     if found.status != "ok":
-        assert found.value is None
         expected = statuses.get((bool(excluded.all()), bool(excluded.any())), "not_excluded_at_top")
         assert found.status == expected
         assert found.status != "not_excluded_at_top" or not excluded[-1]
         return
-    assert found.value * np.interp(found.value, sigma, eff) == pytest.approx(reach_fb, rel=1e-6)
     assert excluded[sigma > found.value * (1 + 1e-9)].all()
     below = np.flatnonzero(sigma < found.value)
     assert not excluded[below[-1]] or np.isclose(sigma[below[-1]], found.value)

@@ -9,6 +9,7 @@ from analysis.config import load_config
 from analysis.pipeline import skim
 from analysis.retraining_run import retrain_systematics
 from analysis.run import Run
+from processors.run import run_varied_skim
 
 MINI = Path(__file__).parents[2] / "data" / "mini" / "samples.yaml"
 
@@ -32,15 +33,17 @@ def test_relevant_sources_of_a_run_are_retrained(tmp_path):
     path.write_text(yaml.safe_dump(config))
     run = Run(*load_config(path))
     skim(run)
-    found = retrain_systematics(run, "signal_3000_400_400", "cwola", 20.0, (1, 2))
-    relevant = {one.source: one.relevant for one in found.relevance}
-    assert relevant == {"jms": True, "jmr": False}
-    assert next(one for one in found.relevance if one.source == "jms").feature in {"m_j1", "m_j2"}
-    (scale,) = found.retrained.shifts
-    assert scale.retrained
+    run_varied_skim(run.samples["signal_3000_400_400"], run.config.processing, run.config.events(), run.root)
+    found = retrain_systematics(run, "signal_3000_400_400", "cwola", 20.0, (1, 2), (2232.0, 6000.0))
+    sources = {one.name: one for one in found.sources}
+    assert set(sources) == {"jms", "jmr", "random_variations"}
+    scale, resolution = sources["jms"], sources["jmr"]
+    assert (scale.relevant, scale.retrained) == (True, True)
+    assert (resolution.relevant, resolution.retrained) == (False, False)
+    assert scale.feature in {"m_j1", "m_j2"}
     assert max(abs(scale.up), abs(scale.down)) < 0.5
-    assert len(found.retrained.efficiencies) == 2
-    assert min(found.retrained.efficiencies) > 0.2
-    document = found.to_dict()
-    assert [one["name"] for one in document["sources"]] == ["jms", "random_variations"]
-    assert {one["source"]: one["relevant"] for one in document["relevance"]} == relevant
+    # A hundredth of the resolution of the jet mass changes hardly any event's fate.
+    assert max(abs(resolution.up), abs(resolution.down)) < 0.02
+    assert len(found.efficiencies) == 2
+    assert min(found.efficiencies) > 0.2
+    assert found.background is None

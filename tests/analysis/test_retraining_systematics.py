@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import models
-from analysis.retraining_systematics import relevance, retrained_shifts
+from analysis.retraining_systematics import propagated_shifts, relevance, retrained_shifts
 from analysis.systematics import SourceShift
 from analysis.variation_sources import sources_of
 from data.errors import InputError
@@ -134,6 +134,47 @@ def test_retrained_shifts_replace_the_fixed_ones(retrained):
     assert [shift.name for shift in found] == ["jms", "pileup", "random_variations"]
     assert (found[0].retrained, found[1].retrained) == (True, False)
     assert found[0] == retrained.shifts[1]
+
+
+class Cut:
+    """Stands in for a trained method: every fold selects x above a threshold."""
+
+    inputs = ("x",)
+
+    def __init__(self, threshold):
+        self.threshold = threshold
+
+    def fold_votes(self, table, *, trained_on=None):
+        return np.where(table["x"] > self.threshold, 5, 0)
+
+
+def test_a_fixed_selection_propagates_shifts_of_features_and_weights():
+    x = np.linspace(0, 1, 1000, endpoint=False) + 0.0005
+    nominal = {"mjj": np.full(1000, 3000.0), "x": x, "weight": np.ones(1000)}
+    varied = {
+        "jms_up": nominal | {"x": x + 0.1}, "jms_down": nominal | {"x": x - 0.05},
+        "pileup_up": nominal | {"weight": 1 + 0.2 * x}, "pileup_down": nominal | {"weight": 1 - 0.2 * x},
+        "jes": nominal | {"mjj": np.where(x > 0.9, 9000.0, 3000.0)},
+        "stat_0": nominal | {"weight": np.full(1000, 1.1)}, "stat_1": nominal | {"weight": np.full(1000, 0.9)},
+    }  # fmt: skip
+    options = {"within": (2000.0, 5000.0)}
+    found = propagated_shifts([Cut(0.5)], nominal, varied, sources_of(varied), **options)
+    shifts = {shift.name: (shift.up, shift.down) for shift in found}
+    # Half of a uniform distribution is selected; a shift by 0.1 selects 0.1 more.
+    assert shifts["jms"] == pytest.approx((0.2, -0.1))
+    assert shifts["pileup"] == pytest.approx((0.2 * 0.75, -0.2 * 0.75))  # the mean of x above a half
+    assert shifts["jes"] == pytest.approx((-0.2, 0.2))  # a tenth of all leaves the range of the fit
+    assert shifts["stat"] == pytest.approx((0.1 * np.sqrt(2), -0.1 * np.sqrt(2)))
+    assert not any(shift.retrained for shift in found)
+    both = propagated_shifts([Cut(0.5), Cut(0.0)], nominal, varied, sources_of(varied), **options)
+    mean = next(shift for shift in both if shift.name == "jms")
+    assert (mean.up, mean.down) == pytest.approx((0.1, (-0.1 - 0.05) / 2))
+
+
+def test_a_selection_of_no_signal_has_no_relative_uncertainty():
+    nominal = signal()
+    with pytest.raises(InputError, match="uncertainty 'jms': the nominal training selects no signal; inject"):
+        propagated_shifts([Cut(99.0)], nominal, {"jms": nominal}, sources_of(["jms"]))
 
 
 def test_retraining_needs_variations_and_seeds():

@@ -61,6 +61,20 @@ def test_one_method_alone_has_nothing_to_combine():
     assert global_document({"a": {"a": INVALID}}, 50, seed=1)["over_methods"] is None
 
 
+def test_functions_that_run_away_beyond_their_fit_range_do_no_harm():
+    counts = np.random.default_rng(2).poisson(SHAPE * 8000 / SHAPE.sum())
+    steep = {"expression": "(1 - x)**a / x**b * (1 + exp((m - 3300) / 5))", "start": {"a": 9.3, "b": 4.8}}
+    options = {"function": "steep", "own_functions": {"steep": steep}, "limits": False, "minuit": False}
+    short = scan(
+        Spectrum(EDGES, counts), [2400], None, ScanConfig.model_validate({"fit_stop": 3000, **options})
+    )
+    found = global_document(
+        {"inclusive": {"inclusive": scanned([3000], 1)}, "steep": {"steep_B2": short}}, 60, seed=1
+    )
+    assert found["selections"]["steep"]["message"] is None
+    assert found["over_methods"]["n_toys"] == 60
+
+
 def test_too_many_failed_toys_of_one_method_leave_the_others(monkeypatch):
     def with_failures(selections, n_toys, seed, **options):
         toys = scan_toys(selections, n_toys, seed, **options)

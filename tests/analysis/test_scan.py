@@ -96,11 +96,11 @@ def test_too_many_parameters_give_way(monkeypatch):
 
     original = module.signal_test
 
-    def fails_for_four(fit, template):
+    def fails_for_four(fit, template, *, smooth):
         if fit.n_shape == 4:
             msg = "ran away"
             raise FitError(msg)
-        return original(fit, template)
+        return original(fit, template, smooth=smooth)
 
     monkeypatch.setattr(module, "signal_test", fails_for_four)
     always_four = FAST.model_copy(
@@ -269,3 +269,28 @@ def test_the_fit_with_signal_is_judged_too():
     assert point.background.goodness[2] < 1e-4
     assert point.signal_goodness > 0.01
     assert point.row()["signal_fit_p"] == point.signal_goodness
+
+
+def test_toys_of_a_scan_do_not_depend_on_workers():
+    config = FAST.model_copy(update={"calculator": "toys", "toys": 500, "limits": True})
+    one, two = (scan(spectrum(2_000), [3000], config=config, workers=workers).rows for workers in (1, 2))
+    assert one == two
+    assert one[0]["calculator"] == "toys"
+
+
+def test_a_spike_below_the_signal_refuses_asymptotics_and_is_a_remark_for_toys(monkeypatch):
+    import analysis.scan as module
+
+    def spike(model, minimum):
+        msg = "the function ran away to a spike"
+        raise FitError(msg)
+
+    monkeypatch.setattr(module, "check_healthy", spike)
+    few = spectrum(60)
+    row = scan(few, [3000], config=FAST.model_copy(update={"toys": 500})).rows[0]
+    assert row["valid"]
+    assert "few events" in row["message"]
+    assert "the yield is rough: in the fit with signal, the function ran away to a spike" in row["message"]
+    refused = scan(few, [3000], config=FAST.model_copy(update={"calculator": "asymptotic"})).rows[0]
+    assert not refused["valid"]
+    assert "ran away to a spike" in refused["message"]

@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from analysis.batched import BatchedFits
 from analysis.fit import fit_background
 from analysis.likelihood import Likelihood
-from analysis.limits import asymptotic_limit, draw_toys, toy_limit
+from analysis.limits import asymptotic_limit
 from analysis.minuit import minuit_check, minuit_errors
 from analysis.profile_likelihood import SignalTest
 from analysis.signal_shape import SignalModel
 from analysis.signal_template import Shift, SignalTemplate
 from analysis.spectrum import Spectrum
+from analysis.toy_limit import toy_limit
+from analysis.toys import draw_toys
 
 EDGES = np.arange(2232.0, 5001.0, 16.0)
 X = 0.5 * (EDGES[1:] + EDGES[:-1]) / 13000
@@ -149,7 +151,8 @@ def test_minuit_agrees_with_nuisances():
 
 def test_toys_vary_the_auxiliary_measurements():
     test = signal_test(UNCERTAIN)
-    counts, centres = draw_toys(test, test.best, 4000, np.random.default_rng(5))
+    toys = draw_toys(test, test.best, 4000, np.random.default_rng(5))
+    counts, centres = toys.counts, toys.centres
     assert counts.shape == (4000, EDGES.size - 1)
     assert centres.mean(axis=0) == pytest.approx(test.best.nuisances, abs=0.06)
     assert centres.std(axis=0) == pytest.approx(1, abs=0.05)

@@ -14,7 +14,7 @@ from analysis.result_document import ResultDocument
 from analysis.signal_shape import SignalModel
 from analysis.spectrum_document import SpectrumDocument
 from analysis.spectrum_scan import invalid_lines, run_document
-from data.errors import InputError
+from data.errors import ConfigError, InputError
 
 EDGES = np.arange(2000.0, 6001.0, 50.0)
 COARSE = [2000, 2200, 2500, 2800, 3200, 3600, 4000, 4500, 5000, 6000]
@@ -130,6 +130,65 @@ def test_the_f_test_is_reported_whatever_function_is_used(counts, result):
     assert other["background"]["function"] == "alternative3"
 
 
+def test_the_f_test_is_kept_where_the_function_used_fails(counts, result):
+    fixed = run(counts, sqrt_s=11000, fit={"function": "own", "own_functions": {"own": ENDING}})
+    plain = run(counts, sqrt_s=11000)
+    assert not fixed["masses"]["3000"]["valid"]
+    assert fixed["f_test"] == plain["f_test"]
+    assert fixed["f_test"]["chosen"] is not None
+    # And the other way round: candidates that fail do not keep a function from being used.
+    other = run(
+        counts,
+        sqrt_s=11000,
+        fit={"function": "dijet3", "candidates": ["own"], "own_functions": {"own": ENDING}},
+    )
+    assert other["masses"]["3000"]["valid"]
+    assert other["f_test"]["chosen"] is None
+    assert other["f_test"]["steps"][0]["message"]
+
+
+def test_coarse_edges_that_leave_no_chi2_are_told(counts):
+    found = run(counts, coarse_edges=[100, 200], fit={"function": "dijet3"})
+    assert found["masses"]["3000"]["valid"]
+    assert (
+        "coarse_edges leave 1 merged bin in the fit range for 4 parameters"
+        in found["masses"]["3000"]["message"]
+    )
+    assert found["background"]["fit_p"] is None
+
+
+def test_a_signal_shape_is_not_extrapolated_in_silence(counts):
+    shape = {"alpha_low": 1.2, "n_low": 5, "alpha_high": 1.5, "n_high": 10}
+    signal = {"2500": {"mean": 2500, "sigma": 125, **shape}, "3500": {"mean": 3500, "sigma": 175, **shape}}
+    rows = run(counts, **PLAIN, signal=signal, masses=[2500, 3000, 4000])["masses"]
+    assert [rows[key]["message"] for key in ("2500", "3000")] == [None, None]
+    assert rows["4000"]["message"] == (
+        "the signal shape is extrapolated: shapes are given at 2500 to 3500 GeV only"
+    )
+    assert rows["4000"]["valid"]
+
+
+def test_masses_left_out_of_the_global_significance_are_told(counts, monkeypatch):
+    import analysis.scan as module
+    from data.errors import FitError
+
+    fitted = module._fit_signal
+
+    def fails_at_3200(fits, wanted, mass, signal, config):
+        if mass == 3200:
+            msg = "it does not converge"
+            raise FitError(msg)
+        return fitted(fits, wanted, mass, signal, config)
+
+    monkeypatch.setattr(module, "_fit_signal", fails_at_3200)
+    asked = {"global": {"masses": {"lo": 2800, "hi": 3200, "step": 200}, "toys": 20}}
+    found = run(counts, **PLAIN, **asked)
+    assert found["global"]["masses_left_out"] == [3200]
+    assert found["global"]["p_global"] is not None
+    (line,) = invalid_lines(found)
+    assert line == "global significance: 1 of 3 masses are left out (3200 GeV: it does not converge)"
+
+
 def test_yields_count_events_inside_the_fit_range():
     """Of a signal at the end of the range, as expected without fluctuations, only the part inside is the yield."""
     x = 0.5 * (EDGES[1:] + EDGES[:-1]) / 13000
@@ -150,15 +209,30 @@ def test_without_a_range_the_whole_spectrum_is_fitted(counts, result):
     assert run(counts, fit={**PLAIN["fit"], "range": [2000, 6000]}) == result
 
 
+def test_a_range_beyond_the_collision_energy_is_one_error(counts):
+    with pytest.raises(ConfigError, match=r"2000–6000 GeV reaches sqrt_s = 5500 GeV.*fit\.range") as caught:
+        run(counts, masses=[2500, 3000], sqrt_s=5500)
+    assert "\n" not in str(caught.value)
+    assert run(counts, sqrt_s=5500, fit={"range": [2000, 5000]})["background"] is not None
+
+
+ENDING = {"expression": "(1 - 2*x)**a / x**b", "start": {"a": 5.0, "b": 5.0}}
+
+
 def test_a_function_with_a_zero_in_range_marks_every_mass(counts):
-    found = run(counts, masses=[2500, 3000], sqrt_s=5500)
+    found = run(
+        counts,
+        masses=[2500, 3000],
+        sqrt_s=11000,
+        fit={"candidates": ["own"], "own_functions": {"own": ENDING}},
+    )
     assert [row["valid"] for row in found["masses"].values()] == [False, False]
     assert found["background"] is None
     row = found["masses"]["2500"]
     assert all(value is None for key, value in row.items() if key not in {"valid", "message"})
     (line,) = invalid_lines(found)
     assert line.startswith("2500, 3000 GeV: ")
-    assert "zero" in line
+    assert "5500 GeV for the start values; a background must be positive" in line
 
 
 def test_a_mass_outside_is_an_error(counts):

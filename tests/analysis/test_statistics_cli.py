@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import analysis
-from analysis import cli, statistics_cli
+from analysis import cli, cli_common, statistics_cli
 from analysis.json_schemas import schema
 
 EXAMPLES = Path(analysis.__file__).with_name("examples")
@@ -97,15 +97,22 @@ def test_bad_input_ends_in_one_message_and_exit_code_one(
     assert not out.exists()
 
 
+ENDING = {
+    "candidates": ["own"],
+    "own_functions": {"own": {"expression": "(1 - 3*x)**a / x**b", "start": {"a": 5, "b": 5}}},
+}
+
+
 def test_a_mass_without_a_valid_fit_is_written_flagged_and_told(monkeypatch, capsys, tmp_path, spectrum):
     out = tmp_path / "result.json"
     code, text = oddjet(
-        monkeypatch, capsys, "scan", "--spectrum", spectrum(sqrt_s=5500, bumphunter=True), "--out", out
+        monkeypatch, capsys, "scan", "--spectrum", spectrum(fit=ENDING, bumphunter=True), "--out", out
     )
     assert code == 1
     assert text.count("error:") == 1
     assert re.search(
-        r"not everything is valid \(see .*result\.json\): 2800, 3000 GeV: .*zero in the fit range", text
+        r"not everything is valid \(see .*result\.json\): 2800, 3000 GeV: .*must be positive in the fit range",
+        text,
     )
     rows = json.loads(out.read_text())["masses"]
     assert [row["valid"] for row in rows.values()] == [False, False]
@@ -192,11 +199,11 @@ def test_limits_of_a_configuration_are_those_of_the_pipeline(monkeypatch, capsys
     monkeypatch.setattr(statistics_cli, "prepare", lambda path, *_: SimpleNamespace(root=path))
     monkeypatch.setattr(statistics_cli, "run_limits", lambda run, study: called.append((run.root, study)))
     monkeypatch.setattr(statistics_cli, "limit_lines", lambda root: [f"limits of {root.name}"])
-    monkeypatch.setattr(statistics_cli, "invalid_limits", lambda root: [])
+    monkeypatch.setattr(cli_common, "invalid_limits", lambda root: [])
     code, text = oddjet(monkeypatch, capsys, "limit", tmp_path / "search.yaml", "--study")
     assert (code, text) == (0, "limits of search.yaml")
     assert called == [(tmp_path / "search.yaml", True)]
-    monkeypatch.setattr(statistics_cli, "invalid_limits", lambda root: ["cwola at 3000 GeV: no crossing"])
+    monkeypatch.setattr(cli_common, "invalid_limits", lambda root: ["cwola at 3000 GeV: no crossing"])
     code, text = oddjet(monkeypatch, capsys, "limit", tmp_path / "search.yaml")
     assert code == 1
     assert "no limit for every selection: cwola at 3000 GeV: no crossing" in text

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm, poisson
 
-from analysis import limits
+from analysis import toys
 from analysis.profile_likelihood import SignalTest
 from analysis.signal_template import SignalTemplate
 from analysis.toy_p0 import toy_p0
@@ -62,5 +62,5 @@ def test_toys_are_seeded_and_workers_change_nothing():
 
 def test_toys_that_fail_are_an_error():
     with pytest.raises(FitError, match="30 of 1000 toys could not be fitted; use fewer shape parameters"):
-        limits.check_failures(30, 1000)
-    limits.check_failures(20, 1000)
+        toys.check_failures(30, 1000)
+    toys.check_failures(20, 1000)

@@ -23,7 +23,7 @@ SHAPE = (1 - X) ** 9.3 / X ** (4.8 - 0.1 * np.log(X))
 MASS = 3000.0
 SIGNAL = SignalModel.generic()
 REGIMES = {1_000: "dijet2", 30_000: "dijet3", 1_000_000: "dijet4"}
-FEW = {20: 3000.0, 100: 4000.0}
+FEW = {20: 3000.0, 30: 3000.0, 60: 3500.0, 100: 4000.0}
 """Events, and a mass in GeV under whose peak less than five are expected."""
 ALPHA = 0.05
 
@@ -85,19 +85,20 @@ def few_events(n_events, mass, n_experiments, injected=0.0, n_toys=500, seed=3):
     rng = np.random.default_rng([seed, n_events])
     expected = SHAPE * n_events / SHAPE.sum() + injected * SIGNAL.template(mass, EDGES).nominal
     config = ScanConfig(function="dijet2", candidates=(2,), toys=n_toys, minuit=False, limits=injected > 0)
-    rows = []
+    rows, too_few = [], 0
     for number in range(n_experiments):
         data = Spectrum(EDGES, rng.poisson(expected))
         try:
             rows += scan(data, [mass], config=config.model_copy(update={"seed": number})).rows
         except InputError:  # too few events for any fit
-            continue
+            too_few += 1
     valid = [row for row in rows if row["valid"]]
     result = {
         "events": n_events,
         "mass": mass,
         "injected": injected,
         "experiments": n_experiments,
+        "too_few": too_few,
         "valid": len(valid),
         "by_toys": sum(row["p0_calculator"] == "toys" and "few events" in row["message"] for row in valid),
         "allowed": allowed(len(valid)),

@@ -1,6 +1,6 @@
 """The idealised anomaly detector on real LHC Olympics events, ours against two peers in the same run.
 
-Data, reference and test are those of the project's issue: signal_region.npz of the folder that ODDJET_DATA names; data are
+Data, reference and test: signal_region.npz of the folder that ODDJET_DATA names; data are
 the background of rows 0–59,999, their signal and the first 142 signal events of the other rows (S/√B = 2.2), the
 reference is the background of the other rows. Every training has another seed. Times are CPU times in one thread.
 Prints one JSON object; run it as ``python tests/benchmarks/bench_lhco.py [trainings of ours] [of the peers]``.

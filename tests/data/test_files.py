@@ -50,6 +50,9 @@ def test_bad_json_is_named(tmp_path):
     path.write_text('{"z": ')
     with pytest.raises(InputError, match=r"scan\.json: not valid JSON .* truncated"):
         read_json(path)
+    path.write_text('{"a": {"z": 1, "y": 2, "z": 3}}')
+    with pytest.raises(InputError, match=r"scan\.json: the key 'z' stands twice"):
+        read_json(path)
 
 
 def test_hashes_do_not_depend_on_key_order_and_match_the_standard(tmp_path):

@@ -48,7 +48,7 @@ def weights(result):
 
 
 def test_first_fifty_steps_and_final_loss_are_those_of_a_stack_of_one(data):
-    """The issue's numbers; in fact the bits are equal."""
+    """Not only alike: the bits are equal."""
     schedule = Schedule(epochs=2, batch=32)
     twenty = train_stack(SHALLOW, schedule, data, members(20))
     one = train_stack(SHALLOW, schedule, data, members(20)[7:8])

@@ -203,7 +203,7 @@ def test_links_to_a_muon_that_is_not_there(cms_file, read_events, jets_of):
 
 @pytest.mark.parametrize("file", ["pfnano.root", "pfnano_rntuple.root"])
 def test_computed_substructure_is_that_of_cms(cms_file, read_events, jets_of, file):
-    """Issue's bounds on the 24 jets: median 0.5 % and worst 6 % for τ_N, 1 % for raw masses above 5 GeV."""
+    """Bounds on the 24 jets: median 0.5 % and worst 6 % for τ_N, 1 % for raw masses above 5 GeV."""
     events = read_events(cms_file(file))
     jets = jets_of(events, substructure="particles")
     assert len(jets.entry) == 24

@@ -93,7 +93,7 @@ def flat(events, name):
 
 
 def test_reclustered_particles_are_the_jets_of_cms(cms_file, read_events, jets_of):
-    """Issue's bounds: pT before corrections within 1 %, axis within 0.02; measured 0.3 % and 0.0002."""
+    """Bounds: pT before corrections within 1 %, axis within 0.02; measured 0.3 % and 0.0002."""
     events = read_events(cms_file("pfnano.root"))
     stored = jets_of(events, substructure="particles")
     ours = jets_of(events, source="particles", pt_min=100)
