@@ -120,7 +120,7 @@ def _reach(limits: SelectionLimits, limit: LimitPoint) -> float:
 
 def _draw_rules(axes: Axes, limit: LimitPoint) -> None:
     """The crossing with its interval, and the grid's limits, as marks on the diagonal."""
-    if limit.crossing_fb is not None:
+    if limit.status == "ok" and limit.crossing_fb is not None:
         ends = [
             abs((end if end is not None else limit.crossing_fb) - limit.crossing_fb)
             for end in (limit.crossing_low_fb, limit.crossing_high_fb)

@@ -53,4 +53,4 @@ def _line(found: SelectionLimits) -> str:
 
 
 def _limit(point: LimitPoint) -> str:
-    return f"{point.crossing_fb:.3g} fb" if point.crossing_fb is not None else _WHERE[point.status]
+    return f"{point.crossing_fb:.3g} fb" if point.status == "ok" else _WHERE[point.status]

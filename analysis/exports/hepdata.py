@@ -249,10 +249,12 @@ def _retraining_tables(library: Any, scan: Mapping[str, Any], record: LimitRecor
         known = {
             method: one
             for method, one in found.selections.items()
-            if one.observed is not None and one.observed.crossing_fb is not None
+            if one.observed is not None and one.observed.status == "ok"
         }
         known = {
-            method: one for method, one in known.items() if all(point.crossing_fb for point in one.expected)
+            method: one
+            for method, one in known.items()
+            if all(point.status == "ok" for point in one.expected)
         }
         if known:
             yield _retraining_limits(library, signal, found, known, _qualifiers(scan, signal)[:-1])

@@ -117,7 +117,8 @@ def limit_record(**changes):
              "efficiencies": (0.3,), "z": (2.0,), "asimov_z": 2.1, "asimov_z_error": 0.1}  # fmt: skip
     selection = {
         "retrained": True, "message": None, "points": [point, point | {"cross_section_fb": 20.0, "efficiency": 0.4}],
-        "curve": None, "chi2": 0.5, "fb_per_event": 0.1, "signal_uncertainty": 0.1, "n_excluded_without": (50.0,),
+        "curve": None, "chi2": 0.5, "fb_per_event": 0.1, "signal_uncertainty": 0.1, "uncertainties": None,
+        "n_excluded_without": (50.0,),
         "observed": limit_point(12.0), "expected": [limit_point(value) for value in (4.0, 6.0, 8.0, 11.0, 15.0)],
         "discovery": [],
     }  # fmt: skip
@@ -145,7 +146,7 @@ def test_limits_with_retraining_are_there_where_the_run_has_them(tmp_path, run_f
 
 
 def test_a_method_without_a_crossing_has_no_limit_with_retraining():
-    open_ended = limit_point(12.0) | {"status": "not_excluded_at_top", "crossing_fb": None}
+    open_ended = limit_point(12.0) | {"status": "not_excluded_at_top"}
     record = LimitRecord.parse(json.loads(json.dumps(limit_record(observed=open_ended))), "limits.json")
     names = [table.name for table in build_submission(SCAN, FITS, record).tables]
     assert "Limits with retraining xyy" not in names

@@ -89,7 +89,14 @@ def inputs(tmp_path_factory, make_nano_file):
         "samples": "samples.yaml",
         "search": {"data": "mock", "signals": ["signal"]},
         "methods": {"cwola": {"trees": TREES, "classifier": "trees", "scope": "event"}},
-        "scan": {"masses": [3000], "fit_start": 1960, "minuit": False, "calculator": "asymptotic"},
+        # Of some hundred events, most of them signal, larger functions would take the peak for background.
+        "scan": {
+            "masses": [3000],
+            "fit_start": 1960,
+            "minuit": False,
+            "calculator": "asymptotic",
+            "candidates": [2],
+        },
         "limits": {"signals": {"signal": CROSS_SECTIONS}, "seeds": 2},
     }
     (folder / "search.yaml").write_text(yaml.safe_dump(config))
