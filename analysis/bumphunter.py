@@ -20,10 +20,8 @@ from analysis.fit import BackgroundFit
 from analysis.global_pvalue import GlobalPValue, count_above
 from analysis.joint_toys import Cell, draw
 from analysis.kernels.bump_scan import scan_sets
-from analysis.scan import scan
-from analysis.scan_config import ScanConfig
-from analysis.spectrum import Spectrum, sum_between
-from data.errors import FitError, InputError
+from analysis.spectrum import sum_between
+from data.errors import InputError
 from data.sections import Section
 from data.types import FloatArray, IntArray
 
@@ -197,52 +195,6 @@ class BumpHunt:
         }
 
 
-def bump_hunt(
-    spectrum: Spectrum,
-    config: ScanConfig,
-    n_toys: int,
-    seed: int,
-    *,
-    options: BumpHunterConfig | None = None,
-    mass: float | None = None,
-    workers: int = 1,
-) -> BumpHunt:
-    """Fit a spectrum's background as the scan does, and look for its most significant bump in the coarse bins.
-
-    Parameters
-    ----------
-    spectrum
-        Counts in fine bins; its coarse edges, snapped to them but not merged, bound the windows.
-    config
-        Fit range and function.
-    n_toys
-        Pseudo-experiments; 0 for none.
-    seed
-        Of their random numbers.
-    options
-        Windows, side bands, refit; defaults if None.
-    mass
-        In GeV, where ``config`` asks for a choice by mass (F-test, fit range); the geometric middle of the filled
-        spectrum if None.
-    workers
-        Threads; results do not depend on it.
-
-    Raises
-    ------
-    InputError
-        If the spectrum is nearly empty or has too few coarse bins.
-    FitError
-        If the background cannot be fitted, or too many pseudo-experiments fail.
-    """
-    quick = config.model_copy(update={"limits": False, "minuit": False})
-    middle = math.sqrt(max(spectrum.lo, config.fit_start or 0.0) * spectrum.last_filled)
-    point = scan(spectrum, [middle if mass is None else mass], None, quick).points[0]
-    if point.background is None:
-        msg = f"BumpHunter: no background could be fitted; {point.message}"
-        raise FitError(msg)
-    return hunt(point.background, n_toys, seed, options=options, workers=workers)
-
-
 def hunt(
     background: BackgroundFit,
     n_toys: int,
@@ -256,9 +208,15 @@ def hunt(
     Parameters
     ----------
     background
-        Fit to the data.
-    n_toys, seed, options, workers
-        As for `bump_hunt`.
+        Fit to the data; the coarse edges of its spectrum, snapped to its bins but not merged, bound the windows.
+    n_toys
+        Pseudo-experiments; 0 for none.
+    seed
+        Of their random numbers.
+    options
+        Windows, side bands, refit; defaults if None.
+    workers
+        Threads; results do not depend on it.
 
     Raises
     ------

@@ -12,12 +12,11 @@ from functools import cached_property
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import norm
 
 from analysis.f_test import FailedFit
 from analysis.fit import BackgroundFit, check_healthy
 from analysis.minimiser import Minimum
-from analysis.profile_likelihood import SignalTest
+from analysis.profile_likelihood import ProfiledYield, SignalTest
 from analysis.signal_template import SignalTemplate
 from data.errors import FitError, InputError
 
@@ -44,10 +43,10 @@ class Curve:
     test: SignalTest
 
 
-class Envelope:
+class Envelope(ProfiledYield):
     """Test of one signal on one set of counts, the background function profiled too.
 
-    It answers what `SignalTest` does: best fit, error, q0, q̃.
+    It answers what `SignalTest` does, with Λ in place of −2 ln L: best fit, error, q0, q̃.
 
     Parameters
     ----------
@@ -130,31 +129,6 @@ class Envelope:
         if not minima:
             raise failure
         return self._lowest(minima)[1]
-
-    @property
-    def q0(self) -> float:
-        """Discovery test statistic Λ(0) − min Λ where the best yield is positive, else 0."""
-        if self.best.signal_yield <= 0:
-            return 0.0
-        return max(2 * (self.null.value - self.best.value), 0.0)
-
-    @property
-    def z(self) -> float:
-        """Local significance √q0."""
-        return math.sqrt(self.q0)
-
-    @property
-    def p0(self) -> float:
-        """Local p-value 1 − Φ(Z); 0.5 where the best yield is not positive."""
-        return float(norm.sf(self.z))
-
-    def q_tilde(self, signal_yield: float) -> float:
-        """Test statistic q̃_μ for limits (arXiv:1007.1727), with Λ in place of −2 ln L."""
-        best = self.best
-        if best.signal_yield > signal_yield:
-            return 0.0
-        reference = self.null.value if best.signal_yield < 0 else best.value
-        return max(2 * (self.at(signal_yield).value - reference), 0.0)
 
     @cached_property
     def interval(self) -> tuple[float, float]:

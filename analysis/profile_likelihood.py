@@ -1,5 +1,6 @@
 """Profile likelihood in the yield of one signal template: discovery and limit test statistics."""
 
+import abc
 import dataclasses
 import math
 from functools import cached_property
@@ -16,7 +17,50 @@ from data.errors import FitError
 from data.types import FloatArray
 
 
-class SignalTest:
+class ProfiledYield(abc.ABC):
+    """Test statistics of a curve −ln L(yield), all other parameters profiled."""
+
+    @property
+    @abc.abstractmethod
+    def null(self) -> Minimum:
+        """Fit of the background alone."""
+
+    @property
+    @abc.abstractmethod
+    def best(self) -> Minimum:
+        """Fit with a free yield."""
+
+    @abc.abstractmethod
+    def at(self, signal_yield: float) -> Minimum:
+        """Fit with the yield fixed, in events inside the fit range."""
+
+    @property
+    def q0(self) -> float:
+        """Discovery test statistic: −2 ln L(0)/L(best) where the best yield is positive, else 0."""
+        if self.best.signal_yield <= 0:
+            return 0.0
+        return max(2 * (self.null.value - self.best.value), 0.0)
+
+    @property
+    def z(self) -> float:
+        """Local significance √q0 (Cowan et al., arXiv:1007.1727)."""
+        return math.sqrt(self.q0)
+
+    @property
+    def p0(self) -> float:
+        """Local p-value 1 − Φ(Z); 0.5 where the best yield is not positive."""
+        return float(norm.sf(self.z))
+
+    def q_tilde(self, signal_yield: float) -> float:
+        """Test statistic q̃_μ for limits (arXiv:1007.1727): zero below the best yield, best yield ≥ 0."""
+        best = self.best
+        if best.signal_yield > signal_yield:
+            return 0.0
+        reference = self.null.value if best.signal_yield < 0 else best.value
+        return max(2 * (self.at(signal_yield).value - reference), 0.0)
+
+
+class SignalTest(ProfiledYield):
     """Test of one signal template on one set of counts: profile likelihood in the yield.
 
     Parameters
@@ -49,12 +93,16 @@ class SignalTest:
         self.likelihood = Likelihood(counts, background, signal, centres)
         self.signal = signal
         self.template = template = signal.nominal
-        self.null = minimise(self.likelihood, theta, free_yield=False)
-        self._last = self.null
+        self._null = self._last = minimise(self.likelihood, theta, free_yield=False)
         expected = background.expected(self.null.theta)
         core = template >= 0.1 * template.max()
         self.expected_in_core = float(expected[core].sum())
         self._lower = -LOWEST_SHARE * float((expected[core] / template[core]).min())
+
+    @property
+    def null(self) -> Minimum:
+        """Fit of the background alone."""
+        return self._null
 
     @cached_property
     def fitted_signal(self) -> FloatArray:
@@ -107,31 +155,6 @@ class SignalTest:
             raise failure
         self._last = min(found, key=lambda minimum: minimum.value)
         return self._last
-
-    @property
-    def q0(self) -> float:
-        """Discovery test statistic: −2 ln L(0)/L(best) where the best yield is positive, else 0."""
-        if self.best.signal_yield <= 0:
-            return 0.0
-        return max(2 * (self.null.value - self.best.value), 0.0)
-
-    @property
-    def z(self) -> float:
-        """Local significance √q0 (Cowan et al., arXiv:1007.1727)."""
-        return math.sqrt(self.q0)
-
-    @property
-    def p0(self) -> float:
-        """Local p-value 1 − Φ(Z); 0.5 where the best yield is not positive."""
-        return float(norm.sf(self.z))
-
-    def q_tilde(self, signal_yield: float) -> float:
-        """Test statistic q̃_μ for limits (arXiv:1007.1727): zero below the best yield, best yield ≥ 0."""
-        best = self.best
-        if best.signal_yield > signal_yield:
-            return 0.0
-        reference = self.null.value if best.signal_yield < 0 else best.value
-        return max(2 * (self.at(signal_yield).value - reference), 0.0)
 
     @cached_property
     def yield_error(self) -> float:

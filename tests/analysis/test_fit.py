@@ -261,7 +261,7 @@ def test_a_fixed_yield_takes_the_lower_of_two_valleys(monkeypatch, failing):
     test = object.__new__(SignalTest)
     test.__dict__ |= {
         "likelihood": None,
-        "null": starts["null"],
+        "_null": starts["null"],
         "_last": starts["last"],
         "best": starts["best"],
     }
@@ -277,6 +277,6 @@ def test_a_fixed_yield_that_never_converges(monkeypatch):
     monkeypatch.setattr(profile_likelihood, "minimise", never)
     test = object.__new__(SignalTest)
     start = SimpleNamespace(theta=0.0)
-    test.__dict__ |= {"likelihood": None, "null": start, "_last": start, "best": start}
+    test.__dict__ |= {"likelihood": None, "_null": start, "_last": start, "best": start}
     with pytest.raises(FitError, match="did not converge"):
         test.at(10.0)
