@@ -178,8 +178,9 @@ class Recipe:
         toys: dict[Source, FloatArray] = {}
         if self.lund is not None and self.lund.constants is not None and prongs is not None:
             lund = self.lund.factors(prongs, leading_pt(table), vary=vary)
-            others, _ = weight_factors(inputs, self.corrections)
-            toys = {source: self._rounded(plain * others * toy) for source, toy in lund.toys.items()}
+            if lund.toys:
+                others, _ = weight_factors(inputs, self.corrections)
+                toys = {source: self._rounded(plain * others * toy) for source, toy in lund.toys.items()}
             inputs, prongs = replace(inputs, lund=lund), None
         nominal, varied = weight_factors(inputs, self.corrections)
         factors = {name: nominal, **(varied if vary else {})}

@@ -26,6 +26,15 @@ class Generator(Section):
     settings: tuple[str, ...] = ()
     """More lines for Pythia, after all others, e.g. ``TimeShower:alphaSvalue = 0.14``."""
 
+    @pydantic.field_validator("settings")
+    @classmethod
+    def _seeded_by_block(cls, lines: tuple[str, ...]) -> tuple[str, ...]:
+        for line in lines:
+            if line.strip().lower().startswith("random:"):
+                msg = f"'{line}' would give every block the same events: seeds follow from the recipe's; leave it out"
+                raise ValueError(msg)
+        return lines
+
 
 class Jets(Section):
     """Jet definition and which jets are kept."""

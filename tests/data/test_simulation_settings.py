@@ -22,7 +22,12 @@ def test_lines_reach_pythia_after_all_others():
     plain, strong, none = (multiplicity(*lines) for lines in ((), ("TimeShower:alphaSvalue = 0.25",), ("HadronLevel:all = off",)))  # fmt: skip
     assert strong.mean() > 1.2 * plain.mean()
     assert none.mean() < 0.5 * plain.mean()
-    assert multiplicity("Random:seed = 3").tolist() == plain.tolist()
+
+
+@pytest.mark.parametrize("line", ["Random:seed = 7", " random:setSeed = off"])
+def test_blocks_keep_their_own_seeds(line):
+    with pytest.raises(ConfigError, match="would give every block the same events"):
+        Generator.parse({"settings": [line]}, "recipe.yaml")
 
 
 def test_a_line_that_pythia_does_not_know():
