@@ -207,7 +207,13 @@ class _Study:
         """Yield that the standard fit finds in the expectation of an alternative."""
         part, _ = self._at(mass)
         fit = self._choice(mass)
-        signal_yield, error = self._fit_asimov(fit, self._expected(name, mass), self._template(mass, part))
+        try:
+            signal_yield, error = self._fit_asimov(
+                fit, self._expected(name, mass), self._template(mass, part)
+            )
+        except FitError as failed:
+            msg = f"mass {mass:g} GeV, alternative {name}: {failed}; leave out the mass or the alternative"
+            raise FitError(msg) from None
         return {
             "alternative": name,
             "mass": mass,

@@ -155,20 +155,25 @@ def _used(
     nulls = {
         name: _background_fit(one, spectrum, toy) for name, one in fitted.items() if one.nulls.converged[toy]
     }
-    chosen = choose(nulls, mass, config).chosen
-    smaller = [name for name in usable if fitted[name].data.n_shape <= chosen.n_shape]
-    return smaller[-1] if smaller else None
+    chosen = choose(nulls, mass, config).last_accepted
+    if chosen is None or chosen.function in usable:
+        return None if chosen is None else chosen.function
+    smaller = [name for name in usable if fitted[name].data.n_shape < chosen.n_shape]
+    return max(smaller, key=lambda name: fitted[name].data.n_shape, default=None)
 
 
-def _background_fit(one: _Fitted, spectrum: Spectrum, toy: int) -> BackgroundFit:
+def _background_fit(one: _Fitted, spectrum: Spectrum, toy: int) -> BackgroundFit | FailedFit:
     """Background-only fit to a toy as an object of its own."""
     model, theta = one.data.model, one.nulls.theta[toy]
     _, hessian = Likelihood(spectrum.counts.astype(np.float64), model).derivatives(
         theta, 0.0, with_yield=False
     )
-    minimum = Minimum(
-        theta, 0.0, float(one.nulls.value[toy]), np.asarray(np.linalg.inv(hessian), dtype=np.float64)
-    )
+    try:
+        np.linalg.cholesky(hessian)  # refuses what has no minimum
+        covariance = np.asarray(np.linalg.inv(hessian), dtype=np.float64)
+    except np.linalg.LinAlgError:
+        return FailedFit(one.data.function, one.data.n_shape, f"{one.data.function}: ran away")
+    minimum = Minimum(theta, 0.0, float(one.nulls.value[toy]), covariance)
     return BackgroundFit(spectrum, model, minimum, one.data.minimum_count)
 
 

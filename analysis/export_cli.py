@@ -88,7 +88,10 @@ def _patchset(run: Run, folder: Path) -> int:
 
 
 def _model_independent(run: Run, folder: Path) -> int:
-    """Of the inclusive spectrum and of every method's selections, each at its own masses."""
+    """Of the inclusive spectrum and of every method's selections, each at the masses of its workspaces.
+
+    A mass that the scan flagged has no workspace: its reason is in ``scan.json``.
+    """
     histogram = read_histograms(run.root / "histograms" / f"{run.data.name}.h5")["mjj"]
     spectra = Spectra({run.data.name: histogram}, run.config.selection.region)
     masses: dict[str, list[float]] = {}

@@ -92,8 +92,8 @@ def check_limits(
     Raises
     ------
     ConfigError
-        If a signal is none of ``search.signals``, a method none of ``methods``, both name a selection twice, or no
-        scanned mass lies in a signal's window.
+        If a signal is none of ``search.signals``, a method none of ``methods``, there is no method, or no scanned
+        mass lies in a signal's window.
     """
     windows = [window_of(mass) for mass in masses]
     for name in config.signals:

@@ -59,11 +59,11 @@ class Efficiencies:
 
 
 def range_of_fit(record: StudyRecord, config: ScanConfig) -> tuple[float, float]:
-    """Ends in GeV of the fit to the data without an injection; the whole histogram where there is no event to fit."""
-    spectrum = record.spectrum()
-    if not spectrum.n_events:
+    """Ends in GeV of the fit to the data without an injection; the whole histogram where nothing can be fitted."""
+    try:
+        part = fit_range(record.spectrum(), record.mass, config)
+    except InputError:
         return float(EDGES[0]), float(EDGES[-1])
-    part = fit_range(spectrum, record.mass, config)
     return part.lo, part.hi
 
 

@@ -220,9 +220,12 @@ def _spectra(
 
 
 def counts_of(mjj: FloatArray, weights: FloatArray | None = None) -> tuple[int, ...]:
-    """Events in the bins of pass 2 without trailing zeros; sums of weights are rounded, negative ones are 0."""
-    sums = np.histogram(_inside(mjj), EDGES, weights=weights)[0]
-    return _trimmed(np.maximum(np.rint(sums), 0).astype(np.int64))
+    """Events in the bins of pass 2 without trailing zeros; of sums of weights the running total is rounded.
+
+    Rounded bin by bin, a tail of less than half an event a bin would vanish. Bins of negative sums are 0.
+    """
+    sums = np.maximum(np.histogram(_inside(mjj), EDGES, weights=weights)[0], 0)
+    return _trimmed(np.diff(np.rint(np.cumsum(sums)), prepend=0).astype(np.int64))
 
 
 def _inside(mjj: FloatArray) -> FloatArray:

@@ -262,7 +262,7 @@ def propagated_shifts(
     Parameters
     ----------
     methods
-        Trained with the nominal signal in the data; the changes are the mean over them.
+        Trained with the nominal signal in the data; what they select is added up.
     nominal, varied, sources
         As for `relevance`.
     within, trained_on
@@ -274,7 +274,8 @@ def propagated_shifts(
         If a variation is missing, or a method selects no signal.
     """
     _check_variations(varied, sources)
-    changes: dict[str, list[tuple[float, float]]] = {source.name: [] for source in sources}
+    names = dict.fromkeys(member for source in sources for member in source.members)
+    reference, again = 0.0, dict.fromkeys(names, 0.0)
     for method in methods:
         votes = method.fold_votes(nominal, trained_on=trained_on)
 
@@ -286,12 +287,12 @@ def propagated_shifts(
             own = votes if alike else method.fold_votes(table, trained_on=trained_on)
             return float((event_weights(table) * own)[_inside(table, within)].sum())
 
-        reference = np.array([selected(nominal)])
-        for source in sources:
-            again = np.array([[selected(varied[member])] for member in source.members])
-            changes[source.name].append(_change(source, reference, again))
+        reference += selected(nominal)
+        for name in names:
+            again[name] += selected(varied[name])
     found = []
     for source in sources:
-        up, down = (float(value) for value in np.mean(changes[source.name], axis=0))
+        members = np.array([[again[member]] for member in source.members])
+        up, down = _change(source, np.array([reference]), members)
         found.append(SourceShift(source.name, source.kind, up, down))
     return found

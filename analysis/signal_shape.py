@@ -202,7 +202,7 @@ class SignalModel:
         Raises
         ------
         InputError
-            If a key is missing, unknown or not a number.
+            If a key is missing, unknown or not a number, or a mass stands twice.
         """
         try:
             if "shape" in mapping:
@@ -212,11 +212,13 @@ class SignalModel:
                 return cls.generic(**{key: float(value) for key, value in mapping.items() if key != "shape"})
             shapes, errors = {}, {}
             for text, row in mapping.items():
+                mass = float(text)
+                if not math.isfinite(mass) or mass in shapes:
+                    msg = f"{source}: mass '{text}' is not finite or stands twice; give each mass (GeV) once"
+                    raise InputError(msg)
                 numbers = {key: float(value) for key, value in row.items() if key != "errors"}
-                shapes[float(text)] = DoubleCrystalBall(**numbers)
-                errors[float(text)] = {
-                    key: float(value) for key, value in dict(row.get("errors", {})).items()
-                }
+                shapes[mass] = DoubleCrystalBall(**numbers)
+                errors[mass] = {key: float(value) for key, value in dict(row.get("errors", {})).items()}
         except (TypeError, ValueError, AttributeError) as error:
             msg = f"{source}: not a signal shape ({error}); give {', '.join(SHAPE_NAMES)} for every mass"
             raise InputError(msg) from None

@@ -180,7 +180,7 @@ class SpectrumDocument(Section):
     @pydantic.field_validator("masses")
     @classmethod
     def _once(cls, masses: tuple[float, ...]) -> tuple[float, ...]:
-        if len(set(masses)) != len(masses):
+        if len({mass_key(mass) for mass in masses}) != len(masses):
             msg = "a mass stands twice; test each once"
             raise ValueError(msg)
         return masses

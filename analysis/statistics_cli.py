@@ -309,6 +309,9 @@ def _result_file(source: Path, out: Path | None, settings: list[str] | None, reg
     if out.resolve() == source.resolve():
         msg = f"--out {out} is the file that is read; write to another one"
         raise ConfigError(msg)
+    if out.is_dir():
+        msg = f"--out {out} is a folder; give the name of a file"
+        raise ConfigError(msg)
     return out
 
 

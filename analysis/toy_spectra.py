@@ -95,7 +95,10 @@ def toy_spectra(
     fit = tested.generating
     ranges = {(part.background.spectrum.lo, part.background.spectrum.hi) for part in tested.parts}
     if len(ranges) > 1:
-        msg = "toys: the fit range depends on the mass; fix it with scan.fit_start and scan.fit_stop"
+        msg = (
+            "toys: the fit range depends on the mass; give one, as fit.range: [lo, hi] in a spectrum file, or as "
+            "scan.fit_start and scan.fit_stop without scan.range_search"
+        )
         raise ConfigError(msg)
     expected = fit.model.expected_in(fit.spectrum.edges, fit.minimum.theta)
     counts = np.concatenate([block for (block,) in draw([Cell((0,), expected)], 1, n_toys, seed)])

@@ -1,10 +1,12 @@
 """Bias studies: closure where there is no bias, a bias where there must be one, and fits as a scan makes them."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import analysis
 from analysis.bias import bias_study
 from analysis.bias_config import BiasConfig
 from analysis.bias_toys import FittedToys, fit_toys, summarise
@@ -15,10 +17,12 @@ from analysis.plots.style import PlotLabel
 from analysis.result_document import BiasDocument
 from analysis.scan import scan
 from analysis.scan_config import ScanConfig
-from analysis.scan_inputs import ScanInputs
+from analysis.scan_inputs import ScanInputs, document_inputs
 from analysis.signal_shape import SignalModel
 from analysis.spectrum import Spectrum
+from analysis.spectrum_document import SpectrumDocument
 from data.errors import FitError
+from data.files import read_json
 
 EDGES = np.arange(2000.0, 6001.0, 50.0)
 MIDDLES = 0.5 * (EDGES[1:] + EDGES[:-1])
@@ -109,6 +113,35 @@ def test_the_choice_is_that_of_the_f_test():
     template = data.signal.template(MASS, data.spectrum.edges)
     found = fit_toys(data.spectrum.counts[None, :], data.spectrum, fits, template, MASS, data.config)
     assert [name for name, number in found.functions.items() if number] == [chosen]
+
+
+def test_the_order_of_the_candidates_decides_nothing():
+    """Nor do two functions of equally many parameters: the F-test's choice is fitted, whatever stands beside it."""
+    toys = BiasConfig(alternatives=("alternative1",), toys=30, injections=(0.0,), seed=2)
+    (rising,), (falling,), (beside,) = (
+        bias_study(inputs("auto", n_events=3000, candidates=candidates), toys)["pulls"]
+        for candidates in ((2, 3, 4), (4, 3, 2), (2, 3, 4, "atlas5"))
+    )
+    assert len(rising["functions"]) > 1
+    assert falling["functions"] == rising["functions"]
+    assert falling["pull_mean"] == rising["pull_mean"]
+    assert (
+        beside["functions"] == rising["functions"]
+    )  # of as many parameters as dijet4, which stands before it
+
+
+def test_a_toy_whose_background_runs_away_is_given_to_a_smaller_function():
+    """60 events and five shape parameters: second derivatives without an inverse."""
+    document = read_json(Path(analysis.__file__).parent / "examples" / "spectrum.json")
+    share = np.array(document["counts"]) / np.sum(document["counts"])
+    few = np.random.default_rng(5).poisson(60 * share).tolist()
+    changed = {"counts": few, "masses": [2500], "fit": {"candidates": [2, 3, 4, 5]}}
+    thinned = document_inputs(SpectrumDocument.parse({**document, **changed}, "few"))
+    (row,) = bias_study(thinned, BiasConfig(alternatives=("alternative1",), toys=50, injections=(0.0,)))[
+        "pulls"
+    ]
+    assert (row["n_toys"], row["n_failed"]) == (50, 0)
+    assert row["functions"]["dijet2"] > 40
 
 
 def test_summary_of_pulls_by_hand():

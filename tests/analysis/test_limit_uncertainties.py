@@ -12,9 +12,9 @@ import pytest
 import analysis.limit_efficiencies
 import analysis.retraining_run
 import analysis.retraining_systematics
-from analysis.limit_efficiencies import best_injection, efficiencies
+from analysis.limit_efficiencies import best_injection, efficiencies, range_of_fit
 from analysis.limit_record import LimitPoint, UncertaintySource
-from analysis.limit_study import EDGES, InjectedSpectra, StudyRecord
+from analysis.limit_study import EDGES, InjectedSpectra, StudyRecord, counts_of
 from analysis.limit_uncertainty import (
     KnownUncertainties,
     background_check,
@@ -90,6 +90,28 @@ def test_a_limit_that_no_selection_beats_is_not_worth_retraining(chosen):
     assert "no injection with a signal" in chosen(study("cwola", 400, (0.0, 0.0, 0.0))).message
     fixed = chosen(study("cwola", 400, (0.5, 0.5, 0.5), retrained=False))
     assert fixed.message == "the selection is the same for any data"
+
+
+def test_events_below_the_fit_have_the_efficiency_of_the_whole_histogram():
+    events = list(falling(0))
+    events[int(np.searchsorted(EDGES, 1520.0))] = 3
+    few = study("cwola", 0, (0.1, 0.5, 0.5)).model_copy(update={"nominal": tuple(events)})
+    config = SCAN.model_copy(update={"fit_start": 1800.0})
+    assert range_of_fit(few, config) == (EDGES[0], EDGES[-1])
+    assert efficiencies(few, config).mean == pytest.approx([0.095, 0.475, 0.475])
+
+
+def test_weighted_counts_keep_their_tail():
+    """Bins of weights far below a half, as in the tail of simulation in slices: the sum of any stretch stays."""
+    rng = np.random.default_rng(3)
+    mjj = 1500 + rng.exponential(600, 1000)
+    weights = np.where(mjj < 2000, 5.0, np.where(mjj < 2500, 0.3, 0.05))
+    counts = np.array(counts_of(mjj, weights))
+    for low, high in ((1500, 2000), (2000, 2500), (2500, 7000)):
+        first, last = np.searchsorted(EDGES, (low, high))
+        wanted = weights[(mjj >= low) & (mjj < high)].sum()
+        assert wanted > 5
+        assert counts[first:last].sum() == pytest.approx(wanted, abs=1)
 
 
 def rough(cross_section):

@@ -148,7 +148,7 @@ class Cut:
         return np.where(table["x"] > self.threshold, 5, 0)
 
 
-def test_a_fixed_selection_propagates_shifts_of_features_and_weights():
+def uniform():
     x = np.linspace(0, 1, 1000, endpoint=False) + 0.0005
     nominal = {"mjj": np.full(1000, 3000.0), "x": x, "weight": np.ones(1000)}
     varied = {
@@ -157,6 +157,11 @@ def test_a_fixed_selection_propagates_shifts_of_features_and_weights():
         "jes": nominal | {"mjj": np.where(x > 0.9, 9000.0, 3000.0)},
         "stat_0": nominal | {"weight": np.full(1000, 1.1)}, "stat_1": nominal | {"weight": np.full(1000, 0.9)},
     }  # fmt: skip
+    return nominal, varied
+
+
+def test_a_fixed_selection_propagates_shifts_of_features_and_weights():
+    nominal, varied = uniform()
     options = {"within": (2000.0, 5000.0)}
     found = propagated_shifts([Cut(0.5)], nominal, varied, sources_of(varied), **options)
     shifts = {shift.name: (shift.up, shift.down) for shift in found}
@@ -167,8 +172,17 @@ def test_a_fixed_selection_propagates_shifts_of_features_and_weights():
     assert shifts["stat"] == pytest.approx((0.1 * np.sqrt(2), -0.1 * np.sqrt(2)))
     assert not any(shift.retrained for shift in found)
     both = propagated_shifts([Cut(0.5), Cut(0.0)], nominal, varied, sources_of(varied), **options)
-    mean = next(shift for shift in both if shift.name == "jms")
-    assert (mean.up, mean.down) == pytest.approx((0.1, (-0.1 - 0.05) / 2))
+    pooled = next(shift for shift in both if shift.name == "jms")
+    # 500 and 1000 events selected; 100 more of the first for up, 50 fewer of both for down
+    assert (pooled.up, pooled.down) == pytest.approx((100 / 1500, -100 / 1500))
+
+
+def test_a_training_that_selects_next_to_nothing_does_not_decide():
+    nominal, varied = uniform()
+    found = propagated_shifts([Cut(0.5), Cut(0.9985), Cut(99.0)], nominal, varied, sources_of(varied))
+    jms = next(shift for shift in found if shift.name == "jms")
+    # 500 and 1 of 1000 events selected, and 100 more of each for up
+    assert jms.up == pytest.approx(200 / 501)
 
 
 def test_a_selection_of_no_signal_has_no_relative_uncertainty():

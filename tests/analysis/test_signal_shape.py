@@ -137,6 +137,9 @@ def test_model_as_json_and_generic():
     assert generic.at(2000.0).sigma == pytest.approx(60)
 
 
+TEXT_SHAPE = {"mean": 2000, "sigma": 90, "alpha_low": 1.2, "n_low": 5, "alpha_high": 1.5, "n_high": 10}
+
+
 @pytest.mark.parametrize(
     ("mapping", "message"),
     [
@@ -145,6 +148,8 @@ def test_model_as_json_and_generic():
         ({"shape": "double_crystal_ball", "sigma": 3}, "not a signal shape"),
         ({"2000": {"mean": 2000}}, "not a signal shape"),
         ({"x": {}}, "not a signal shape"),
+        ({"nan": {}}, "mass 'nan' is not finite or stands twice"),
+        ({"2000": TEXT_SHAPE, "2000.0": TEXT_SHAPE}, r"mass '2000\.0' is not finite or stands twice"),
     ],
 )
 def test_bad_models_are_refused(mapping, message):

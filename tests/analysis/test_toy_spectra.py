@@ -92,5 +92,5 @@ def test_ranges_that_follow_the_mass_are_refused(inputs):
     loose = ScanInputs(
         inputs.spectrum, inputs.masses, inputs.signal, inputs.config.model_copy(update={"fit_stop": None})
     )
-    with pytest.raises(ConfigError, match=r"the fit range depends on the mass; fix it with scan\.fit_start"):
+    with pytest.raises(ConfigError, match=r"the fit range depends on the mass; give one, as fit\.range"):
         toy_spectra(loose, 10, 1, masses=(2600.0, 4900.0))
