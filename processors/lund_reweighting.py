@@ -2,6 +2,11 @@
 
 A subjet's weight is the product of the ratio data/simulation over its primary splittings, a jet's that over its
 subjets which belong to a quark, an event's that over its jets.
+
+The product takes splittings as independent of each other and as the quark's own. Radiation of the initial state that a
+jet picks up is thus reweighted as if it were the quark's, and no source of uncertainty knows of either. Between two
+tunes of Pythia (Monash and A14) W jets agree within the uncertainties; where αS differs by 14 %, ratios of some 1.2,
+about 2 % of W jets stay misplaced in τ21 and as many in soft-drop mass, of 11 % and 5 % before.
 """
 
 from dataclasses import dataclass
