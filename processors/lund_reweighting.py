@@ -256,8 +256,8 @@ class LundReweighter:
         return ratio
 
 
-def event_products(jet_weights: FloatArray, jets_per_event: int = 2) -> FloatArray:
+def event_products(jet_weights: FloatArray) -> FloatArray:
     """Weights of events, (…, n_events), of those of jets (…, n_jets): first the first jets of all, then the second."""
     *front, n_jets = jet_weights.shape
-    products: FloatArray = jet_weights.reshape(*front, jets_per_event, n_jets // jets_per_event).prod(axis=-2)
+    products: FloatArray = jet_weights.reshape(*front, 2, n_jets // 2).prod(axis=-2)
     return products

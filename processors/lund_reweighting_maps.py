@@ -2,18 +2,16 @@
 
 import itertools
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 import pydantic
 
 from data.errors import ConfigError, InputError
-from data.files import atomic_path
-from data.sections import Section
+from data.files import atomic_path, read_json
+from data.sections import Number, Section
 from data.types import FloatArray, IntArray
 from processors.lund import LN_KT_RANGE, LN_R0_DELTA_RANGE
 
@@ -32,9 +30,9 @@ FACTOR_LIMITS = (0.2, 5.0)
 """The factor of one splitting is clipped to this range."""
 FORMAT = "oddjet Lund-plane ratio maps 1"
 
-_Number = Annotated[float, pydantic.Field(ge=0)]
+_Number = Annotated[Number, pydantic.Field(ge=0)]
 _Plane = list[list[_Number | None]]
-_Coefficients = Annotated[list[float], pydantic.Field(min_length=3, max_length=3)]
+_Coefficients = Annotated[list[Number], pydantic.Field(min_length=3, max_length=3)]
 _Covariance = Annotated[list[_Coefficients], pydantic.Field(min_length=3, max_length=3)]
 
 
@@ -161,7 +159,7 @@ class MapsSection(Section):
     """``ratio`` with all systematic uncertainties up."""
     down: list[_Plane]
     extrapolation: ExtrapolationSection
-    mean_weight: list[Annotated[float, pydantic.Field(gt=0)]] | None = None
+    mean_weight: list[Annotated[Number, pydantic.Field(gt=0)]] | None = None
     """Mean weight of simulated subjets in each bin of pT, by which weights are divided; absent: 1."""
     b_to_light: list[_Plane] | None = None
     """Planes of b over light subjets in simulation; absent: no uncertainty of b quarks can be had."""
@@ -223,14 +221,7 @@ def read_ratio_maps(path: Path) -> RatioMaps:
     InputError
         If the file cannot be read or is no such document; the message names file, key and remedy.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        msg = f"{path}: cannot be read ({error.strerror}); check the path of the ratio maps"
-        raise InputError(msg) from None
-    except ValueError as error:
-        msg = f"{path}: not JSON ({error}); give ratio maps as oddjet writes them"
-        raise InputError(msg) from None
+    content = read_json(path)
     if isinstance(content, dict) and content.get("format") != FORMAT:
         msg = f"{path}: key 'format' is {content.get('format')!r}, not '{FORMAT}'; give ratio maps as oddjet writes them"
         raise InputError(msg)
@@ -273,14 +264,16 @@ def _table(key: str, values: list[_Plane], shape: tuple[int, ...], empty: float)
 
 def _array(key: str, values: object, shape: tuple[int, ...]) -> FloatArray:
     try:
-        array: npt.NDArray[Any] = np.asarray(values, dtype=np.float64)
+        array: FloatArray | None = np.asarray(values, dtype=np.float64)
     except ValueError:
-        array = np.empty(0)
-    if array.shape != shape:
-        wanted = " × ".join(str(size) for size in shape)
-        found = " × ".join(str(size) for size in array.shape) if array.size else "rows of different lengths"
+        array = None
+    if array is None or array.shape != shape:
+        wanted = " × ".join(map(str, shape))
+        found = (
+            "rows of different lengths" if array is None else " × ".join(map(str, array.shape)) + " numbers"
+        )
         msg = (
-            f"key '{key}' holds {found} numbers where the edges make {wanted}; correct the table or the edges"
+            f"key '{key}' holds {found} where the edges make {wanted} numbers; correct the table or the edges"
         )
         raise InputError(msg)
     return array
@@ -291,11 +284,9 @@ def _check_covariance(covariance: FloatArray) -> None:
     size = np.sqrt(np.abs(np.diagonal(covariance, axis1=-2, axis2=-1)))
     scale = np.where(size > 0, size, 1.0)
     unit = covariance / (scale[..., :, None] * scale[..., None, :])
-    symmetric = np.allclose(unit, np.swapaxes(unit, -1, -2), rtol=0, atol=1e-6)
-    if symmetric and np.linalg.eigvalsh(unit).min() > -1e-6 and math.isfinite(float(unit.sum())):
-        return
     bad = np.abs(unit - np.swapaxes(unit, -1, -2)).max(axis=(-1, -2)) > 1e-6
-    bad |= np.linalg.eigvalsh((unit + np.swapaxes(unit, -1, -2)) / 2).min(axis=-1) < -1e-6
-    i, j = np.argwhere(bad)[0]
-    msg = f"key 'extrapolation.covariance' is no covariance in bin [{i}][{j}]: not symmetric, or a negative variance"
-    raise InputError(msg)
+    bad |= np.linalg.eigvalsh(unit).min(axis=-1) <= -1e-6
+    if bad.any():
+        i, j = np.argwhere(bad)[0]
+        msg = f"key 'extrapolation.covariance' is no covariance in bin [{i}][{j}]: not symmetric, or a negative variance"
+        raise InputError(msg)

@@ -73,19 +73,6 @@ class SubjetSplittings:
     offsets: IntArray
     cells: IntArray
 
-    def take(self, jets: IntArray) -> "SubjetSplittings":
-        """The subjets of some jets."""
-        rows = ranges(offsets_of(self.counts)[jets], self.counts[jets])
-        lengths = np.diff(self.offsets)[rows]
-        return SubjetSplittings(
-            self.counts[jets],
-            self.pt[rows],
-            self.matched[rows],
-            self.bottom[rows],
-            offsets_of(lengths),
-            self.cells[ranges(self.offsets[:-1][rows], lengths)],
-        )
-
 
 @dataclass(frozen=True)
 class Prongs:
@@ -116,11 +103,6 @@ class Prongs:
     n_quarks: IntArray
     bad: BoolArray
     unclustered: BoolArray
-
-    @property
-    def n_jets(self) -> int:
-        """Number of jets."""
-        return len(self.n_quarks)
 
 
 def find_prongs(
