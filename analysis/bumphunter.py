@@ -18,7 +18,7 @@ import pydantic
 from analysis.batched import BatchedFits
 from analysis.fit import BackgroundFit
 from analysis.global_pvalue import GlobalPValue, count_above
-from analysis.joint_toys import Cell, draw
+from analysis.joint_toys import draw
 from analysis.kernels.bump_scan import scan_sets
 from analysis.spectrum import sum_between
 from data.errors import InputError
@@ -261,12 +261,10 @@ def _pseudo_experiments(
         return None
     known = sum_between(background.expected, index)
     if not options.refit:
-        toys = (
-            find_bumps(counts, known, options).t for (counts,) in draw([Cell((0,), known)], 1, n_toys, seed)
-        )
+        toys = (find_bumps(counts, known, options).t for (counts,) in draw(known[None], n_toys, seed))
         return count_above(observed, np.concatenate([*toys]), 0, "BumpHunter")
     found, failed = [], 0
-    for (counts,) in draw([Cell((0,), background.expected)], 1, n_toys, seed):
+    for (counts,) in draw(background.expected[None], n_toys, seed):
         fits = BatchedFits(counts, background.model, background.minimum.theta, workers=workers)
         good = fits.converged
         expected = sum_between(background.model.expected(fits.theta[good]).T, index).T

@@ -12,14 +12,14 @@ import yaml
 import models
 from analysis.limit_config import LimitConfig, check_limits
 from analysis.scan_config import ScanConfig
-from analysis.systematics_config import SystematicsConfig
+from analysis.systematics_config import SystematicsConfig, check_sources
 from analysis.training_tables import check_columns, check_tables
 from analysis.windows import Window, window_of
 from data.errors import ConfigError
 from data.samples import Sample, read_samples, year
 from data.sections import Section, read_yaml
 from processors.config import FeaturesConfig, JetsConfig, ProcessingConfig, SelectionConfig
-from processors.corrections.config import CorrectionsConfig, JesConfig
+from processors.corrections.config import CorrectionsConfig, JesConfig, variation_names
 from processors.event_options import EventOptions
 from processors.scorers import INCLUSIVE
 
@@ -166,6 +166,7 @@ def load_config(
     _check_search(path, samples, config)
     _check_methods(path, config)
     _check_corrected_years(path, samples, config)
+    _check_systematics(path, samples, config)
     config.windows()
     if config.limits is not None:
         check_limits(
@@ -267,6 +268,17 @@ def _check_corrected_years(path: Path, samples: dict[str, Sample], config: Confi
                 "correct the year, or remove the section"
             )
             raise ConfigError(msg)
+
+
+def _check_systematics(path: Path, samples: dict[str, Sample], config: Config) -> None:
+    """The sources that the configuration names are among those of its signals' corrections."""
+    variations, masses = {}, {}
+    for name in config.search.signals:
+        sample = samples[name]
+        kinematic, weights = variation_names(config.events().corrections_of(sample), sample.kind)
+        variations[name] = (*kinematic, *weights)
+        masses[name] = sample.mass or 0.0  # that it has one is checked
+    check_sources(config.systematics, variations, masses, config.scan.masses, str(path))
 
 
 def _check_methods(path: Path, config: Config) -> None:

@@ -171,11 +171,6 @@ class Envelope(ProfiledYield):
         low, high = self.interval
         return 0.5 * (high - low)
 
-    @property
-    def expected_in_core(self) -> float:
-        """Background events expected under the peak, of the lowest background-only fit."""
-        return self.null_curve.test.expected_in_core
-
     def asimov(self) -> "Envelope":
         """The same test on the expectation of the lowest background-only fit (arXiv:1007.1727, section 3.2)."""
         likelihood = self.null_curve.test.likelihood

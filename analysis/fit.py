@@ -40,6 +40,8 @@ class BackgroundFit:
         Function and basis.
     minimum
         Fitted parameters.
+    minimum_count
+        Events that each merged coarse bin holds.
     """
 
     spectrum: Spectrum

@@ -214,29 +214,6 @@ class FunctionModel:
         nodes = self._at_nodes(theta)
         return nodes.sum(axis=-2), (nodes[..., None] * self._design_at_nodes(theta)).sum(axis=-3)
 
-    def linearised(self, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Expected events and ∂ ln B/∂θ in bins, so that B(θ + δ) ≈ expected · exp(design · δ).
-
-        In bins much narrower than the scale on which the function falls this is exact for log-linear functions.
-
-        Parameters
-        ----------
-        theta
-            Shape (K + 1,).
-
-        Returns
-        -------
-        expected : FloatArray
-            Shape (n,).
-        design : FloatArray
-            Shape (n, K + 1).
-        """
-        expected, jacobian = self.expected_and_jacobian(theta)
-        middle = self._design_at_nodes(theta)[self._weight.shape[0] // 2]
-        filled = expected > TINY  # else it has underflowed: derivatives at the middle of its nodes
-        design = np.divide(jacobian, expected[:, None], out=middle.copy(), where=filled[:, None])
-        return expected, design
-
     def expected_in(self, edges: FloatArray, theta: FloatArray) -> FloatArray:
         """Expected events in other bins than the model's own.
 

@@ -16,7 +16,6 @@ the bound overestimates.
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from scipy.stats import norm
@@ -62,22 +61,6 @@ class GrossVitells:
     n_scans: int
     n_windows: int
     message: str | None
-
-    @property
-    def z_global(self) -> float:
-        """Φ⁻¹(1 − p_global)."""
-        return float(norm.isf(self.p_global))
-
-    @property
-    def trial_factor(self) -> float:
-        """p_global / p_local, from their logarithms: both may underflow."""
-        log_local = float(norm.logsf(self.z_local))
-        per_crossing = math.exp(min(-0.5 * (self.z_local**2 - self.level), 0.0) - log_local)
-        return min(self.n_windows + self.crossings * per_crossing, math.exp(min(-log_local, 700.0)))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, `trial_factor` among them."""
-        return dataclasses.asdict(self) | {"trial_factor": self.trial_factor}
 
 
 def up_crossings(q0: FloatArray, level: float = LEVEL) -> IntArray:

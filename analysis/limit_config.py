@@ -29,8 +29,10 @@ class LimitConfig(Section):
         Trainings a cross section, each with other signal events; their spread is the efficiency's uncertainty.
     systematics
         Train the methods again for the systematic uncertainties too: with each source's signal in the data that changes
-        the features more than the injection's statistics would show, at the cross section of the best expected limit.
-        Other sources are propagated through trainings with the nominal signal; the published search has five ``seeds``.
+        the features more than the injection's statistics would show, with every seed, at the cross section of the best
+        expected limit.
+        Other sources are propagated through trainings with the nominal signal, and so are those whose weights are too
+        uneven to inject, with a warning; the published search has five ``seeds``.
         Without it all sources are those of the signal before the method.
     study
         Find the significance of every injection with the fixed selections too, as ``oddjet limit --study``.

@@ -13,6 +13,7 @@ import numpy as np
 
 from analysis.global_pvalue import GlobalPValue, count_above
 from analysis.gross_vitells import GrossVitells, gross_vitells, window_crossings
+from analysis.joint_toys import Overlaps
 from analysis.pseudo_experiments import ScannedSelection, ToyScans, scan_toys
 from analysis.results import ScanResult
 from analysis.scan import scan
@@ -137,7 +138,7 @@ def stitched_significance(
     n_toys: int,
     seed: int,
     *,
-    shared: Mapping[tuple[str, ...], int] | None = None,
+    shared: Overlaps | None = None,
     workers: int = 1,
 ) -> GlobalSignificance:
     """Global significance over several selections, as windows that each test masses of their own.
@@ -205,40 +206,18 @@ class MethodsSignificance:
     method
         The one that found it.
     overall
-        The significance over all methods. Without shared events it treats them as independent: the largest trial factor
-        that there can be.
-    correlated
-        The p-value if all methods fluctuated together: that of the one method that most often reaches such an excess
-        alone, the smallest trial factor that there can be. None without toys.
+        The significance over all methods.
     single
         The significance of each method's own largest excess, over its own masses and windows.
     """
 
     method: str
     overall: GlobalSignificance
-    correlated: GlobalPValue | None
     single: dict[str, GlobalSignificance]
-
-    @property
-    def message(self) -> str | None:
-        """What the p-value is where overlaps are not known."""
-        if self.correlated is None or self.overall.correlation != "independent":
-            return None
-        return (
-            "the events that methods share are not known: the global p-value lies between p_global_correlated (all "
-            "fluctuate together) and p_global (independent)"
-        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
-        known = self.correlated
-        return self.overall.to_dict() | {
-            "method": self.method,
-            "methods": list(self.single),
-            "p_global_correlated": None if known is None else known.p,
-            "p_global_correlated_error": None if known is None else known.error,
-            "message": self.message,
-        }
+        return self.overall.to_dict() | {"method": self.method, "methods": list(self.single)}
 
 
 def methods_significance(
@@ -246,7 +225,7 @@ def methods_significance(
     n_toys: int,
     seed: int,
     *,
-    shared: Mapping[tuple[str, ...], int] | None = None,
+    shared: Overlaps | None = None,
     workers: int = 1,
 ) -> MethodsSignificance:
     """Global significance of the largest excess over several methods, and that of each method's own.
@@ -272,7 +251,7 @@ def methods_significance(
     toys = scan_toys(everything, n_toys, seed, shared=shared, workers=workers) if n_toys > 0 else None
     share = shared is not None
     overall = _significance(everything, toys, shared_events=share)
-    single, counted = {}, []
+    single = {}
     first_row, first_column = 0, 0
     for name, selections in methods.items():
         rows = slice(first_row, first_row + len(selections))
@@ -280,11 +259,5 @@ def methods_significance(
         first_row, first_column = rows.stop, columns.stop
         own = None if toys is None else ToyScans(toys.q0[:, columns], toys.converged[:, rows])
         single[name] = _significance(selections, own, shared_events=share)
-        if own is not None:
-            good = own.converged.all(axis=1)
-            largest = own.q0[good].max(axis=1)
-            failed = int(np.count_nonzero(~good))
-            counted.append(count_above(overall.max_z**2, largest, failed, f"method '{name}'"))
     best = max(methods, key=lambda name: single[name].max_z)
-    correlated = max(counted, key=lambda found: found.p, default=None)
-    return MethodsSignificance(best, overall, correlated, single)
+    return MethodsSignificance(best, overall, single)

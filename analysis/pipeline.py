@@ -68,7 +68,7 @@ def train(run: Run) -> None:
 
 def histogram(run: Run) -> None:
     """Pass 2: events to histograms, each chunk scored by every trained method."""
-    bundles = {f"models/{m}/{w.name}": run.identity(f"train {m} {w.name}") for m, w in run.tasks()}
+    bundles = _bundles(run)
     for name, sample in run.filled.items():
         run_stage(
             run,
@@ -95,7 +95,7 @@ def scan(run: Run) -> None:
     run_stage(
         run,
         "scan",
-        inputs=filled(run),
+        inputs=filled(run) | _shared_events(run),
         options={
             "scan": run.config.scan.model_dump(mode="json"),
             "systematics": run.config.systematics.model_dump(),
@@ -103,9 +103,21 @@ def scan(run: Run) -> None:
             "region": run.config.selection.region,
             "samples": {name: sample_options(sample) for name, sample in run.filled.items()},
             "methods": sorted(run.config.methods),
+            "seed": run.config.run.seed if run.config.scan.global_toys else None,
         },
         work=partial(_analyse, run),
     )
+
+
+def _shared_events(run: Run) -> dict[str, str]:
+    """What tells which events selections share: toys of several selections need it."""
+    if not run.config.scan.global_toys or not run.tasks():
+        return {}
+    return {f"features/{run.data.name}": run.identity(f"skim {run.data.name}")} | _bundles(run)
+
+
+def _bundles(run: Run) -> dict[str, str]:
+    return {f"models/{m}/{w.name}": run.identity(f"train {m} {w.name}") for m, w in run.tasks()}
 
 
 def write_run_report(run: Run) -> None:

@@ -5,14 +5,14 @@ function that it was tested with in the data. Trainings and the choices of the f
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 
 from analysis.batched import q0_scan
 from analysis.fit import BackgroundFit
-from analysis.joint_toys import cells, draw
+from analysis.joint_toys import Overlaps, draw
 from analysis.results import ScanResult
 from analysis.signal_template import SignalTemplate
 from data.errors import FitError, InputError
@@ -81,7 +81,8 @@ class ScannedSelection:
                 known = (point.mass, point.test.signal, point.background)
                 groups.setdefault(id(point.background), []).append(known)
         if not groups:
-            msg = f"selection '{name}': no mass is valid, so there is no scan to repeat on toys"
+            why = f"; {result.points[0].message}" if result.points else ""
+            msg = f"selection '{name}': no mass is valid, so there is no scan to repeat on toys{why}"
             raise FitError(msg)
         parts = tuple(
             Part(group[0][2], tuple(mass for mass, _, _ in group), tuple(signal for _, signal, _ in group))
@@ -145,7 +146,7 @@ def scan_toys(
     n_toys: int,
     seed: int,
     *,
-    shared: Mapping[tuple[str, ...], int] | None = None,
+    shared: Overlaps | None = None,
     workers: int = 1,
 ) -> ToyScans:
     """Draw toys of the selections and scan them.
@@ -159,20 +160,20 @@ def scan_toys(
     seed
         Of their random numbers.
     shared
-        Events of the data by the set of selections that they pass (`joint_toys.cells`); None: independent toys.
+        Events of the data by the set of selections that they pass, of these selections at least; None: independent toys.
     workers
         Threads; results do not depend on it.
 
     Raises
     ------
     InputError
-        If the selections are not in the same bins, or ``shared`` does not fit them.
+        If the selections are not in the same bins, or ``shared`` does not know one of them.
     """
     edges = _common_edges(selections)
     expected = np.stack([_expectation(selection, edges) for selection in selections])
-    parts = cells([selection.name for selection in selections], expected, shared)
+    overlaps = None if shared is None else shared.among([selection.name for selection in selections])
     q0, converged = [], []
-    for counts in draw(parts, len(selections), n_toys, seed):
+    for counts in draw(expected, n_toys, seed, overlaps):
         values, good = [], np.ones((counts.shape[1], len(selections)), dtype=np.bool_)
         for number, (selection, toys) in enumerate(zip(selections, counts, strict=True)):
             for part in selection.parts:

@@ -1,5 +1,6 @@
 """Which systematic uncertainties of a run's signal reach the training of a method, and those retrained."""
 
+import logging
 from collections.abc import Sequence
 from typing import cast
 
@@ -11,6 +12,7 @@ from analysis.retraining_systematics import (
     Range,
     Relevance,
     Retrained,
+    not_injectable,
     propagated_shifts,
     relevance,
     retrained_shifts,
@@ -31,6 +33,7 @@ from processors.skim import read_features
 from processors.varied_skim import read_varied
 
 ENSEMBLES = ("toys", "replicas", "hessian")
+_LOG = logging.getLogger("oddjet")
 
 
 class SelectedBackground(Section):
@@ -78,7 +81,7 @@ def retrain_systematics(
     """Inject a signal and its relevant variations into a run's data, train, and compare what is selected.
 
     Sources that are not relevant are propagated through the nominal trainings, and so are ensembles, whose tens of members
-    nobody would train one by one.
+    nobody would train one by one, and, with a warning, sources whose weights are too uneven to inject.
 
     Parameters
     ----------
@@ -117,14 +120,20 @@ def retrain_systematics(
     data, nominal = needed_columns(first, data), needed_columns(first, nominal)
     tables = {name: needed_columns(first, table) for name, table in tables.items()}
     tested = relevance(nominal, tables, sources, first.inputs, injected)
-    wanted = {one.source for one in tested if one.relevant}
+    relevant = {one.source for one in tested if one.relevant}
+    wanted = [source for source in sources if source.name in relevant and source.kind not in ENSEMBLES]
+    uneven = not_injectable(nominal, tables, wanted, injected)
+    for name, reason in uneven.items():
+        _LOG.warning(
+            "%s is not trained again for uncertainty '%s', which is relevant: %s", method, name, reason
+        )
     prior = is_prior(run, method, signal)
     retrained = retrained_shifts(
         make,
         data,
         nominal,
         tables,
-        [source for source in sources if source.name in wanted and source.kind not in ENSEMBLES],
+        [source for source in wanted if source.name not in uneven],
         cross_section=cross_section,
         luminosity=luminosity,
         acceptance=acceptance,

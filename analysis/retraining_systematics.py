@@ -6,7 +6,7 @@ varied signal in it. All other sources are propagated through the trained method
 appendix B).
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,15 +17,13 @@ from data.errors import InputError
 from data.types import BoolArray, FloatArray, IntArray, Table
 from models.folded import FoldedMethod
 from models.preprocessing import column
-from models.studies import draw_injections, event_weights, injected_table
+from models.studies import draw_injections, event_weights, inclusion_probabilities, injected_table
 from models.together import fit_together
 from processors.recipe import NOMINAL
 
 BINS = 10
 THRESHOLD = 0.2
 """Part of the statistical uncertainty of an injection from which on a shift is relevant."""
-SAME_SEED = ("jms", "jmr")
-"""Sources compared with the nominal training of the same seed: they are small beside the spread of the seeds."""
 Range = tuple[float, float]
 EVERYWHERE: Range = (-np.inf, np.inf)
 
@@ -121,6 +119,36 @@ def _contents(table: Table, feature: str, edges: FloatArray) -> FloatArray:
     return np.asarray(np.bincount(place, weights=event_weights(table), minlength=edges.size + 1))
 
 
+def not_injectable(
+    nominal: Table, varied: Mapping[str, Table], sources: Sequence[Source], injected: float
+) -> dict[str, str]:
+    """Sources whose varied signals cannot be injected as often as their cross section says, and why.
+
+    Parameters
+    ----------
+    nominal, varied, sources
+        As for `relevance`.
+    injected
+        Nominal signal events in the data.
+
+    Returns
+    -------
+    dict
+        Name of the source to the reason: weights of a variation that are negative, or so uneven that few events would be
+        drawn again and again.
+    """
+    scale = injected / float(event_weights(nominal).sum())
+    found: dict[str, str] = {}
+    for source in sources:
+        for member in source.members:
+            weight = event_weights(varied[member])
+            try:
+                inclusion_probabilities(weight, round(scale * float(weight.sum())))
+            except InputError as error:
+                found.setdefault(source.name, f"variation '{member}' of {error}")
+    return found
+
+
 @dataclass(frozen=True)
 class Retrained:
     """Trainings with the nominal and with varied signals in the data.
@@ -161,15 +189,15 @@ def retrained_shifts(
     seeds: Sequence[int],
     workers: int = 1,
     further: Mapping[str, Table] | None = None,
-    same_seed: Collection[str] = SAME_SEED,
     within: Range = EVERYWHERE,
     trained_on: bool = False,
 ) -> Retrained:
-    """Train with the nominal signal in the data for every seed, and with each varied one, and compare the yields.
+    """Train with the nominal signal in the data and with each varied one, with every seed, and compare the yields.
 
-    All trainings run side by side. A varied signal is injected at the same cross section, so in other numbers if fewer or
-    more of it are selected, with the first seed. It is compared with the mean over the seeds, which the choice of the
-    events drawn shifts least, or with the nominal training of the first seed (``same_seed``).
+    A varied signal is injected at the same cross section, so in other numbers if fewer or more of it are selected. The
+    mean over the seeds is compared with that of the nominal trainings: what trainings of one seed share is no shift.
+    (arXiv:2412.03747 trains once with each variation. Compared with the mean over seeds, a seed with which the method
+    learns badly would count once for each source, and again in the random variation.)
 
     Parameters
     ----------
@@ -187,8 +215,6 @@ def retrained_shifts(
         Two at least (arXiv:2412.03747 has five).
     workers, further
         As for `models.studies.train_injected`.
-    same_seed
-        Sources, by the first part of their names, that are compared with the same seed.
     within
         Ends in GeV of the dijet masses that count.
     trained_on
@@ -205,33 +231,34 @@ def retrained_shifts(
     if len(seeds) < 2:
         msg = f"retraining: {len(seeds)} seeds have no spread; give two at least"
         raise InputError(msg)
-    signals: dict[str, Table] = {NOMINAL: nominal}
-    signals |= {member: varied[member] for source in sources for member in source.members}
-    selected = {name: float(event_weights(signal).sum()) for name, signal in signals.items()}
-    jobs = []
-    for name, signal in signals.items():
-        own = cross_section * selected[name] / selected[NOMINAL]
-        wanted = seeds if name == NOMINAL else seeds[:1]
-        drawn = draw_injections(signal, [own], luminosity, acceptance, wanted)
-        jobs += [(name, signal, injection) for injection in drawn]
-    methods = [make_method(injection.seed) for _, _, injection in jobs]
-    tables = [injected_table(table, signal, injection.chosen) for _, signal, injection in jobs]
-    fit_together(methods, tables, workers=workers, further=[dict(further or {})] * len(jobs))
-    yields: dict[str, list[float]] = {name: [] for name in signals}
-    for method, (name, signal, injection) in zip(methods, jobs, strict=True):
-        kept = injection.kept(method, signal, trained_on=trained_on)[_inside(signal, within)]
-        yields[name].append(float(kept.sum()) * selected[name])
-    plain = np.array(yields[NOMINAL])
+    total = float(event_weights(nominal).sum())
+
+    def trained(members: Mapping[str, Table]) -> tuple[list[FoldedMethod], dict[str, FloatArray]]:
+        """Methods, and the yields of each member by seed; all side by side."""
+        jobs = []
+        for name, signal in members.items():
+            own = cross_section * float(event_weights(signal).sum()) / total
+            drawn = draw_injections(signal, [own], luminosity, acceptance, seeds)
+            jobs += [(name, signal, injection) for injection in drawn]
+        methods = [make_method(injection.seed) for _, _, injection in jobs]
+        tables = [injected_table(table, signal, injection.chosen) for _, signal, injection in jobs]
+        fit_together(methods, tables, workers=workers, further=[dict(further or {})] * len(jobs))
+        yields: dict[str, list[float]] = {name: [] for name in members}
+        for method, (name, signal, injection) in zip(methods, jobs, strict=True):
+            kept = injection.kept(method, signal, trained_on=trained_on)[_inside(signal, within)]
+            yields[name].append(float(kept.sum()) * float(event_weights(signal).sum()))
+        return methods, {name: np.array(values) for name, values in yields.items()}
+
+    methods, plain = trained({NOMINAL: nominal})
     shifts = []
     for source in sources:
-        reference = plain[:1] if source.name.startswith(tuple(same_seed)) else plain.mean(keepdims=True)
-        again = np.array([yields[member] for member in source.members])
-        up, down = _change(source, reference, again)
+        _, again = trained({member: varied[member] for member in source.members})
+        means = np.array([again[member].mean(keepdims=True) for member in source.members])
+        up, down = _change(source, plain[NOMINAL].mean(keepdims=True), means)
         shifts.append(SourceShift(source.name, source.kind, up, down, retrained=True))
-    efficiencies = plain / selected[NOMINAL]
+    efficiencies = plain[NOMINAL] / total
     each = tuple(float(efficiency) for efficiency in efficiencies)
-    trained = tuple(method for method, (name, _, _) in zip(methods, jobs, strict=True) if name == NOMINAL)
-    return Retrained(tuple(shifts), random_variation(efficiencies), each, trained)
+    return Retrained(tuple(shifts), random_variation(efficiencies), each, tuple(methods))
 
 
 def _inside(table: Table, within: Range) -> BoolArray:

@@ -30,7 +30,7 @@ from analysis.systematics import (
 )
 from analysis.systematics_config import SystematicsConfig
 from analysis.variation_sources import Source, sources_of
-from data.errors import ConfigError, InputError
+from data.errors import InputError
 from data.samples import Sample, year
 from data.types import BoolArray, FloatArray
 
@@ -172,33 +172,6 @@ def configured_sources(variations: Collection[str], config: SystematicsConfig, w
         [name for name in config.leave_out if name in there],
         what=what,
     )
-
-
-def check_sources(spectra: Spectra, signals: Sequence[Sample], config: SystematicsConfig) -> None:
-    """Check that every source which the configuration names is one of a signal.
-
-    Raises
-    ------
-    ConfigError
-        If none has it.
-    """
-    known = {
-        source.name: None
-        for sample in signals
-        for source in sources_of(spectra.variations(sample), what=sample.name)
-    }
-    for key, names in (("leave_out", config.leave_out), ("ensembles", config.ensembles)):
-        for name in names:
-            if name not in known:
-                msg = (
-                    f"systematics.{key}: there is no source of uncertainty '{name}'; the signals have "
-                    f"{', '.join(known) or 'none'}"
-                )
-                raise ConfigError(msg)
-    again = [name for name in config.further if name in known and name not in config.leave_out]
-    if again:
-        msg = f"systematics.further: '{again[0]}' is a source of the signals already; remove it, or name it in leave_out too"
-        raise ConfigError(msg)
 
 
 def selection_systematics(

@@ -1,6 +1,7 @@
 """The scan: at every mass a choice of background, a test of the signal and its limits."""
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -27,7 +28,6 @@ __all__ = [
     "ScanResult",
     "SelectionResult",
     "analyse",
-    "expected_significance",
     "fit_range",
     "fits_entry",
     "scan",
@@ -128,7 +128,10 @@ def _search_mass(
 
     widest = fit_range(spectrum, mass, config)
     found = search_range(widest.lo, widest.hi, mass, judge)
-    point = _test_mass(spectrum, mass, signal, _within(config, found.lo, found.hi), cache, workers)
+    try:
+        point = _test_mass(spectrum, mass, signal, _within(config, found.lo, found.hi), cache, workers)
+    except InputError as error:  # the last range tried is nearly empty
+        point = MassResult(mass, None, (), None, None, f"mass {mass:g} GeV: {error}")
     remarks = [] if found.good else ["no fit range describes the data; this is the last one tried"]
     message = "; ".join(remarks + ([point.message] if point.message else [])) or None
     return dataclasses.replace(point, range_steps=found.steps, message=message)
@@ -190,13 +193,15 @@ def _test_envelope(fits: Fits, choice: FTest, mass: float, signal: Signal, confi
     for curve in found.curves if config.minuit else ():
         remark = _cross_check(curve.test)
         remarks += [f"{curve.function}: {remark}"] if remark else []
-    if found.expected_in_core < config.toys_below:
-        expected = f"{found.expected_in_core:.2g} background events expected under the peak"
-        remarks.append(f"few events ({expected}): asymptotic formulae are rough")
+    if few := _few_events(found.null_curve.test, config):
+        remarks.append(f"few events ({few}): asymptotic formulae are rough")
     limit = profile_limit(found, found.asimov()) if config.limits else None
     best = fits[found.best_curve.function]
     if isinstance(best, FailedFit):
         raise FitError(best.message)
+    if not math.isfinite(found.yield_error):
+        msg = "the error of the signal yield is not finite"
+        raise FitError(msg)
     message = "; ".join(remarks) or None
     return MassResult(mass, best, choice.steps, found.best_curve.test, limit, message, envelope=found)
 
@@ -321,32 +326,6 @@ def _few_events(test: SignalTest, config: ScanConfig) -> str | None:
         return f"{test.expected_in_core:.2g} background events expected under the peak"
     total = test.likelihood.counts.sum()
     return f"{total:g} in the fit range" if total < config.toys_below_total else None
-
-
-def expected_significance(
-    fit: BackgroundFit, signal_yield: float, mass: float, signal: Signal | None = None
-) -> float:
-    """Median significance expected for a signal: Z of the Asimov set (arXiv:1007.1727).
-
-    Parameters
-    ----------
-    fit
-        Background-only fit; its expectation is the background, its function is refitted.
-    signal_yield
-        Signal events inside the fit range.
-    mass
-        In GeV.
-    signal
-        Shape of the signal; `SignalModel.generic` if None.
-
-    Raises
-    ------
-    FitError
-        If a fit does not converge.
-    """
-    template = (signal or SignalModel.generic()).template(mass, fit.spectrum.edges)
-    counts = fit.expected + signal_yield * template.nominal
-    return SignalTest(counts, fit.model, template, fit.minimum.theta).z
 
 
 def analyse(

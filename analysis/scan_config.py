@@ -9,6 +9,9 @@ from analysis.functions import SQRT_S, Function
 from data.errors import ConfigError
 from data.sections import Section
 
+_CHOICES = {"auto", "envelope"}
+"""What stands for no one function in `ScanConfig.function`."""
+
 
 class FunctionConfig(Section):
     """A background function that the user writes down.
@@ -70,7 +73,7 @@ class ScanConfig(Section):
     fit_start: float | None = None
     fit_stop: float | None = None
     range_search: bool = False
-    sqrt_s: float = SQRT_S
+    sqrt_s: float = pydantic.Field(default=SQRT_S, gt=0)
     function: str = "auto"
     candidates: tuple[str, ...] = ("dijet2", "dijet3", "dijet4")
     own_functions: dict[str, FunctionConfig] = pydantic.Field(default_factory=dict)
@@ -99,6 +102,9 @@ class ScanConfig(Section):
 
     @pydantic.model_validator(mode="after")
     def _functions_exist(self) -> "ScanConfig":
+        if taken := sorted(_CHOICES & self.own_functions.keys()):
+            msg = f"own_functions: '{taken[0]}' stands for a choice among functions; choose another name"
+            raise ValueError(msg)
         try:
             for name in self.fitted:
                 self.background(name)
@@ -112,7 +118,7 @@ class ScanConfig(Section):
     @property
     def fitted(self) -> tuple[str, ...]:
         """Names of all functions that are fitted."""
-        chosen = () if self.function in {"auto", "envelope"} else (self.function,)
+        chosen = () if self.function in _CHOICES else (self.function,)
         return tuple(dict.fromkeys([*self.candidates, *chosen]))
 
     def background(self, name: str) -> Function:

@@ -10,11 +10,11 @@ from analysis.run_global import global_document
 from analysis.run_systematics import (
     SelectionSystematics,
     UncertainSignal,
-    check_sources,
     luminosity_uncertainty,
     selection_systematics,
 )
 from analysis.scan import analyse
+from analysis.shared_events import shared_events
 from analysis.spectra import Spectra, signal_efficiencies, signal_model
 from analysis.windows import Window, window_of
 from analysis.workspace_index import WorkspaceFacts, write_index, write_workspaces
@@ -30,7 +30,8 @@ def analyse_run(root: Path, config: Config, samples: Mapping[str, Sample]) -> li
     Parameters
     ----------
     root
-        The run folder, with ``histograms/SAMPLE.h5``.
+        The run folder, with ``histograms/SAMPLE.h5``; for global p-values of several selections also with the data's
+        features and the trained methods.
     config
         The configuration.
     samples
@@ -46,7 +47,6 @@ def analyse_run(root: Path, config: Config, samples: Mapping[str, Sample]) -> li
     data = samples[config.search.data]
     signals = [samples[name] for name in config.search.signals]
     model = signal_model(spectra, signals)
-    check_sources(spectra, signals, config.systematics)
     luminosity = luminosity_uncertainty(config.systematics, data)
     stored: list[WorkspaceFacts] = []
     rows: dict[str, list[dict[str, Any]]] = {}
@@ -72,7 +72,7 @@ def analyse_run(root: Path, config: Config, samples: Mapping[str, Sample]) -> li
         scans.setdefault(method, {})[label] = result.scan
         stored += write_workspaces(root, label, result, luminosity_uncertainty=luminosity)
     contents = {
-        "scan.json": scan_document(config, data, rows) | _look_elsewhere(config, scans),
+        "scan.json": scan_document(config, data, rows) | _look_elsewhere(root, config, scans),
         "fits.json": fits,
         "systematics.json": systematics_document(config, systematics),
     }
@@ -105,12 +105,16 @@ def scan_document(config: Config, data: Sample, rows: Mapping[str, list[dict[str
     }
 
 
-def _look_elsewhere(config: Config, scans: Mapping[str, Mapping[str, ScanResult]]) -> dict[str, Any]:
+def _look_elsewhere(
+    root: Path, config: Config, scans: Mapping[str, Mapping[str, ScanResult]]
+) -> dict[str, Any]:
     """Global significances of ``scan.json``, where pseudo-experiments are asked for."""
     n_toys = config.scan.global_toys
     if n_toys == 0:
         return {}
-    return {"global": global_document(scans, n_toys, config.run.seed, config.processing.workers)}
+    shared = shared_events(root, config, scans)
+    found = global_document(scans, n_toys, config.run.seed, config.processing.workers, shared=shared)
+    return {"global": found}
 
 
 def systematics_document(config: Config, systematics: Mapping[str, SelectionSystematics]) -> dict[str, Any]:

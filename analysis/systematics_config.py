@@ -1,10 +1,14 @@
 """Configuration of the systematic uncertainties of the signal."""
 
+import itertools
+from collections.abc import Collection, Mapping, Sequence
+
 import pydantic
 
 from analysis.signal_template import JER, JES
 from analysis.systematics import LUMINOSITY, STATISTICS
-from analysis.variation_sources import Ensemble
+from analysis.variation_sources import Ensemble, sources_of
+from data.errors import ConfigError
 from data.sections import Section
 
 
@@ -47,3 +51,63 @@ class SystematicsConfig(Section):
                 )
                 raise ValueError(msg)
         return value
+
+
+def check_sources(
+    config: SystematicsConfig,
+    variations: Mapping[str, Collection[str]],
+    simulated: Mapping[str, float],
+    masses: Sequence[float],
+    source: str,
+) -> None:
+    """Refuse sources that no signal has, and masses between signals whose sources differ.
+
+    Parameters
+    ----------
+    config
+        The section.
+    variations
+        Signal to the names of its variations.
+    simulated
+        Signal to its mass in GeV.
+    masses
+        Tested masses in GeV.
+    source
+        The configuration's name, for messages.
+
+    Raises
+    ------
+    ConfigError
+        Naming the source.
+    """
+    found = {
+        signal: {one.name: None for one in sources_of(names, what=signal)}
+        for signal, names in variations.items()
+    }
+    known = {name: None for names in found.values() for name in names}
+    for key, wanted in (("leave_out", config.leave_out), ("ensembles", config.ensembles)):
+        for name in wanted:
+            if name not in known:
+                msg = (
+                    f"{source}: systematics.{key}: there is no source of uncertainty '{name}'; the signals have "
+                    f"{', '.join(known) or 'none'}"
+                )
+                raise ConfigError(msg)
+    again = [name for name in config.further if name in known and name not in config.leave_out]
+    if again:
+        msg = (
+            f"{source}: systematics.further: '{again[0]}' is a source of the signals already; remove it, or name it in "
+            "leave_out too"
+        )
+        raise ConfigError(msg)
+    for pair in itertools.pairwise(sorted(found, key=lambda signal: simulated[signal])):
+        between = [mass for mass in masses if simulated[pair[0]] < mass < simulated[pair[1]]]
+        for signal, other in (pair, pair[::-1]):
+            lacking = [name for name in found[other] if name not in {*found[signal], *config.leave_out}]
+            if between and lacking:
+                msg = (
+                    f"{source}: signal '{signal}' has no uncertainty '{lacking[0]}' and '{other}' has, so it is not known at "
+                    f"{between[0]:g} GeV between them: correct both alike, name it in systematics.leave_out, or leave out "
+                    f"'{signal}' or the masses between"
+                )
+                raise ConfigError(msg)

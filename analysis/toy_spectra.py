@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from analysis.joint_toys import Cell, draw
+from analysis.joint_toys import draw
 from analysis.pseudo_experiments import ScannedSelection, scan_toys
 from analysis.scan import scan
 from analysis.scan_inputs import ScanInputs
@@ -101,7 +101,7 @@ def toy_spectra(
         )
         raise ConfigError(msg)
     expected = fit.model.expected_in(fit.spectrum.edges, fit.minimum.theta)
-    counts = np.concatenate([block for (block,) in draw([Cell((0,), expected)], 1, n_toys, seed)])
+    counts = np.concatenate([block for (block,) in draw(expected[None], n_toys, seed)])
     max_z = None
     if masses:
         toys = scan_toys([tested], n_toys, seed, workers=workers)

@@ -5,13 +5,11 @@ import dataclasses
 import numpy as np
 
 from analysis.expectation_floor import TINY
+from analysis.global_pvalue import MAX_FAILED
 from analysis.minimiser import Minimum
 from analysis.profile_likelihood import SignalTest
 from data.errors import FitError
 from data.types import BoolArray, FloatArray, IntArray
-
-_MAX_FAILED = 0.02
-"""Fraction of toys whose fit may fail before a result is refused."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,6 +93,6 @@ def check_failures(failed: int, n_toys: int) -> None:
     FitError
         If so.
     """
-    if failed > _MAX_FAILED * n_toys:
+    if failed > MAX_FAILED * n_toys:
         msg = f"{failed} of {n_toys} toys could not be fitted; use fewer shape parameters or the asymptotic calculator"
         raise FitError(msg)

@@ -4,6 +4,7 @@ from analysis.limit_record import Uncertainties, UncertaintySource
 from analysis.report.numbers import MISSING, fixed, percent, significant
 from analysis.report.systematics import both_changes, plain_name
 from analysis.report.tables import Table
+from analysis.systematics import RANDOM, SourceShift, total
 
 
 def uncertainty_table(found: Uncertainties, what: str) -> Table:
@@ -20,7 +21,10 @@ def uncertainty_table(found: Uncertainties, what: str) -> Table:
     if found.injection_fb is None:
         caption += "those before the method" + ("." if found.message is None else f", as {found.message}.")
     else:
-        caption += f"with {found.injection_fb:g} fb of the signal in the data."
+        caption += (
+            f"with {found.injection_fb:g} fb of the signal in the data. Shift: the largest of a tenth of this signal in a "
+            "feature, over its statistical uncertainty; pairs that shift it by more than a fifth are trained again."
+        )
     check = found.background
     if check is not None:
         caption += (
@@ -37,10 +41,14 @@ def uncertainty_table(found: Uncertainties, what: str) -> Table:
         )
         for source in found.sources
     )
-    return Table(caption, ("Source", "Up / down", "Shift / statistics", "Training"), rows, folded=True)
+    both = total(SourceShift(one.name, "given", one.up, one.down) for one in found.sources)
+    last = ("Total", both_changes(both.up, -both.down), MISSING, MISSING)
+    return Table(caption, ("Source", "Up / down", "Shift", "Training"), (*rows, last), folded=True)
 
 
 def _how(source: UncertaintySource) -> str:
-    if source.retrained:
+    if source.retrained or source.name == RANDOM:
         return "again"
+    if source.relevance is None:
+        return MISSING
     return "fixed, though relevant" if source.relevant else "fixed"

@@ -12,15 +12,13 @@ def global_p_values(scan: Scan) -> dict[str, str]:
 
 
 def over_methods(scan: Scan) -> str | None:
-    """A sentence on the largest excess of all selections; None where there is but one."""
+    """A sentence on the largest excess of all methods; None where there is but one."""
     found = None if scan.look_elsewhere is None else scan.look_elsewhere.over_methods
-    if found is None or found.p_global is None:
+    if found is None:
         return None
-    least = significant(found.p_global_correlated, 2)
-    most = with_error(found.p_global, found.p_global_error)
     return (
-        f"Over all selections the global p of the largest excess is {most} if they fluctuate independently, and no "
-        f"less than {least} if they share their events."
+        f"Over all selections, in toys that share events between them as the data do, the global p of the largest excess "
+        f"is {_p_value(found)}."
     )
 
 

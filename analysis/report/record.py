@@ -52,17 +52,11 @@ class GlobalEntry(_Entry):
     message: str | None = None
 
 
-class MethodsEntry(GlobalEntry):
-    """Global significance over all selections; ``p_global_correlated`` is the least that overlaps can make of it."""
-
-    p_global_correlated: float | None = None
-
-
 class LookElsewhere(_Entry):
     """Global significances by selection, and over all of them."""
 
     selections: dict[str, GlobalEntry]
-    over_methods: MethodsEntry | None = None
+    over_methods: GlobalEntry | None = None
 
 
 class Scan(_Entry):

@@ -16,6 +16,7 @@ from analysis.signal_shape import SignalModel
 from analysis.signal_template import Shift, SignalTemplate
 from analysis.spectrum import Spectrum
 from data.errors import InputError
+from tests.analysis.oracles import Known
 
 EDGES = np.arange(2232.0, 5001.0, 8.0)
 X = 0.5 * (EDGES[1:] + EDGES[:-1]) / 13000
@@ -23,21 +24,6 @@ SHAPE = (1 - X) ** 9.3 / X ** (4.8 - 0.1 * np.log(X))
 SIGNAL = SignalModel.generic()
 PLAIN = SIGNAL.template(3000.0, EDGES)
 UNCERTAIN = SIGNAL.template(3000.0, EDGES, nuisances=True, norm_uncertainty=0.2)
-
-
-class Known:
-    """A background without parameters."""
-
-    n_parameters = 0
-
-    def __init__(self, counts):
-        self.counts = np.asarray(counts, dtype=float)
-
-    def expected(self, theta):
-        return np.broadcast_to(self.counts, (*theta.shape[:-1], self.counts.size))
-
-    def expected_and_jacobian(self, theta):
-        return self.expected(theta), np.empty((*theta.shape[:-1], self.counts.size, 0))
 
 
 def background_fit(n_events, function="dijet3", seed=1):

@@ -64,19 +64,16 @@ def test_bound_agrees_with_the_largest_values_of_many_scans():
         error = math.hypot(found.p_global_error, math.sqrt(p / len(toys)))
         assert found.p_global == pytest.approx(p, abs=2.5 * error)
         assert found.message is None
-        assert found.z_global == pytest.approx(norm.isf(p), abs=0.15)
 
 
 def test_a_single_mass_has_its_local_p_value():
     found = gross_vitells(3.0, window_crossings(np.array([[9.0], [0.1]]), [0]))
     assert found.p_global == norm.sf(3.0)
-    assert found.trial_factor == pytest.approx(1.0)
 
 
 def test_single_masses_in_windows_add_up():
     found = gross_vitells(4.0, window_crossings(np.array([[16.0, 0.0, 1.0]]), [0, 1, 2]), n_windows=3)
     assert found.p_global == pytest.approx(1 - norm.cdf(4.0) ** 3, rel=1e-4)
-    assert found.trial_factor == pytest.approx(3.0, rel=1e-9)
 
 
 def test_trial_factor_grows_with_the_significance():
@@ -84,9 +81,10 @@ def test_trial_factor_grows_with_the_significance():
     # crossings, and half of the p-value at one mass.
     counted = np.repeat([4, 5], [66, 34])
     of_either_sign = 2 * counted.mean() * math.exp(0.25)
-    for z, precision in ((5.0, 0.05), (50.0, 1e-3)):
+    for z, precision in ((5.0, 0.05), (20.0, 3e-3)):
+        found = gross_vitells(z, counted, level=0.5)
         expected = 1 + math.sqrt(math.pi / 2) * of_either_sign * z
-        assert gross_vitells(z, counted, level=0.5).trial_factor == pytest.approx(expected, rel=precision)
+        assert found.p_global / found.p_local == pytest.approx(expected, rel=precision)
 
 
 def test_errors_follow_the_number_of_scans():
@@ -106,7 +104,6 @@ def test_what_overestimates_says_so():
     assert "above one" in low.message
     assert gross_vitells(0.0, crossings).p_global == 1.0
     assert "overestimates below a local significance of 2.5" in gross_vitells(2.4, crossings).message
-    assert low.to_dict()["trial_factor"] == pytest.approx(1 / norm.sf(1.0))
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,10 @@ def test_trainings_at_the_best_injection_replace_them():
     assert total_downward(found.sources) == pytest.approx(np.linalg.norm(parts))
     table = uncertainty_table(found, "cwola, signal")
     assert "with 20 fb of the signal in the data." in table.caption
-    assert [row[3] for row in table.rows[:2]] == ["again", "fixed"]
+    # Statistics and luminosity are of no training; upwards count 0.3 of jes, and the last three.
+    assert [row[3] for row in table.rows] == ["again", "fixed", "again", "–", "–", "–"]
+    up = np.linalg.norm([0.3, *parts[2:]])
+    assert table.rows[-1][:2] == ("Total", f"+{100 * up:.1f} / −{100 * np.linalg.norm(parts):.1f} %")
 
 
 def test_a_sculpted_background_shows():
@@ -202,14 +205,16 @@ def uniform(events, shift=0.0, weight=1.0):
     return {"mjj": np.full(events, 3000.0), "x": x, "weight": np.full(events, weight)}
 
 
-def test_relevant_pairs_are_retrained_and_ensembles_are_not(monkeypatch, tmp_path):
+def test_relevant_pairs_are_retrained_and_ensembles_are_not(monkeypatch, tmp_path, caplog):
     """4000 events of weight 1/4 injected at 10 fb: a tenth is 50 of 500 events, its uncertainty 7, a fifth of it 1.4."""
     nominal = uniform(4000, weight=0.25)
+    uneven = nominal | {"weight": np.where(np.arange(4000) == 3999, 100.25, 0.25)}
     varied = {
         "jms_up": uniform(4000, 0.1, 0.25), "jms_down": uniform(4000, -0.1, 0.25),
         "jmr_up": uniform(4000, 0.001, 0.25), "jmr_down": uniform(4000, -0.001, 0.25),
         **{f"lund_stat_{k}": uniform(4000, weight=0.25 * (1 + 0.1 * (-1) ** k)) for k in range(4)},
         "lund_sys_up": uniform(4000, weight=0.3), "lund_sys_down": uniform(4000, weight=0.2),
+        "lund_unclust_up": uneven, "lund_unclust_down": nominal,
     }  # fmt: skip
     trained = []
     patch = {
@@ -241,15 +246,19 @@ def test_relevant_pairs_are_retrained_and_ensembles_are_not(monkeypatch, tmp_pat
     flags = {one.name: (one.relevant, one.retrained) for one in found.sources}
     assert flags == {
         "jms": (True, True), "jmr": (False, False), "lund_stat": (True, False), "lund_sys": (True, True),
-        "random_variations": (False, False),
+        "lund_unclust": (True, False), "random_variations": (False, False),
     }  # fmt: skip
-    assert len(trained) == 2 + 2 + 2  # two seeds, a pair of each source
+    assert len(trained) == 2 * (1 + 2 + 2)  # two seeds of the nominal signal and of a pair of each source
     shifts = {one.name: (one.up, one.down) for one in found.sources}
     assert shifts["jmr"] == pytest.approx((0.002, -0.002), abs=5e-4)
     assert shifts["lund_stat"] == pytest.approx((0.1 * np.sqrt(4 / 3), -0.1 * np.sqrt(4 / 3)))
     # The events drawn for the injection are not counted, so that the yield is known to some per cent.
     assert shifts["jms"] == pytest.approx((0.2, -0.2), abs=0.05)
     assert shifts["lund_sys"] == pytest.approx((0.2, -0.2), abs=0.05)
+    # 600 of 500 events, with the trainings as they are
+    assert shifts["lund_unclust"] == pytest.approx((0.2, 0.0))
+    assert "cwola is not trained again for uncertainty 'lund_unclust', which is relevant" in caplog.text
+    assert "'lund_unclust_up' of signal: 550 of 4000 events are to be injected" in caplog.text
     # The background is selected as the signal is: half of it, with weights that count as one event each.
     assert found.background.effective_events == pytest.approx(3000)
     assert found.background.shares == pytest.approx((0.5, 0.5))

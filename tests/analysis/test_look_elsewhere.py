@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import kstest, norm
+from scipy.stats import kstest, multivariate_normal, norm
 
 from analysis.bumphunter import BumpHunterConfig, find_bumps, hunt
 from analysis.fit import fit_background
 from analysis.functions import density
 from analysis.global_pvalue import GlobalPValue, count_above
+from analysis.joint_toys import Overlaps
 from analysis.look_elsewhere import global_significance, methods_significance, stitched_significance
 from analysis.pseudo_experiments import ScannedSelection, scan_toys
 from analysis.results import MassResult, ScanResult
@@ -53,37 +54,49 @@ def test_independent_single_masses_have_the_trial_factor_of_their_number():
     assert (found.selection, found.mass, found.correlation) == ("1", 2600, "independent")
     exact = 1 - norm.cdf(found.max_z) ** 3
     assert found.counted.p == pytest.approx(exact, abs=3 * found.counted.error)
-    assert found.gross_vitells.trial_factor == pytest.approx(3)
+    assert found.gross_vitells.p_global == pytest.approx(3 * norm.sf(found.max_z))
 
 
 def test_selections_of_the_same_events_have_no_trial_factor():
     data = {"signal": 150, "seed": 1}
-    one = stitched_significance([scanned("a", [2600], **data)], 500, seed=4)
     windows = [scanned(name, [2600], **data) for name in "ab"]
-    both = stitched_significance(windows, 500, seed=4, shared={("a", "b"): 30_000})
+    same = Overlaps.of({"a": np.ones(9), "b": np.ones(9)})
+    both = stitched_significance(windows, 500, seed=4, shared=same)
     assert both.correlation == "shared events"
-    assert both.counted == one.counted
+    assert both.counted.p == pytest.approx(norm.sf(both.max_z), abs=2 * both.counted.error)
+    q0 = scan_toys(windows, 500, 4, shared=same).q0
+    assert np.array_equal(q0[:, 0], q0[:, 1])
     apart = stitched_significance(windows, 500, seed=4)
-    assert apart.counted.n_above > one.counted.n_above
+    assert apart.counted.n_above > both.counted.n_above
 
 
-def test_methods_without_overlaps_are_given_both_bounds():
+@pytest.mark.parametrize(("both", "rho"), [(30, 1.0), (15, 0.5), (0, 0.0)])
+def test_overlaps_correlate_the_significances_of_selections(both, rho):
+    """Two selections of 30 events each, tested at one mass: 1 − Φ₂(z, z; ρ), ρ the share of common events."""
+    passed = {"a": np.arange(60) < 30, "b": (np.arange(60) >= 30 - both) & (np.arange(60) < 60 - both)}
+    windows = [scanned(name, [2600], signal=120 * (name == "a"), seed=1) for name in "ab"]
+    found = stitched_significance(windows, 4000, seed=4, shared=Overlaps.of(passed))
+    z = found.max_z
+    assert 0.5 < z < 2
+    exact = 1 - multivariate_normal([0, 0], [[1, rho], [rho, 1]], allow_singular=True).cdf([z, z])
+    assert found.counted.p == pytest.approx(exact, abs=3 * found.counted.error)
+
+
+def test_methods_share_their_toys():
     methods = {"inclusive": [scanned("inclusive", [2400, 2600, 2800], seed=5)]}
     methods["cwola"] = [scanned("cwola_A", [2400], seed=6), scanned("cwola_B", [2600, 2800], signal=120)]
     found = methods_significance(methods, 800, seed=2)
     assert found.method == "cwola"
     assert found.single["cwola"].max_z == found.overall.max_z
-    assert 0.001 < found.correlated.p < found.overall.counted.p
-    # the method that found it had the same number of chances alone
-    assert found.single["cwola"].counted.p <= found.correlated.p
+    assert 0.001 < found.single["cwola"].counted.p < found.overall.counted.p
     document = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert document["methods"] == ["inclusive", "cwola"]
-    assert "between p_global_correlated" in document["message"]
-    # If both methods are one, the lower bound is the truth.
+    # If both methods are one, there is nothing more to look at.
     twice = {name: [scanned(name, [2400, 2600, 2800], signal=200)] for name in "ab"}
-    shared = methods_significance(twice, 800, seed=2, shared={("a", "b"): 1})
-    assert shared.overall.counted == shared.correlated
-    assert shared.message is None
+    same = Overlaps.of({"a": np.ones(9), "b": np.ones(9)})
+    shared = methods_significance(twice, 800, seed=2, shared=same)
+    assert shared.overall.correlation == "shared events"
+    assert shared.overall.counted == shared.single["a"].counted == shared.single["b"].counted
 
 
 def test_gross_vitells_stands_beside_the_toys():

@@ -14,7 +14,11 @@ import models
 from analysis.config import load_config
 from analysis.pipeline import histogram, scan, skim, train, write_run_report
 from analysis.run import Run
-from data.errors import IncompleteError
+from analysis.scan import scan as scan_spectrum
+from analysis.shared_events import shared_events
+from analysis.spectra import Spectra
+from analysis.spectrum import Spectrum
+from data.errors import IncompleteError, InputError
 from data.files import read_json
 from data.manifest import read_manifest
 from models import base
@@ -356,4 +360,34 @@ def test_global_significance_is_asked_for_by_its_toys(copy):
         "inclusive": 40,
         "cwola": 40,
     }
-    assert found["over_methods"]["correlation"] == "independent"
+    assert found["over_methods"]["correlation"] == "shared events"
+    assert read_manifest(out / "manifests" / "scan.json").inputs.keys() == {
+        "hist mock", "hist signal", "features/mock", "models/cwola/B3",
+    }  # fmt: skip
+
+
+def test_selections_share_the_events_that_both_keep(finished, inputs):
+    config, samples = load_config(inputs / "search.yaml")
+    spectra = Spectra({"mock": read_histograms(finished / "histograms" / "mock.h5")["mjj"]})
+    spectrum = {label: spectra.spectrum(samples["mock"], label) for label in ("inclusive", "cwola_B3")}
+
+    def scans(**changed):
+        masses, options = [3000], config.scan.model_copy(update={"limits": False})
+        return {
+            label.split("_")[0]: {label: scan_spectrum(one, masses, None, options)}
+            for label, one in (spectrum | changed).items()
+        }
+
+    known = scans()
+    found = shared_events(finished, config, known)
+    assert found.names == ("inclusive", "cwola_B3")
+    every = known["inclusive"]["inclusive"].points[0].background.spectrum.n_events
+    assert found.events.sum() == every
+    kept = found.events[found.passed[:, 1]].sum()
+    assert kept == spectrum["cwola_B3"].between(1960, spectrum["inclusive"].hi).n_events > 20
+    assert shared_events(finished, config, {"inclusive": known["inclusive"]}) is None
+    others = Spectrum(spectrum["cwola_B3"].edges, 2 * spectrum["cwola_B3"].counts)
+    with pytest.raises(
+        InputError, match=r"selection 'cwola_B3': .* events of the table of features pass it, and"
+    ):
+        shared_events(finished, config, scans(cwola_B3=others))

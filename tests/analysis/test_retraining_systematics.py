@@ -117,9 +117,9 @@ def test_retraining_compares_yields_at_one_cross_section(retrained):
     assert twin.retrained
     assert len(retrained.efficiencies) == 2
     assert np.mean(retrained.efficiencies) > 0.3
-    # The same signal with the first seed: its efficiency over the mean of the seeds.
-    first = retrained.efficiencies[0] / np.mean(retrained.efficiencies)
-    assert twin.up == pytest.approx(first - 1)
+    # The same signal is no shift, though the two seeds find more and less of it.
+    assert retrained.efficiencies[0] != retrained.efficiencies[1]
+    assert twin.up == 0
     # A tenth less weight is a tenth less yield, but for the training with fewer injected events.
     assert twin.down < -0.05
     assert scale.up < -0.5

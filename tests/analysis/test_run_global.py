@@ -7,6 +7,7 @@ import pytest
 
 from analysis import look_elsewhere
 from analysis.functions import density
+from analysis.joint_toys import Overlaps
 from analysis.pseudo_experiments import scan_toys
 from analysis.report.look_elsewhere import global_p_values, over_methods
 from analysis.report.record import Scan
@@ -19,6 +20,15 @@ from analysis.summary import summary_lines
 EDGES = np.arange(1460.0, 5001.0, 20.0)
 MIDDLES = 0.5 * (EDGES[1:] + EDGES[:-1])
 SHAPE = density(MIDDLES, 0.0, np.array([9.3, 4.8, -0.1]))
+# Half of the events of the methods' selections are the same, all of them among the inclusive ones.
+OVERLAPS = Overlaps.of(
+    {
+        "inclusive": np.ones(60),
+        "cwola_B2": np.arange(60) < 20,
+        "cwola_B3": abs(np.arange(60) - 20) < 10,
+        "tnt_B4": np.arange(60) > 40,
+    }
+)
 INVALID = ScanResult((MassResult(4000.0, None, (), None, None, "did not converge"),))
 
 
@@ -34,7 +44,7 @@ def document():
         "cwola": {"cwola_B2": scanned([2400], 2), "cwola_B3": scanned([3000], 3), "cwola_B4": INVALID},
         "tnt": {"tnt_B4": INVALID},
     }
-    return json.loads(json.dumps(global_document(scans, 200, seed=1), allow_nan=False))
+    return json.loads(json.dumps(global_document(scans, 200, seed=1, shared=OVERLAPS), allow_nan=False))
 
 
 def test_every_method_has_its_own_and_all_have_one(document):
@@ -45,20 +55,20 @@ def test_every_method_has_its_own_and_all_have_one(document):
         200,
     )
     cwola = selections["cwola"]
-    assert (cwola["correlation"], cwola["selections_left_out"]) == ("independent", ["cwola_B4"])
+    assert (cwola["correlation"], cwola["selections_left_out"]) == ("shared events", ["cwola_B4"])
     assert cwola["message"] is None
     assert selections["tnt"] == {"message": "tnt: no mass is valid", "selections_left_out": ["tnt_B4"]}
     together = document["over_methods"]
     assert together["methods"] == ["inclusive", "cwola"]
     assert together["max_z"] == max(selections[name]["max_z"] for name in together["methods"])
-    assert together["p_global_correlated"] <= together["p_global"]
+    assert together["correlation"] == "shared events"
 
 
 def test_one_method_alone_has_nothing_to_combine():
-    found = global_document({"inclusive": {"inclusive": scanned([3000], 1)}}, 50, seed=1)
+    found = global_document({"inclusive": {"inclusive": scanned([3000], 1)}}, 50, seed=1, shared=None)
     assert found["over_methods"] is None
     assert found["selections"]["inclusive"]["n_toys"] == 50
-    assert global_document({"a": {"a": INVALID}}, 50, seed=1)["over_methods"] is None
+    assert global_document({"a": {"a": INVALID}}, 50, seed=1, shared=None)["over_methods"] is None
 
 
 def test_functions_that_run_away_beyond_their_fit_range_do_no_harm():
@@ -69,7 +79,10 @@ def test_functions_that_run_away_beyond_their_fit_range_do_no_harm():
         Spectrum(EDGES, counts), [2400], None, ScanConfig.model_validate({"fit_stop": 3000, **options})
     )
     found = global_document(
-        {"inclusive": {"inclusive": scanned([3000], 1)}, "steep": {"steep_B2": short}}, 60, seed=1
+        {"inclusive": {"inclusive": scanned([3000], 1)}, "steep": {"steep_B2": short}},
+        60,
+        seed=1,
+        shared=None,
     )
     assert found["selections"]["steep"]["message"] is None
     assert found["over_methods"]["n_toys"] == 60
@@ -84,7 +97,7 @@ def test_too_many_failed_toys_of_one_method_leave_the_others(monkeypatch):
 
     monkeypatch.setattr(look_elsewhere, "scan_toys", with_failures)
     scans = {"inclusive": {"inclusive": scanned([3000], 1)}, "rare": {"rare_A1": scanned([2400], 2)}}
-    found = global_document(scans, 150, seed=1)
+    found = global_document(scans, 150, seed=1, shared=None)
     assert (
         "the fits of 5 of 150 pseudo-experiments did not converge" in found["selections"]["rare"]["message"]
     )
@@ -103,7 +116,10 @@ def test_report_says_p_value_bound_and_reason(document):
     words = global_p_values(shown)
     assert "(200 toys; Gross–Vitells" in words["inclusive"]
     assert words["tnt"] == "none: tnt: no mass is valid"
-    assert "fluctuate independently" in over_methods(shown)
+    assert over_methods(shown).startswith(
+        "Over all selections, in toys that share events between them as the data do, the global p of the largest excess is "
+    )
+    assert "(200 toys; Gross–Vitells" in over_methods(shown)
     none = {"p_global": 0.0, "p_global_error": 0.01, "n_toys": 200, "gross_vitells": 2e-4}
     rare = Scan.model_validate(scan_document | {"global": {"selections": {"a": none}}})
     assert global_p_values(rare) == {"a": "below 1/200 (no toy is as extreme; Gross–Vitells 2.0 × 10⁻⁴)"}

@@ -9,7 +9,6 @@ import pytest
 from analysis.config import Config
 from analysis.run_systematics import (
     UncertainSignal,
-    check_sources,
     common_shifts,
     selection_systematics,
 )
@@ -17,6 +16,7 @@ from analysis.search import analyse_run
 from analysis.signal_shape import SignalModel
 from analysis.spectra import Spectra
 from analysis.spectrum import Spectrum
+from analysis.systematics_config import check_sources
 from data.errors import ConfigError, InputError
 from data.files import read_json
 from data.samples import Sample, year
@@ -48,6 +48,7 @@ def sample(mass, **facts):
 
 DATA = Sample(name="mock", kind="data", process="data", year="2018", files={})
 SIGNALS = [sample(2500.0), sample(3500.0)]
+MASSES = {"s2500": 2500.0, "s3500": 3500.0}
 
 
 def histogram(mass, *, events=100, variations=VARIATIONS, selected=True, shift=1.0):
@@ -184,9 +185,26 @@ def test_where_no_signal_is_selected_nothing_is_known(caplog):
     ],
 )
 def test_sources_that_are_not_there_are_refused(options, message):
-    with pytest.raises(ConfigError, match=message):
-        check_sources(spectra(), SIGNALS, config(**options).systematics)
-    check_sources(spectra(), SIGNALS, config(leave_out=["jes"], further={"jes": 0.1}).systematics)
+    def check(**options):
+        variations = {signal.name: VARIATIONS for signal in SIGNALS}
+        check_sources(config(**options).systematics, variations, MASSES, [3000.0], "search.yaml")
+
+    with pytest.raises(ConfigError, match=f"search.yaml: {message}"):
+        check(**options)
+    check(leave_out=["jes"], further={"jes": 0.1})
+
+
+def test_masses_between_signals_of_other_sources_are_refused():
+    def check(masses, **options):
+        variations = {"s3500": VARIATIONS[:3], "s2500": VARIATIONS}
+        check_sources(config(**options).systematics, variations, MASSES, masses, "search.yaml")
+
+    with pytest.raises(
+        ConfigError, match=r"signal 's3500' has no uncertainty 'scales' and 's2500' has.* at 3000 GeV between"
+    ):
+        check([2500.0, 3000.0])
+    check([2000.0, 2500.0, 3500.0, 4000.0])
+    check([3000.0], leave_out=["scales"])
 
 
 @pytest.mark.parametrize(

@@ -88,14 +88,41 @@ def test_functions_are_profiled():
 def test_functions_left_out_of_the_envelope_are_told():
     options = {"candidates": ["dijet2", "dijet6"], "function": "envelope"}
     point = scan(spectrum(20_000), [3000], config=changed(**options)).points[0]
-    if len(point.envelope.curves) == 1:
-        assert "left out of the envelope: dijet6" in point.message
+    assert [curve.function for curve in point.envelope.curves] == ["dijet2"]
+    assert "left out of the envelope: dijet6" in point.message
     assert point.valid
 
 
 def test_few_events_in_an_envelope_are_told():
     point = scan(spectrum(300), [5000], config=changed(function="envelope")).points[0]
     assert "asymptotic formulae are rough" in point.message
+
+
+def test_few_events_in_the_range_of_an_envelope_are_told():
+    point = scan(spectrum(120), [1700], config=changed(function="envelope")).points[0]
+    assert point.test.expected_in_core > FAST.toys_below
+    assert "few events (119 in the fit range): asymptotic formulae are rough" in point.message
+
+
+def test_an_envelope_without_an_error_of_the_yield_marks_its_mass():
+    options = {"candidates": ["dijet2", "dijet3", "alternative4"], "function": "envelope"}
+    bad, good = scan(spectrum(300, seed=2), [3000, 2000], config=changed(**options)).points
+    assert not bad.valid
+    assert "the fit did not converge" in bad.message
+    assert bad.row()["signal_yield_error"] is None
+    assert good.valid
+    assert good.row()["signal_yield_error"] > 0
+
+
+def test_a_search_that_ends_in_an_empty_range_marks_its_mass():
+    counts = np.random.default_rng(1).poisson(3000 * np.exp(-(MIDDLES - 1460) / 300) / 15)
+    near, far = scan(Spectrum(EDGES, counts), [2000, 4000], config=changed(range_search=True)).points
+    assert near.valid
+    assert not far.valid
+    assert "mass 4000 GeV: " in far.message
+    assert "no events between" in far.message
+    assert len(far.range_steps) > 1
+    assert far.row()["z"] is None
 
 
 def test_a_function_of_the_user():
@@ -127,6 +154,16 @@ def test_every_function_can_be_scanned(name):
             {"own_functions": {"mine": {"expression": "y**a", "start": {"a": 1}}}, "function": "mine"},
             r"function 'mine': expression 'y\*\*a': unknown name 'y'",
         ),
+        (
+            {"own_functions": {"auto": {"expression": "x**a", "start": {"a": 1}}}, "function": "auto"},
+            "own_functions: 'auto' stands for a choice among functions; choose another name",
+        ),
+        (
+            {"own_functions": {"envelope": {"expression": "x**a", "start": {"a": 1}}}},
+            "own_functions: 'envelope'",
+        ),
+        ({"sqrt_s": 0}, "key 'sqrt_s': .*greater than 0"),
+        ({"sqrt_s": -13000.0}, "key 'sqrt_s': .*greater than 0"),
         ({"own_functions": {"dijet2": {"expression": "x**a", "start": {"a": 1}}}}, "choose another name"),
         ({"candidates": [True]}, "candidates"),
     ],

@@ -5,29 +5,9 @@ import pytest
 from scipy.stats import norm, poisson
 
 from analysis import toys
-from analysis.profile_likelihood import SignalTest
-from analysis.signal_template import SignalTemplate
 from analysis.toy_p0 import toy_p0
 from data.errors import FitError
-
-
-class Known:
-    """A background without parameters."""
-
-    n_parameters = 0
-
-    def __init__(self, counts):
-        self.counts = np.asarray(counts, dtype=float)
-
-    def expected(self, theta):
-        return np.broadcast_to(self.counts, (*theta.shape[:-1], self.counts.size))
-
-    def expected_and_jacobian(self, theta):
-        return self.expected(theta), np.empty((*theta.shape[:-1], self.counts.size, 0))
-
-
-def counting(n, background):
-    return SignalTest(np.array([float(n)]), Known([background]), SignalTemplate(np.ones(1)), np.empty(0))
+from tests.analysis.oracles import counting
 
 
 @pytest.mark.parametrize(("n", "b"), [(3, 1.0), (5, 1.5), (2, 0.4)])
