@@ -39,7 +39,9 @@ class LundConfig(Section):
         return sources
 
 
-def reweighter(config: LundConfig, seed: int = 0, plane: FloatArray | None = None) -> LundReweighter:
+def reweighter(
+    config: LundConfig, seed: int = 0, plane: FloatArray | None = None, centre: float = 1.0
+) -> LundReweighter:
     """The reweighter of a configuration.
 
     Parameters
@@ -49,7 +51,9 @@ def reweighter(config: LundConfig, seed: int = 0, plane: FloatArray | None = Non
     seed
         Of the toys.
     plane
-        Density of the sample's Lund plane, for the source ``distortion``.
+        The sample's Lund plane, for the source ``distortion``.
+    centre
+        Geometric mean of its distortion.
 
     Returns
     -------
@@ -62,7 +66,7 @@ def reweighter(config: LundConfig, seed: int = 0, plane: FloatArray | None = Non
     """
     maps = _maps(config.file, content_hash(config.file))
     try:
-        return LundReweighter(maps, config.sources, config.toys, seed, plane)
+        return LundReweighter(maps, config.sources, config.toys, seed, plane, centre)
     except InputError as error:
         msg = f"{config.file}: {error}"
         raise InputError(msg) from None

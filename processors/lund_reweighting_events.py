@@ -47,6 +47,8 @@ class LundConstants:
     ----------
     plane : array (P, X, Y)
         Density of its Lund plane.
+    centre
+        Geometric mean of its jets' distortion.
     single
         Normalisation of the nominal weights, then of each variation.
     toys
@@ -54,6 +56,7 @@ class LundConstants:
     """
 
     plane: FloatArray
+    centre: float
     single: Normalisation
     toys: dict[Source, Normalisation]
 
@@ -101,7 +104,7 @@ class SampleReweighting:
         if self.constants is None:
             msg = "the sample has not been looked through yet"
             raise ValueError(msg)
-        weigh = reweighter(self.config, self.seed, self.constants.plane)
+        weigh = reweighter(self.config, self.seed, self.constants.plane, self.constants.centre)
         if not vary:
             nominal = event_products(weigh.nominal(prongs))[None]
             return LundFactors(self.constants.single.only(0).apply(nominal, pt)[0], {}, {})

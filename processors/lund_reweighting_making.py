@@ -75,7 +75,7 @@ def make_ratio_maps(
     light: JetSample | None = None,
     binning: Binning | None = None,
     history: History = "cambridge",
-    divide_by_mean: bool = False,
+    divide_by_mean: bool = True,
     description: str = "",
 ) -> RatioMaps:
     """Make ratio maps: in each bin of subjet pT (data − background) over simulation, each per subjet.
@@ -97,9 +97,11 @@ def make_ratio_maps(
     history
         Clustering whose history gave the splittings.
     divide_by_mean
-        Have the weights of subjets divided by their mean in simulation in each bin of pT: the product of ratios over
-        the splittings lacks the probability that there are no others. The published maps leave it to the mean of the
-        events' weights, whose clipping it spoils where data and simulation differ by much.
+        Have the weights of subjets divided by their mean in simulation in each bin of pT. The product of ratios over
+        the splittings lacks the probability that there are no others: where data radiate more, its mean is above 1,
+        grows with the number of prongs, and weights of events run into their upper limit of 10. With αS higher by
+        14 % in "data", 45 % of X → YY′ → 4 quarks had τ21 < 0.4 in both jets, 47 % before the reweighting, 46 % after it,
+        and 53 % without the division. The published maps do without; False makes such.
     description
         What the maps are made of.
 

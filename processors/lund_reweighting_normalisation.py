@@ -82,6 +82,15 @@ def normalisation_of(
     return Normalisation(first, second, edges)
 
 
+def geometric_mean(weights: FloatArray, event_weights: FloatArray) -> float:
+    """Geometric mean of weights (J, n_events) over all jets of events, these weighted with |``event_weights``|.
+
+    Its inverse is that of the inverse weights: what is divided by it is as often and as far above 1 as its inverse is.
+    """
+    logarithms = np.log(weights).mean(axis=0)
+    return float(np.exp(np.average(logarithms, weights=np.abs(event_weights))))
+
+
 def _clipped_twice(weights: FloatArray, first: FloatArray) -> FloatArray:
     clipped: FloatArray = np.clip(np.clip(weights, *LIMITS_FIRST) / first[:, None], *LIMITS_SECOND)
     return clipped

@@ -25,7 +25,7 @@ from processors.lund_reweighting_events import (
     single_weights,
     toy_variations,
 )
-from processors.lund_reweighting_normalisation import Normalisation, normalisation_of
+from processors.lund_reweighting_normalisation import Normalisation, geometric_mean, normalisation_of
 from processors.lund_reweighting_planes import LundPlane, measure_plane
 from processors.lund_reweighting_prongs import Prongs
 from processors.preflight import SamplePlan
@@ -119,14 +119,17 @@ def with_lund_weights(plan: SamplePlan, recipe: Recipe, processing: ProcessingCo
 
 
 def _constants(parts: list[_Part], config: LundConfig, seed: int) -> LundConstants:
-    """Normalisation of all weights and the sample's Lund plane."""
+    """Normalisation of all weights, the sample's Lund plane and the centre of its distortion."""
     # sums of rounded weights are exact in any order
     plane = functools.reduce(operator.add, (part.plane for part in parts)).density
-    if "distortion" in config.sources:
-        _check_jets(parts)
     weigh = reweighter(config, seed, plane)
     weight, pt = (np.concatenate([getattr(part, name) for part in parts]) for name in ("weight", "pt"))
     chosen = weight != 0
+    if "distortion" in config.sources:
+        _check_jets(parts)
+        # both jets of an event side by side: in the order of events, whatever the chunks
+        factors = np.concatenate([weigh.distortion(part.prongs).reshape(2, -1) for part in parts], axis=1)
+        weigh = replace(weigh, centre=geometric_mean(factors[:, chosen], weight[chosen]))
 
     def normalisation(raw: list[FloatArray]) -> Normalisation:
         together = np.concatenate(raw, axis=1)
@@ -139,7 +142,9 @@ def _constants(parts: list[_Part], config: LundConfig, seed: int) -> LundConstan
         return normalisation([event_products(one.toy_weights(part.prongs)[source]) for part in parts])
 
     single = normalisation([single_weights(weigh, part.prongs)[1] for part in parts])
-    return LundConstants(plane, single, {source: toys(source) for source in toy_variations(config.sources)})
+    return LundConstants(
+        plane, weigh.centre, single, {source: toys(source) for source in toy_variations(config.sources)}
+    )
 
 
 def _check_jets(parts: list[_Part]) -> None:

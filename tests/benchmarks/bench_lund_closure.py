@@ -33,7 +33,7 @@ from processors.kernels.combined import flat_features
 from processors.lund_reweighting import LundReweighter
 from processors.lund_reweighting_making import JetSample, make_ratio_maps
 from processors.lund_reweighting_maps import Binning
-from processors.lund_reweighting_normalisation import normalisation_of
+from processors.lund_reweighting_normalisation import geometric_mean, normalisation_of
 from processors.lund_reweighting_planes import measure_plane
 from processors.lund_reweighting_prongs import Quarks, find_prongs
 from processors.momenta import mass_of
@@ -119,6 +119,8 @@ def weights_of(jets, maps, prongs):
     plane = measure_plane(prongs.nominal, maps.binning).density
     reweighter = LundReweighter(maps, SOURCES, plane=plane)
     one = np.ones(len(jets.pt))
+    centre = geometric_mean(reweighter.distortion(prongs)[None], one)
+    reweighter = replace(reweighter, centre=centre)
 
     def normalised(raw):
         return normalisation_of(raw, one, jets.pt).apply(raw, jets.pt)

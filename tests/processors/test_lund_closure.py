@@ -29,5 +29,5 @@ def test_another_shower_is_reweighted_back():
         # αS of the final state by 14 %: more than the seven uncertainties know of in large samples, here by its size
         tau21, msd = (found["final"][place][name]["misplaced"] for name in ("tau21", "msd"))
         assert tau21["before"] > 0.09
-        assert tau21["after"] < 0.4 * tau21["before"]
+        assert tau21["after"] < 0.5 * tau21["before"]
         assert msd["after"] < 0.05

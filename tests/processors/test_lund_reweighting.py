@@ -16,7 +16,7 @@ from processors.lund_reweighting import (
     table_weights,
 )
 from processors.lund_reweighting_maps import Binning, RatioMaps
-from processors.lund_reweighting_normalisation import normalisation_of, toy_uncertainty
+from processors.lund_reweighting_normalisation import geometric_mean, normalisation_of, toy_uncertainty
 from processors.lund_reweighting_planes import measure_plane
 from processors.lund_reweighting_prongs import Prongs, SubjetSplittings
 
@@ -163,16 +163,53 @@ def test_other_numbers_of_prongs_and_jets_that_none_describes():
 
 def test_distortion_is_the_ratio_of_the_planes():
     simulated, own = np.zeros(SHAPE), np.zeros(SHAPE)
-    simulated[1, *A], own[1, *A] = 0.3, 0.2
-    simulated[1, *B], own[1, *B] = 0.9, 0.1  # 9, clipped
-    simulated[1, *C], own[1, *D] = 0.5, 0.5  # empty on one side
+    simulated[1, *A], own[1, *A] = 0.3, 0.2  # shares 0.15 and 0.1
+    simulated[1, *B], own[1, *B] = 1.2, 0.2  # 6, clipped
+    simulated[1, *C], own[1, *D] = 0.5, 1.6  # empty on one side
+    simulated[2, *A], own[2, *A] = 0.3, 3.0  # the same shape, other numbers of splittings
     maps = maps_of({(1, *A): 2.0}, simulated=simulated)
-    jets = subjets_of([(70, [A])], [(70, [B])], [(70, [C, D])], [(70, [A], False)])
-    varied = LundReweighter(maps, ("distortion",), plane=own).varied(prongs_of(jets))
-    assert varied["distortion_up"] == pytest.approx([3, 5, 1, 1])
-    assert varied["distortion_down"] == pytest.approx([2 / 1.5, 1 / 5, 1, 1])
+    jets = subjets_of(
+        [(70, [A])], [(70, [B])], [(70, [C, D])], [(70, [A], False)], [(120, [A, A])], [(200, [A])]
+    )
+    reweighter = LundReweighter(maps, ("distortion",), plane=own)
+    assert reweighter.distortion(prongs_of(jets)) == pytest.approx([1.5, 5, 1, 1, 1, 1])
+    varied = replace(reweighter, centre=0.8).varied(prongs_of(jets))
+    factors = np.array([1.5, 5, 1, 1, 1, 1]) / 0.8
+    nominal = np.array([2, 1, 1, 1, 1, 1])
+    assert varied["distortion_up"] == pytest.approx(nominal * factors)
+    assert varied["distortion_down"] == pytest.approx(nominal / factors)
     with pytest.raises(InputError, match="'distortion' needs the Lund plane of the sample"):
         LundReweighter(maps, ("distortion",)).varied(prongs_of(jets))
+
+
+def test_distortion_far_from_the_maps_goes_both_ways():
+    """Five splittings a jet instead of two, and other places: hardly a weight is clipped, and down is not "nothing"."""
+    rng, n = np.random.default_rng(11), 4000
+    rates = {A: 2.0, B: 1.5, C: 1.0, D: 0.5}
+    simulated, own = np.zeros(SHAPE), np.zeros(SHAPE)
+    for place, rate in rates.items():
+        own[5, *place] = rate
+    for place, rate in zip(rates, (0.4, 0.5, 0.6, 0.5), strict=True):
+        simulated[5, *place] = rate
+    numbers = rng.poisson(list(rates.values()), (n, 4))
+    jets = subjets_of(
+        *([(500, [p for p, k in zip(rates, row, strict=True) for _ in range(k)])] for row in numbers)
+    )
+    prongs, one = prongs_of(jets), np.ones(n)
+    reweighter = LundReweighter(maps_of(simulated=simulated), ("distortion",), plane=own)
+    raw = reweighter.distortion(prongs)
+    centre = geometric_mean(raw[None], one)
+    assert centre == pytest.approx(math.exp(np.log(raw).mean()))
+    varied = replace(reweighter, centre=centre).varied(prongs)
+    assert varied["distortion_up"] * varied["distortion_down"] == pytest.approx(1)
+    moved = []
+    for side in ("up", "down"):
+        weights = varied[f"distortion_{side}"][None]
+        assert np.mean(weights > 10) < 0.05
+        made = normalisation_of(weights, one, one).apply(weights, one)[0]
+        moved.append(np.average(numbers[:, 0], weights=made) - rates[A])
+    assert moved[0] < -0.3  # fewer splittings where the maps' simulation has fewer
+    assert moved[1] > 0.3
 
 
 @pytest.mark.parametrize(("source", "key"), [("bquark", "b_to_light"), ("distortion", "simulated")])
@@ -272,6 +309,13 @@ def test_samples_that_have_no_mean_weight(event, message):
     raw = np.array([[1.0, 5.0]])[:, : len(event)]
     with pytest.raises(InputError, match=message):
         normalisation_of(raw, np.array(event), np.full(len(event), 500.0))
+
+
+def test_geometric_mean_of_jets_of_weighted_events():
+    jets = np.array([[2.0, 1.0, 0.5], [8.0, 1.0, 32.0]])  # two jets of three events: 4, 1 and 4
+    mean = 4 ** (3 / 4)
+    assert geometric_mean(jets, np.array([2.0, 1.0, -1.0])) == pytest.approx(mean)
+    assert geometric_mean(1 / jets, np.array([2.0, 1.0, -1.0])) == pytest.approx(1 / mean)
 
 
 def test_uncertainty_of_toys():

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -59,7 +60,10 @@ def test_planted_ratios_come_back_exactly():
     assert np.all(maps.ratio.reshape(6, 400)[empty] == 1)
     assert np.all(maps.error.reshape(6, 400)[empty] == 1)
     np.testing.assert_array_equal(maps.up, maps.ratio)
-    assert maps.mean_weight.tolist() == [1] * 6
+    products = np.array([math.prod(row) for row in np.split(repeats, subjets.offsets[1:-1])])
+    means = np.bincount(plane, weights=products) / np.bincount(plane)
+    np.testing.assert_allclose(maps.mean_weight, means, rtol=1e-12)
+    assert make_ratio_maps(data, simulation, divide_by_mean=False).mean_weight.tolist() == [1] * 6
 
 
 def test_reweighting_takes_simulation_to_data():
@@ -67,7 +71,7 @@ def test_reweighting_takes_simulation_to_data():
     rng = np.random.default_rng(2)
     ratio = np.array([1.4, 0.7, 1.0, 1.3, 0.5])
     simulation, data = toy_sample(rng, 20_000), toy_sample(rng, 20_000, ratio)
-    maps = make_ratio_maps(data, simulation, divide_by_mean=True)
+    maps = make_ratio_maps(data, simulation)
     pulls = (at_cells(maps.ratio) - ratio) / at_cells(maps.error)
     assert abs(pulls.mean()) < 0.5
     assert 0.7 < pulls.std() < 1.35
@@ -85,6 +89,17 @@ def test_reweighting_takes_simulation_to_data():
     errors = np.sqrt(seen + spectrum(fresh, scaled**2))
     assert np.square((after - seen) / errors).sum() < 2 * 14
     assert np.square((before - seen) / errors).sum() > 5 * 14
+
+
+def test_more_prongs_are_no_more_probable_in_data():
+    """Data radiate more by 40 %: jets of four prongs gain no more weight than those of one."""
+    rng = np.random.default_rng(9)
+    maps = make_ratio_maps(toy_sample(rng, 20_000, 1.4), toy_sample(rng, 20_000))
+    subjets = toy_sample(rng, 20_000).subjets
+    one = table_weights(replace(subjets, counts=np.full(40_000, 1)), maps, nominal_tables(maps))[0]
+    four = table_weights(replace(subjets, counts=np.full(10_000, 4)), maps, nominal_tables(maps))[0]
+    assert one.mean() == pytest.approx(1, abs=0.02)
+    assert four.mean() == pytest.approx(1, abs=0.1)
 
 
 def test_background_is_subtracted_and_weights_count():
@@ -223,7 +238,7 @@ def document(tmp_path):
     bottom = toy_sample(rng, 200, 1.2)
     maps = make_ratio_maps(
         toy_sample(rng, 300, 1.2), toy_sample(rng, 300), bottom=bottom, light=bottom, history="kt",
-        divide_by_mean=True, description="toys",
+        description="toys",
     )  # fmt: skip
     path = tmp_path / "maps.json"
     write_ratio_maps(path, maps)

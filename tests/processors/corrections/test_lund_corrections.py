@@ -123,8 +123,11 @@ def by_hand(table, path):
     maps = read_ratio_maps(path)
     prongs = find_prongs(flat_jets(jets), axes, quarks, maps.binning, "cambridge")
     plane = measure_plane(prongs.nominal, maps.binning).density
+    reweighter = LundReweighter(maps, SOURCES, TOYS, SEED, plane)
+    logarithms = np.log(event_products(reweighter.distortion(prongs)))
+    centre = np.exp(np.average(logarithms, weights=table["weight"]) / 2)
     return (
-        LundReweighter(maps, SOURCES, TOYS, SEED, plane),
+        replace(reweighter, centre=centre),
         prongs,
         ak.to_numpy(leading[:, 0]).astype(np.float64),
     )
@@ -195,6 +198,12 @@ def test_histograms_hold_every_variation(tmp_path, signal, maps_file, method):
         assert sum_of("fake_B3", label) == pytest.approx(weight[selected].sum(), rel=1e-4)
         sums[label] = weight[selected].sum()
     assert len({round(value, 6) for value in sums.values()}) > 8
+    # the distortion and its inverse both spread the weights: neither is clipped to one number
+    spreads = [
+        mjj[{"selection": "inclusive", "variation": name}].sum(flow=True).variance
+        for name in ("nominal", "lund_distortion_up", "lund_distortion_down")
+    ]
+    assert min(spreads[1:]) > 1.1 * spreads[0]
     for source, jets in reweighter.toy_weights(prongs).items():
         toys = (base * normalised(event_products(jets)))[:, selected].sum(axis=1)
         shift = toy_uncertainty(np.array(sums["nominal"]), toys)
