@@ -174,7 +174,9 @@ def significance_figure(
         if published is not None and _draw_published(axes, published, looks):
             title = published.title.replace("′", r"$^{\prime}$")  # which the font lacks
             notes = (*notes, f"Dotted: {title}, {published.luminosity_ifb:.3g} fb$^{{-1}}$,", CITATION)
-        _draw_sigma(axes, max(largest, 4.0))
+        if largest > LARGEST_Z:
+            notes = (*notes, rf"Beyond {LARGEST_Z:g}$\sigma$: drawn at {LARGEST_Z:g}$\sigma$")
+        _draw_sigma(axes, min(max(largest, 4.0), LARGEST_Z))
         axes.set_xlim(
             0,
             1.05
@@ -248,7 +250,7 @@ def _largest_z(limits: SignalLimits) -> float:
     found = [
         z for one in limits.selections.values() for point in one.points for z in point.z if z is not None
     ]
-    return min(max(found, default=0.0), LARGEST_Z)
+    return max(found, default=0.0)
 
 
 def _draw_sigma(axes: Axes, largest: float) -> None:

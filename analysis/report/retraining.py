@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from analysis.limit_plots import LARGEST_Z, retraining_figure, significance_figure
+from analysis.limit_plots import retraining_figure, significance_figure
 from analysis.limit_record import (
     DiscoveryPoint,
     InjectionPoint,
@@ -117,10 +117,7 @@ def _reading(limits: SignalLimits) -> str:
     """What else the reader of the significances has to know."""
     found = limits.selections
     fixed_too = any(not one.retrained and name != INCLUSIVE for name, one in found.items())
-    larger = any((z or 0.0) > LARGEST_Z for one in found.values() for point in one.points for z in point.z)
-    return (" Dash-dotted: fixed selections." if fixed_too else "") + (
-        f" Significances above {LARGEST_Z:g} are drawn at {LARGEST_Z:g}." if larger else ""
-    )
+    return " Dash-dotted: fixed selections." if fixed_too else ""
 
 
 def _limit_row(found: SelectionLimits) -> tuple[str, ...]:

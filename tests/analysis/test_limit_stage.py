@@ -267,6 +267,15 @@ def test_figures_and_tables_of_the_limits(finished):
     assert list(drawn) == ["significance_signal", "retraining_cwola_signal"]
     limit = record.signals["signal"].selections["cwola"].observed
     assert f"{limit.crossing_fb:.3g}" in drawn["retraining_cwola_signal"].caption
+    largest = max(
+        z
+        for one in record.signals["signal"].selections.values()
+        for point in one.points
+        for z in point.z
+        if z
+    )
+    words = [text.get_text() for text in drawn["significance_signal"].figure.axes[0].texts]
+    assert any("Beyond 9" in text for text in words) == (largest > 9)
     upper, lower = drawn["retraining_cwola_signal"].figure.axes
     assert upper.get_xlim() == lower.get_xlim()
     limits, discovery, *injections = retraining_tables(record)
