@@ -21,6 +21,8 @@ CENTRAL = (0.158655, 0.841345)
 """Quantiles of the central 68 %."""
 _REPLICAS = 1000
 _STEPS = 4001
+_NONE = 1e-15
+"""An efficiency below is none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,4 +155,6 @@ class EfficiencyCurve:
 
 
 def _monotone(values: FloatArray, weights: FloatArray) -> FloatArray:
-    return np.asarray(isotonic_regression(values, weights=weights).x)
+    found = np.asarray(isotonic_regression(values, weights=weights).x)
+    # slopes between numbers next to nothing would overflow where the curve takes their inverse
+    return np.where(found < _NONE, 0.0, found)

@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
@@ -248,6 +248,14 @@ def test_points_that_fall_are_pooled_by_their_errors():
 
 @given(
     st.lists(st.tuples(st.floats(0.1, 50), st.floats(0, 1), st.floats(0.001, 0.3)), min_size=2, max_size=7)
+)
+@example(
+    [
+        (1.0, 1.7e-297, 0.25),
+        (1.0, 1.7e-297, 0.25),
+        (1.0, 1.7e-297, 0.0010000000000000002),
+        (1.0, 1.7e-297, 0.25),
+    ]
 )
 def test_the_curve_rises_whatever_the_points(rows):
     sigma = np.cumsum([row[0] for row in rows])
