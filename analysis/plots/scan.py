@@ -192,9 +192,9 @@ def limit_figure(
         if reference is not None:
             name, other = reference
             text = f"Median expected, {name}"
-            axes.plot(other.masses, other.expected[:, 2], color="#7a21dd", linestyle="-.", label=text)
+            _draw_median(axes, other, "#7a21dd", "-.", text)
             drawn.append(other.expected[:, 2])
-        axes.plot(curve.masses, curve.expected[:, 2], color="black", linestyle="--", label="Median expected")
+        _draw_median(axes, curve, "black", "--", "Median expected")
         axes.plot(curve.masses, curve.observed, color="black", marker="o", markersize=8, label="Observed")
         values = np.concatenate(drawn)
         values = values[np.isfinite(values) & (values > 0)]
@@ -223,6 +223,16 @@ def _draw_bands(axes: Axes, curve: LimitCurve) -> None:
         axes.fill_between(curve.masses, below, above, color=colour, linewidth=0, label=text)
         alone = _isolated(np.isfinite(below) & np.isfinite(above))
         axes.vlines(curve.masses[alone], below[alone], above[alone], color=colour, linewidth=10)
+
+
+def _draw_median(axes: Axes, curve: LimitCurve, colour: str, line: str, text: str) -> None:
+    """The median; a valid mass between two that are not is no line, and is drawn as a dash."""
+    median = curve.expected[:, 2]
+    axes.plot(curve.masses, median, color=colour, linestyle=line, label=text)
+    alone = _isolated(np.isfinite(median))
+    axes.plot(
+        curve.masses[alone], median[alone], color=colour, linestyle="none", marker="_", markersize=20, markeredgewidth=2.5
+    )  # fmt: skip
 
 
 def _isolated(valid: BoolArray) -> BoolArray:

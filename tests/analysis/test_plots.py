@@ -205,6 +205,8 @@ def test_isolated_limit_keeps_a_visible_band(curve):
     bars = [c for c in axes.collections if len(c.get_paths()) and c.get_linewidth()[0] == 10]
     assert len(bars) == 2
     assert bars[0].get_paths()[0].vertices[0][0] == MASSES[4]
+    (dash,) = [line for line in axes.lines if line.get_marker() == "_"]
+    assert dash.get_xydata().tolist() == [[MASSES[4], expected[4, 2]]]
 
 
 @pytest.mark.parametrize(
