@@ -28,7 +28,7 @@ from processors.scorers import INCLUSIVE
 
 INJECTED_LABEL = "Injected cross section [fb]"
 _MARKERS = "osD^vP"
-LARGEST_Z = 9.0
+_LARGEST_Z = 9.0
 """Significances beyond are drawn here: their p-values say no more."""
 _MEDIAN = 2
 _LEGEND_COLUMNS = 4
@@ -174,9 +174,9 @@ def significance_figure(
         if published is not None and _draw_published(axes, published, looks):
             title = published.title.replace("′", r"$^{\prime}$")  # which the font lacks
             notes = (*notes, f"Dotted: {title}, {published.luminosity_ifb:.3g} fb$^{{-1}}$,", CITATION)
-        if largest > LARGEST_Z:
-            notes = (*notes, rf"Beyond {LARGEST_Z:g}$\sigma$: drawn at {LARGEST_Z:g}$\sigma$")
-        _draw_sigma(axes, min(max(largest, 4.0), LARGEST_Z))
+        if largest > _LARGEST_Z:
+            notes = (*notes, rf"Beyond {_LARGEST_Z:g}$\sigma$: drawn at {_LARGEST_Z:g}$\sigma$")
+        _draw_sigma(axes, min(max(largest, 4.0), _LARGEST_Z))
         axes.set_xlim(
             0,
             1.05
@@ -243,7 +243,7 @@ def _draw_significances(
 
 
 def _p_values(z: FloatArray) -> FloatArray:
-    return np.asarray(stats.norm.sf(np.minimum(z, LARGEST_Z)))
+    return np.asarray(stats.norm.sf(np.minimum(z, _LARGEST_Z)))
 
 
 def _largest_z(limits: SignalLimits) -> float:
