@@ -13,6 +13,8 @@ import numpy.typing as npt
 from data.errors import InputError
 from data.types import IntArray, Table
 
+ID_COLUMNS = ("run", "luminosity_block", "event")
+"""The columns of an event id, the most significant first."""
 N_BATCHES = 40
 N_FOLDS = 5
 N_INNER = 4

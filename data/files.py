@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from data.errors import ConfigError, InputError
+from data.errors import ConfigError, InputError, OutputError
 
 
 @contextlib.contextmanager
@@ -48,6 +48,31 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn what the disk refuses inside the block into a message.
+
+    Parameters
+    ----------
+    folder
+        What is written to.
+
+    Raises
+    ------
+    OutputError
+        Naming the folder and what the system says.
+    """
+    try:
+        yield
+    except (OSError, ConfigError) as error:  # a folder that cannot be made is a ConfigError already
+        reason = getattr(error, "strerror", None) or error
+        msg = (
+            f"{folder}: cannot be written to ({reason}); make room or mend its permissions, then run again: what is "
+            "finished is kept"
+        )
+        raise OutputError(msg) from error
 
 
 def write_json(path: Path, content: object) -> None:
