@@ -2,13 +2,16 @@
 
 import functools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import pydantic
 
+from data.addresses import expand, replica_of
 from data.errors import ConfigError
 from data.sections import Section, read_yaml
+from data.xrootd import DEFAULT_TIMEOUT, SCHEME, is_blocked, is_remote, path_of
 
 Kind = Literal["data", "simulation"]
 
@@ -49,12 +52,44 @@ class Generated(Section):
     """Sum of the squares."""
 
 
+class Sites(Section):
+    """Rules for files on other machines; they hold for all samples of a definition."""
+
+    blocked: tuple[str, ...] = ()
+    """Hosts that nothing is read from, e.g. ``*.site.org``; a redirector is asked for other ones."""
+    mirrors: tuple[str, ...] = ()
+    """Servers (``root://HOST:PORT/``) that hold every ``root://`` file too, under the same path."""
+    timeout: int = pydantic.Field(default=DEFAULT_TIMEOUT, ge=1, le=3600)
+    """Seconds within which a server has to answer; then the next address is tried."""
+    credential: Literal["proxy", "token"] | None = None
+    """What the servers demand; None where any that is found will do, or none."""
+    hours: float = pydantic.Field(default=1.0, ge=0, le=1000)
+    """The credential must be valid for so many hours more when a stage starts."""
+
+    @pydantic.field_validator("mirrors")
+    @classmethod
+    def _servers(cls, mirrors: tuple[str, ...]) -> tuple[str, ...]:
+        for mirror in mirrors:
+            if not is_remote(mirror) or path_of(mirror) != "/":
+                msg = f"'{mirror}' is no server; write it as {SCHEME}HOST:PORT/"
+                raise ValueError(msg)
+        return mirrors
+
+
+class Entry(Section):
+    """What a definition says of a file, where it says more than a number."""
+
+    entries: int | None = None
+    """Entries that it must hold."""
+    replicas: tuple[str, ...] = ()
+    """Further addresses of the same file; one that ends in ``/`` is a folder that holds it under its name."""
+
+
 class _FilesMixin(Section):
     kind: Kind
     process: str = pydantic.Field(pattern=r"^[A-Za-z0-9_]+$")
     year: str
     description: str = ""
-    files: dict[str, int | None]
     tree: str = "Events"
     cross_section_pb: float | None = pydantic.Field(default=None, gt=0)
     luminosity_ifb: float | None = pydantic.Field(default=None, gt=0)
@@ -65,11 +100,31 @@ class _FilesMixin(Section):
     generated: Generated | None = None
 
 
+@dataclass(frozen=True)
+class Access:
+    """Where and how to read a file.
+
+    Attributes
+    ----------
+    addresses
+        All that hold the file, the first choice first.
+    blocked
+        Patterns of hosts that are not to be read from, behind a redirector either.
+    timeout
+        Seconds within which a server has to answer.
+    """
+
+    addresses: tuple[str, ...]
+    blocked: tuple[str, ...] = ()
+    timeout: int = DEFAULT_TIMEOUT
+
+
 class Sample(_FilesMixin):
     """A set of files of one process and one year.
 
     ``files`` maps each file, an absolute path or a ``root://`` address, to the entries that it must hold
-    (None where the definition does not say). ``cross_section_pb`` is needed for simulation;
+    (None where the definition does not say); ``replicas`` maps some of them to the other addresses that hold the same
+    file. ``cross_section_pb`` is needed for simulation;
     ``luminosity_ifb`` overrides the year's; ``mass`` is the resonance mass in GeV of a signal sample.
     ``golden_json`` lists the certified luminosity sections of data, all others are dropped; ``luminosity_table``
     (brilcalc, by section) then gives the luminosity that was processed. ``without_corrections`` names corrections of
@@ -78,14 +133,28 @@ class Sample(_FilesMixin):
     """
 
     name: str
+    files: dict[str, int | None]
+    replicas: dict[str, tuple[str, ...]] = pydantic.Field(default_factory=dict)
+    sites: Sites = Sites()
+
+    def access(self, file: str) -> Access:
+        """Where and how to read a file of the sample, blocked sites left out."""
+        known = dict.fromkeys((file, *self.replicas.get(file, ())))
+        allowed = tuple(address for address in known if not is_blocked(address, self.sites.blocked))
+        return Access(allowed, self.sites.blocked, self.sites.timeout)
 
     def luminosity(self) -> float:
         """Integrated luminosity in fb⁻¹: the sample's own, else the year's."""
         return self.luminosity_ifb if self.luminosity_ifb is not None else year(self.year).luminosity_ifb
 
 
+class _Definition(_FilesMixin):
+    files: dict[str, int | Entry | None]
+
+
 class _SampleFile(Section):
-    samples: dict[str, _FilesMixin]
+    samples: dict[str, _Definition]
+    sites: Sites = Sites()
 
 
 @functools.cache
@@ -115,7 +184,8 @@ def read_samples(path: Path) -> dict[str, Sample]:
     Parameters
     ----------
     path
-        YAML file; file names in it are relative to its folder.
+        YAML file; file names in it are relative to its folder. A name with ``*``, ``[`` or, on disk, ``?`` stands for
+        all files that match it, one that ends in ``/`` for all ROOT files of the folder; ``root://`` folders are listed too.
 
     Returns
     -------
@@ -126,10 +196,12 @@ def read_samples(path: Path) -> dict[str, Sample]:
     ------
     ConfigError
         If a key is unknown, a year is unknown, a sample has no file, simulation has no cross section, data
-        have generated sums, a file is named by two samples, or a file does not exist.
+        have generated sums, a file is named twice, a file does not exist, or no site that has it is allowed.
+    ReadError
+        If a ``root://`` folder cannot be listed.
     """
     parsed = _SampleFile.parse(read_yaml(path), str(path))
-    samples = {name: _resolve(name, entry, path) for name, entry in parsed.samples.items()}
+    samples = {name: _resolve(name, entry, path, parsed.sites) for name, entry in parsed.samples.items()}
     owner: dict[str, str] = {}
     for sample, file in _all_files(samples):
         if file in owner:
@@ -145,7 +217,7 @@ def _all_files(samples: dict[str, Sample]) -> Iterator[tuple[str, str]]:
             yield name, file
 
 
-def _resolve(name: str, entry: _FilesMixin, path: Path) -> Sample:
+def _resolve(name: str, entry: _Definition, path: Path, sites: Sites) -> Sample:
     where = f"{path}: sample '{name}'"
     year(entry.year)
     if not entry.files:
@@ -157,18 +229,45 @@ def _resolve(name: str, entry: _FilesMixin, path: Path) -> Sample:
     if entry.kind == "data" and entry.generated is not None:
         msg = f"{where} is data with 'generated', which only simulation has; remove the key"
         raise ConfigError(msg)
-    files: dict[str, int | None] = {}
-    for file, entries in entry.files.items():
-        absolute = file if "://" in file else str((path.parent / file).resolve())
-        if "://" not in absolute and not Path(absolute).is_file():
-            msg = f"{where}: file '{file}' does not exist in {path.parent}; correct the path or remove it"
-            raise ConfigError(msg)
-        files[absolute] = entries
+    files, replicas = _files(entry, path.parent, where, sites)
     beside = {
         key: _beside(getattr(entry, key), key, entry, path, where)
         for key in ("golden_json", "luminosity_table")
     }
-    return Sample(name=name, **{**entry.model_dump(), "files": files, **beside})
+    given = {**entry.model_dump(), "files": files, "replicas": replicas, "sites": sites, **beside}
+    sample = Sample(name=name, **given)
+    for file in files:
+        if not sample.access(file).addresses:
+            msg = (
+                f"{where}: every site that has '{file}' is blocked by sites.blocked; add a replica elsewhere"
+            )
+            raise ConfigError(msg)
+    return sample
+
+
+def _files(
+    entry: _Definition, folder: Path, where: str, sites: Sites
+) -> tuple[dict[str, int | None], dict[str, tuple[str, ...]]]:
+    """The files that a definition names, with their entries and their other addresses."""
+    files: dict[str, int | None] = {}
+    replicas: dict[str, tuple[str, ...]] = {}
+    for name, given in entry.files.items():
+        about = given if isinstance(given, Entry) else Entry(entries=given)
+        found = expand(name, folder, where, sites.mirrors, sites.timeout)
+        if about.entries is not None and found.pattern:
+            msg = f"{where}: '{name}' stands for any number of files, which have no one number of entries; write null"
+            raise ConfigError(msg)
+        for file in found.files:
+            if file in files:
+                msg = f"{where}: file '{file}' is named twice, the second time by '{name}'; an event counts once"
+                raise ConfigError(msg)
+            files[file] = about.entries
+            others = [replica_of(file, replica, folder, where) for replica in about.replicas]
+            if is_remote(file):
+                others += [mirror.rstrip("/") + "/" + path_of(file) for mirror in sites.mirrors]
+            if others:
+                replicas[file] = tuple(other for other in dict.fromkeys(others) if other != file)
+    return files, replicas
 
 
 def _beside(file: Path | None, key: str, entry: _FilesMixin, path: Path, where: str) -> Path | None:

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from data.errors import IncompleteError, InputError
+from data.credentials import check_samples
+from data.errors import IncompleteError, InputError, ReadError
 from data.luminosity import unique_sections
-from data.samples import Sample, year
+from data.samples import Access, Sample, year
 from data.types import IntArray
+from processors.remote import of_each
 from processors.resolve import Demand, FileSchema, resolve
 from processors.root_files import named, open_root, reading, remedy
 from processors.weights import DATA_SCALE, GeneratedSums, WeightScale, total_sums, weight_scale
@@ -72,19 +74,23 @@ def plan_sample(sample: Sample, demand: Demand, headroom: float = 1.0) -> Sample
 
     Raises
     ------
+    CredentialError
+        If a proxy or token for remote files is missing or ends too soon.
     InputError
         If a file is missing, damaged, lacks a branch, is a copy of another one, or means something else than the
         others by its branches.
     IncompleteError
         If a file does not hold the entries that the sample definition says.
     """
-    files: list[FileFacts] = []
+    check_samples([sample])
     shared: dict[FileSchema, FileSchema] = {}
-    for path in sorted(sample.files):
+
+    def look_at(path: str) -> FileFacts:
         facts = inspect_file(path, sample, demand)
-        if facts.schema is not None:
-            facts = replace(facts, schema=shared.setdefault(facts.schema, facts.schema))
-        files.append(facts)
+        schema = facts.schema  # thousands of files share one, which is large
+        return facts if schema is None else replace(facts, schema=shared.setdefault(schema, schema))
+
+    files = of_each(look_at, sorted(sample.files))
     _check_copies(sample, files)
     _check_entries(sample, files)
     _check_labels(sample, files)
@@ -98,14 +104,24 @@ def plan_sample(sample: Sample, demand: Demand, headroom: float = 1.0) -> Sample
 
 
 def inspect_file(path: str, sample: Sample, demand: Demand) -> FileFacts:
-    """Read the headers of one file.
+    """Read the headers of one file, from any of its replicas.
 
     Raises
     ------
     InputError
         If it is missing, is not a ROOT file, is truncated, or lacks the tree or a branch.
     """
-    with reading(path, sample.name), open_root(path, sample.name) as file:
+    access = sample.access(path)
+    for attempt in range(len(access.addresses) - 1):
+        try:
+            return _read_facts(path, sample, demand, access, attempt)
+        except ReadError as error:
+            _LOG.warning("%s; another replica is tried", error)
+    return _read_facts(path, sample, demand, access, len(access.addresses) - 1)
+
+
+def _read_facts(path: str, sample: Sample, demand: Demand, access: Access, attempt: int) -> FileFacts:
+    with reading(path, sample.name), open_root(path, sample.name, access=access, attempt=attempt) as file:
         return _facts(file, path, sample, demand)
 
 

@@ -1,15 +1,19 @@
 """Opening ROOT files, and the errors for files that cannot be read."""
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
 import uproot
 
-from data.errors import InputError, OddjetError
+from data.errors import InputError, OddjetError, ReadError
+from data.samples import Access
+from data.xrootd import DEFAULT_TIMEOUT, is_remote
+from processors.remote import RemoteSource, distrust
 from processors.rntuple import known_classes
 
-OPEN_TIMEOUT = 60
+OPEN_TIMEOUT = DEFAULT_TIMEOUT
 """Seconds to wait for a remote file."""
 
 
@@ -24,15 +28,37 @@ def remedy(sample: str | None) -> str:
     return f"{whole}, or take it out of the sample definition" if sample else whole
 
 
-def open_root(path: str, sample: str | None = None) -> Any:
+def open_root(
+    path: str,
+    sample: str | None = None,
+    *,
+    access: Access | None = None,
+    attempt: int = 0,
+    uuid: bytes | None = None,
+) -> Any:
     """Open a ROOT file, to be used in a ``with`` block; a file that lost its end is refused.
+
+    Parameters
+    ----------
+    path
+        A local path or an address: the file's name in messages and accounts.
+    sample
+        The sample that it belongs to; None where there is none.
+    access
+        Where else it may be read; see `data.samples.Sample.access`.
+    attempt
+        How often its reading has failed before: another replica comes first then.
+    uuid
+        The UUID (16 bytes) that a replica must have; None where any will do.
 
     Raises
     ------
+    ReadError
+        If no replica of a remote file can be had.
     InputError
         If the file is truncated; other errors are uproot's, see `reading`.
     """
-    file = uproot.open({path: None}, timeout=OPEN_TIMEOUT, custom_classes=known_classes())
+    file = uproot.open({path: None}, **_options(path, sample, access, attempt, uuid))
     # uproot opens a file that lost its last bytes without a word; the header says where it should end
     end, length = int(file.file.fEND), int(file.file.source.num_bytes)
     if length < end:
@@ -40,6 +66,17 @@ def open_root(path: str, sample: str | None = None) -> Any:
         msg = f"{named(path, sample)} is truncated: it holds {length} of {end} bytes; {remedy(sample)}"
         raise InputError(msg)
     return file
+
+
+def _options(
+    path: str, sample: str | None, access: Access | None, attempt: int, uuid: bytes | None
+) -> dict[str, Any]:
+    known = {"custom_classes": known_classes(), "timeout": DEFAULT_TIMEOUT}
+    access = access or Access((path,))
+    if len(access.addresses) == 1 and not is_remote(access.addresses[0]):
+        return known
+    about = {"handler": RemoteSource, "where": named(path, sample), "attempt": attempt, "uuid": uuid}
+    return known | about | dataclasses.asdict(access)
 
 
 @contextlib.contextmanager
@@ -55,8 +92,10 @@ def reading(path: str, sample: str | None = None) -> Iterator[None]:
 
     Raises
     ------
+    ReadError
+        If its bytes cannot be had.
     InputError
-        If the file does not exist, is not a ROOT file, or cannot be read.
+        If the file does not exist, is not a ROOT file, or cannot be decoded.
     """
     where = named(path, sample)
     try:
@@ -68,16 +107,55 @@ def reading(path: str, sample: str | None = None) -> Iterator[None]:
         msg = f"{where} does not exist; correct the path{other}"
         raise InputError(msg) from None
     except Exception as error:  # whatever a decoder meets in damaged bytes
+        if is_remote(path) or _withheld(error) is not None:
+            raise damaged(path, sample, "it", error) from error
         msg = f"{where} cannot be read, it is truncated or not a ROOT file ({_line(error)}); {remedy(sample)}"
         raise InputError(msg) from error
 
 
 def damaged(path: str, sample: str | None, what: str, error: BaseException) -> InputError:
-    """The error for bytes that turn out unreadable inside the loop."""
+    """The error for bytes that cannot be had or decoded inside the loop.
+
+    Parameters
+    ----------
+    path, sample
+        The file, and the sample that it belongs to.
+    what
+        What was read, e.g. a branch and its entries.
+    error
+        What went wrong; the reason may be any of the errors that led to it.
+
+    Returns
+    -------
+    InputError
+        A `ReadError`, worth another try, where the bytes could not be had.
+    """
     where = named(path, sample)
+    withheld = _withheld(error)
+    if withheld is not None:
+        return ReadError(
+            f"{where}: {what} cannot be read ({_line(withheld)}); see that disk, network and server work and the file "
+            "is in its place, then run again"
+        )
+    if is_remote(path):  # perhaps another replica is not damaged, or the network was to blame
+        return ReadError(
+            f"{where}: {what} cannot be decoded as read from {distrust(path)} ({_line(error)}); {remedy(sample)}"
+        )
     return InputError(
         f"{where}: {what} cannot be read, the file is damaged ({_line(error)}); {remedy(sample)}"
     )
+
+
+def _withheld(error: BaseException) -> BaseException | None:
+    """The error of the disk or the network that led to this one; None where the bytes were there, but wrong."""
+    seen: BaseException | None = error
+    while seen is not None:
+        # uproot has an OSError without number for files that end too early
+        told = isinstance(seen, OSError) and seen.errno is not None
+        if told or isinstance(seen, ReadError | FileNotFoundError | TimeoutError | ConnectionError):
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return None
 
 
 def _line(error: BaseException) -> str:

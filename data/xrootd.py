@@ -1,0 +1,145 @@
+"""XRootD's client with its waiting bounded: every call ends within the time given, well or with a reason."""
+
+import fnmatch
+import functools
+import importlib
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from data.errors import ConfigError, OddjetError
+
+SCHEME = "root://"
+DEFAULT_TIMEOUT = 60
+"""Seconds within which a server has to answer."""
+_SETTINGS = {
+    "ConnectionRetry": 1,  # other addresses and later tries are ours to choose
+    "ConnectionWindow": 10,  # seconds for one attempt to connect
+    "StreamErrorWindow": 0,  # a server that was restarted is asked again at once, not after half an hour
+    "TimeoutResolution": 1,  # seconds; 15 otherwise, however short the timeout
+}
+
+
+class RemoteError(OddjetError):
+    """A server refused, failed or did not answer: the message is the address and the reason."""
+
+
+class SilentError(RemoteError):
+    """A server cannot be reached or did not answer in time."""
+
+
+class NoFileError(RemoteError):
+    """A server has no such file or folder."""
+
+
+def is_remote(address: str) -> bool:
+    """Whether an address names a file on an XRootD server."""
+    return address.startswith(SCHEME)
+
+
+@functools.cache
+def client() -> Any:
+    """XRootD's Python client, imported where first needed and told not to wait on its own account.
+
+    Raises
+    ------
+    ConfigError
+        If it is not installed.
+    """
+    try:
+        imported: Any = importlib.import_module("XRootD.client")
+    except ImportError:
+        msg = 'root:// addresses and replicas need XRootD\'s client; install it with: pip install "oddjet[xrootd]"'
+        raise ConfigError(msg) from None
+    for name, value in _SETTINGS.items():
+        if f"XRD_{name.upper()}" not in os.environ:
+            imported.EnvPutInt(name, value)
+    return imported
+
+
+def ask(address: str, call: Callable[..., Any], *arguments: object, timeout: int, **options: object) -> Any:
+    """Make one call of the client and wait for its answer.
+
+    Parameters
+    ----------
+    address
+        What is asked for, for messages.
+    call, arguments, options
+        A method of the client's ``File`` or ``FileSystem``, and what it takes.
+    timeout
+        Seconds.
+
+    Returns
+    -------
+    object
+        The answer.
+
+    Raises
+    ------
+    NoFileError
+        If the server has no such file.
+    SilentError
+        If it cannot be reached, or does not answer in time.
+    RemoteError
+        If it refuses or fails.
+    """
+    try:
+        status, answer = call(*arguments, timeout=timeout, **options)
+    except ValueError as error:  # the connection of an open file broke earlier
+        msg = f"{address}: {error}"
+        raise RemoteError(msg) from None
+    if status.ok:
+        return answer
+    msg = f"{address}: {_reason(status, timeout)}"
+    if status.errno == _NOT_FOUND:
+        raise NoFileError(msg)
+    raise RemoteError(msg) if status.errno else SilentError(msg)
+
+
+_PORT = 1094
+_NOT_FOUND, _NOT_AUTHORISED = 3011, 3010
+_LOGIN_FAILED, _AUTHENTICATION_FAILED, _EXPIRED, _SOCKET_TIMEOUT = 203, 204, 206, 103
+
+
+def _reason(status: Any, timeout: int) -> str:
+    text = " ".join(str(status.message).split())
+    for prefix in ("[ERROR] ", "[FATAL] ", "Server responded with an error: "):
+        text = text.removeprefix(prefix)
+    if status.code in {_EXPIRED, _SOCKET_TIMEOUT}:
+        return f"no answer within {timeout} s"
+    if status.errno == _NOT_AUTHORISED or status.code in {_LOGIN_FAILED, _AUTHENTICATION_FAILED}:
+        return f"{text} (is there a valid proxy or token? see voms-proxy-info, or BEARER_TOKEN_FILE)"
+    return text or f"error {status.code}"
+
+
+def host_of(address: str) -> str:
+    """Host of an address, without user and port."""
+    return address.removeprefix(SCHEME).split("/", 1)[0].rsplit("@", 1)[-1].split(":", 1)[0]
+
+
+def hostid_of(address: str) -> str:
+    """``HOST:PORT`` of an address."""
+    place = address.removeprefix(SCHEME).split("/", 1)[0].rsplit("@", 1)[-1]
+    return place if ":" in place else f"{place}:{_PORT}"
+
+
+def server_of(address: str) -> str:
+    """``root://HOST:PORT/`` of an address."""
+    return f"{SCHEME}{address.removeprefix(SCHEME).split('/', 1)[0]}/"
+
+
+def path_of(address: str) -> str:
+    """Path on the server, with its leading slash and without options."""
+    inside = address.removeprefix(SCHEME).partition("/")[2].partition("?")[0]
+    return "/" + inside.lstrip("/")
+
+
+def is_blocked(address: str, blocked: Iterable[str]) -> bool:
+    """Whether the host of an address matches one of the patterns, e.g. ``*.site.org``; a path on disk has none."""
+    host = host_of(address).lower()
+    return bool(host) and any(fnmatch.fnmatchcase(host, pattern.lower()) for pattern in blocked)
+
+
+def filesystem(address: str) -> Any:
+    """The client's ``FileSystem`` of the server that an address names."""
+    return client().FileSystem(server_of(address))

@@ -1,0 +1,248 @@
+"""Files behind root://: whole and from any replica, in few requests, or one clear message in bounded time."""
+
+import time
+
+import awkward as ak
+import numpy as np
+import pytest
+import uproot
+
+from data.errors import ConfigError, InputError, ReadError
+from data.samples import Access, Sample
+from processors.remote import cut, merged, of_each, vectors
+from processors.root_files import open_root, reading
+
+TIMEOUT = 2
+
+
+@pytest.fixture
+def path(tmp_path, make_nano_file):
+    return make_nano_file(tmp_path / "a.root", 3000)
+
+
+def access(*addresses, **more):
+    return Access(addresses, **{"timeout": TIMEOUT, **more})
+
+
+def contents(file):
+    return file["Events"].arrays(filter_name=["run", "event", "FatJet_*"])
+
+
+def uuid_of(path):
+    with uproot.open({path: None}) as file:
+        return file.file.uuid.bytes
+
+
+def test_what_is_read_is_what_the_file_holds_in_few_requests(serve, path):
+    address = serve().put(path)
+    with open_root(address) as remote, uproot.open({path: None}) as local:
+        assert remote.file.uuid == local.file.uuid
+        opened = remote.file.source.num_requests
+        there = contents(remote)
+        assert ak.array_equal(there, contents(local))
+        assert len(there) == 3000
+        assert remote.file.source.num_requests - opened <= 2
+        assert opened <= 4
+        assert remote.file.source.num_requested_bytes < 2 * path.stat().st_size
+
+
+def test_large_files_are_read_in_several_vectors(serve, tmp_path):
+    numbers = np.random.default_rng(1).integers(0, 2**60, 2_500_000)  # 20 MB that do not compress
+    with uproot.recreate(tmp_path / "b.root", compression=None) as file:
+        file.mktree("Events", {"number": "int64"}).extend({"number": numbers})
+    with open_root(serve().put(tmp_path / "b.root")) as remote:
+        assert np.array_equal(remote["Events"]["number"].array(library="np"), numbers)
+        assert 3 <= remote.file.source.num_requests <= 8
+
+
+def test_ranges_become_vectors_and_ranges_again():
+    rng = np.random.default_rng(2)
+    content = rng.bytes(30_000_000)
+    starts = rng.integers(0, 29_000_000, 300)
+    ranges = [
+        (int(start), int(start + size))
+        for start, size in zip(starts, rng.integers(1, 90_000, 300), strict=True)
+    ]
+    ranges += [(0, 9_000_000), (5, 6), (29_999_999, 30_000_000)]
+    spans = merged(ranges)
+    requests = vectors(spans)
+    assert all(length <= 2_097_136 for request in requests for _, length in request)
+    assert all(sum(length for _, length in request) <= 16 * 1024**2 for request in requests)
+    parts = {offset: content[offset : offset + length] for request in requests for offset, length in request}
+    assert cut(ranges, spans, parts) == [content[start:stop] for start, stop in ranges]
+
+
+def test_a_second_replica_is_read_where_the_first_is_down(serve, path, caplog):
+    one, two = serve(), serve()
+    first, second = one.put(path), two.put(path)
+    one.stop()
+    with open_root(first, "mock", access=access(first, second), uuid=uuid_of(path)) as remote:
+        assert len(contents(remote)) == 3000
+    assert f"is read from {second}, because of {first}: Connection error" in caplog.text
+    caplog.clear()
+    with open_root(first, "mock", access=access(first, second)):  # the one that failed is asked last now
+        assert not caplog.records
+
+
+def test_each_attempt_starts_with_the_next_replica(serve, path):
+    one, two = serve(), serve()
+    first, second = one.put(path), two.put(path)
+    for attempt, expected in enumerate([first, second, first]):
+        with open_root(first, access=access(first, second), attempt=attempt) as remote:
+            assert remote.file.source._address == expected
+
+
+@pytest.mark.parametrize("fault", ["truncated", "empty", "other file", "no ROOT file", "gone"])
+def test_a_replica_that_lies_is_passed_over(serve, path, tmp_path, make_nano_file, caplog, fault):
+    one, two = serve(), serve()
+    first, second = one.put(path), two.put(path)
+    wrong = {
+        "truncated": ("it is truncated: it holds", lambda copy: copy.write_bytes(path.read_bytes()[:-1])),
+        "empty": ("it is truncated or not a ROOT file", lambda copy: copy.write_bytes(b"")),
+        "other file": (
+            "it holds another file",
+            lambda copy: copy.write_bytes(make_nano_file(tmp_path / "o.root", 3000, 5).read_bytes()),
+        ),
+        "no ROOT file": ("not a ROOT file", lambda copy: copy.write_text("hello" * 1000)),
+        "gone": ("no such file", lambda copy: copy.unlink()),
+    }
+    reason, damage = wrong[fault]
+    damage(one.on_disk("a.root"))
+    with open_root(first, "mock", access=access(first, second), uuid=uuid_of(path)) as remote:
+        assert len(contents(remote)) == 3000
+    assert reason in caplog.text
+    message = rf"file '{first}' of sample 'mock' .*{first}.*{reason}.*add a replica"
+    kind = ReadError if fault == "gone" else InputError
+    with pytest.raises(kind, match=message):
+        open_root(first, "mock", access=access(first), uuid=uuid_of(path))
+
+
+def test_a_server_that_never_answers_is_left_in_bounded_time(serve, path, silent_server):
+    first, second = silent_server + "/store/a.root", serve().put(path)
+    start = time.monotonic()
+    with open_root(first, access=access(first, second)) as remote:
+        assert len(contents(remote)) == 3000
+    with pytest.raises(
+        ReadError, match=rf"cannot be had: {first}: no answer within {TIMEOUT} s; see that its server"
+    ):
+        open_root(first, access=access(first))
+    assert time.monotonic() - start < 3 * TIMEOUT + 2
+
+
+def test_a_server_that_falls_silent_is_an_error_that_may_pass(serve, path):
+    server = serve()
+    address = server.put(path)
+    with open_root(address, access=access(address)) as remote:
+        tree = remote["Events"]
+        server.freeze()
+        start = time.monotonic()
+        with pytest.raises(ReadError, match=rf"{address}: no answer within {TIMEOUT} s"):
+            tree["FatJet_pt"].array()
+        assert time.monotonic() - start < TIMEOUT + 2
+        server.thaw()
+    with open_root(address, access=access(address)) as remote:
+        assert len(contents(remote)) == 3000
+
+
+def test_a_server_that_comes_back_is_read_again(serve, path):
+    server = serve()
+    address = server.put(path)
+    with open_root(address, access=access(address)) as remote:
+        tree = remote["Events"]
+        server.stop()
+        with pytest.raises(ReadError, match=rf"{address}: "):
+            tree["FatJet_pt"].array()
+        with pytest.raises(ReadError, match="Connection error"):
+            open_root(address, access=access(address))
+        server.start()
+    with open_root(address, access=access(address)) as remote:
+        assert len(contents(remote)) == 3000
+
+
+def test_a_file_cut_short_while_it_is_read(serve, path):
+    server = serve()
+    address = server.put(path)
+    with open_root(address, "mock", access=access(address)) as remote:
+        tree = remote["Events"]
+        copy = server.on_disk("a.root")
+        with copy.open("r+b") as stream:
+            stream.truncate(copy.stat().st_size // 3)
+        with pytest.raises(ReadError, match=rf"{address}: "):
+            contents({"Events": tree})
+    with pytest.raises(
+        InputError, match=r"of sample 'mock' is nowhere whole.*it is truncated: it holds \d+ of \d+"
+    ):
+        open_root(address, "mock", access=access(address))
+
+
+def test_blocked_sites_are_not_asked(serve, path, caplog):
+    address = serve().put(path)
+    facts = {"name": "m", "kind": "data", "process": "data", "year": "2017", "files": {address: None}}
+    other = address.replace("127.0.0.1", "localhost")
+    sample = Sample(**facts, replicas={address: (other,)}, sites={"blocked": ["127.*"], "timeout": TIMEOUT})
+    assert sample.access(address).addresses == (other,)
+
+
+def test_without_the_client_the_extra_is_named(monkeypatch):
+    from data import xrootd
+
+    xrootd.client.cache_clear()
+    monkeypatch.setitem(__import__("sys").modules, "XRootD.client", None)
+    with (
+        pytest.raises(ConfigError, match=r'install it with: pip install "oddjet\[xrootd\]"'),
+        reading("root://host//a.root"),
+    ):
+        open_root("root://host//a.root")
+    monkeypatch.undo()
+    xrootd.client.cache_clear()
+
+
+def test_headers_of_many_files_are_read_at_a_time_and_come_in_order():
+    def answer(file):
+        if file.endswith("7"):
+            msg = f"{file} is wrong"
+            raise ReadError(msg)
+        time.sleep(0.02)
+        asked.append(file)
+        return file[-3:]
+
+    asked = []
+    names = [f"root://host//{number:03}" for number in range(0, 1000, 100)]
+    start = time.monotonic()
+    assert of_each(answer, names * 10) == [name[-3:] for name in names * 10]
+    assert time.monotonic() - start < 1.5  # 2 s one after the other
+    asked.clear()
+    with pytest.raises(ReadError, match="017 is wrong"):
+        of_each(answer, [f"root://host//{number:03}" for number in range(10, 1000)])
+    assert len(asked) < 100
+
+
+@pytest.mark.parametrize("first", ["disk", "server"])
+def test_a_replica_may_be_on_disk(serve, path, first):
+    server = serve()
+    address = server.put(path)
+    names = (str(path), address) if first == "disk" else (address, str(path))
+    for attempt in range(2):
+        with open_root(names[0], access=access(*names), attempt=attempt, uuid=uuid_of(path)) as file:
+            assert file.file.source._address == names[attempt]
+            assert len(contents(file)) == 3000
+    server.stop()
+    with open_root(names[0], access=access(*names)) as file:
+        assert len(contents(file)) == 3000
+
+
+def test_bytes_beyond_the_end_are_seen_to_be_missing(serve, path):
+    address = serve().put(path)
+    size = path.stat().st_size
+    with open_root(address) as remote:
+        source = remote.file.source
+        assert bytes(source.chunk(size - 9, size).raw_data) == path.read_bytes()[-9:]
+        assert bytes(source.chunk(0, size).raw_data) == path.read_bytes()
+        for start, stop in (
+            (size - 9, size + 1),
+            (size + 5, size + 9),
+            (3 * size, 4 * size),
+            (size, size + 200_000),
+        ):
+            with pytest.raises(OSError, match="expected Chunk of length"):
+                source.chunk(start, stop).raw_data  # noqa: B018 - looking at it is what checks it

@@ -1,0 +1,231 @@
+"""Both passes over a sample behind root://, disturbed: the same bits as from disk, or an error that lists what is missing."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from data.errors import InputError, ReadError
+from data.partials import PartialStore
+from processors.config import ProcessingConfig
+from processors.event_options import EventOptions
+from processors.run import file_identity, run_histograms, run_skim
+from processors.skim import Skim
+
+ENTRIES = 600
+FILES = 3
+CHUNK = 300
+TIMEOUT = 2
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory, make_nano_file):
+    folder = tmp_path_factory.mktemp("files")
+    names = [(folder / f"{number}.root", number) for number in range(FILES)]
+    return [
+        make_nano_file(path, ENTRIES, number, first_event=1 + 10_000 * number, basket=200)
+        for path, number in names
+    ]
+
+
+@pytest.fixture(scope="module")
+def skim(make_sample):
+    """Run the first pass; the bytes of its tables, and its account."""
+
+    def run(out, addresses, replicas=None, *, kept=None, **processing):
+        sites = {"timeout": TIMEOUT}
+        sample = make_sample(dict.fromkeys(addresses, ENTRIES), replicas=replicas or {}, sites=sites)
+        config = ProcessingConfig(**{"chunk_size": CHUNK, **processing})
+        if kept is not None:
+            kept.mkdir(parents=True, exist_ok=True)
+        store = {} if kept is None else {"store": PartialStore(kept)}
+        result = run_skim(sample, config, EventOptions(), out, **store)
+        return [path.read_bytes() for path in result.outputs], result.account
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def expected(skim, files, tmp_path_factory):
+    return skim(tmp_path_factory.mktemp("local"), [str(path) for path in files])[0]
+
+
+@pytest.fixture
+def at_chunk(monkeypatch):
+    """Do something when a chunk is about to be processed in this process."""
+
+    def set_up(number, action):
+        process, count = Skim.__call__, iter(range(1000))
+
+        def disturbed(self, events):
+            if next(count) == number:
+                action()
+            return process(self, events)
+
+        monkeypatch.setattr(Skim, "__call__", disturbed)
+
+    return set_up
+
+
+def by_name(servers, files):
+    """Addresses on the first server, and replicas on the others."""
+    first, *others = ([server.put(path) for path in files] for server in servers)
+    replicas = {address: tuple(names[i] for names in others) for i, address in enumerate(first)}
+    return first, replicas
+
+
+def test_both_passes_give_the_same_bits_as_from_disk(serve, files, skim, expected, tmp_path, make_sample):
+    first, _ = by_name([serve()], files)
+    tables, account = skim(tmp_path / "out", first)
+    assert tables == expected
+    assert account.processed == FILES * ENTRIES
+    assert not account.failures
+    config = ProcessingConfig(chunk_size=CHUNK)
+    spectra = [
+        run_histograms(
+            make_sample(names), config, EventOptions(), {}, trained_on=(), out_root=tmp_path / "h"
+        ).histograms["mjj"]
+        for names in (first, files)
+    ]
+    assert np.array_equal(*(spectrum.view(flow=True) for spectrum in spectra))
+
+
+def test_a_server_stopped_in_mid_run_and_started_again(serve, files, skim, expected, tmp_path, at_chunk):
+    server = serve()
+    first, _ = by_name([server], files)
+
+    def restart():
+        server.stop()
+        threading.Timer(1.0, server.start).start()
+
+    at_chunk(3, restart)
+    tables, account = skim(tmp_path / "out", first, retries=5)
+    assert tables == expected
+    assert all(failure.recovered for failure in account.failures)
+
+
+def test_a_server_that_stays_away(serve, files, skim, expected, tmp_path, at_chunk):
+    server = serve()
+    first, _ = by_name([server], files)
+    at_chunk(2, server.stop)
+    with pytest.raises(
+        ReadError, match=rf"(?s)file '{first[1]}' of sample 'mock' cannot be had: .*Connection error"
+    ):
+        skim(tmp_path / "out", first, kept=tmp_path / "kept", retries=1)
+    assert not (tmp_path / "out" / "features").exists()
+    done = len(list((tmp_path / "kept").rglob("*")))
+    server.start()
+    tables, _ = skim(tmp_path / "out", first, kept=tmp_path / "kept", retries=1)
+    assert done >= 3
+    assert tables == expected
+
+
+@pytest.mark.parametrize(
+    "executor", [{}, pytest.param({"executor": "futures", "workers": 2}, marks=pytest.mark.slow)]
+)
+def test_a_second_replica_takes_over(serve, files, skim, expected, tmp_path, executor):
+    one, two = serve(), serve()
+    first, replicas = by_name([one, two], files)
+    kept = tmp_path / "kept"
+    watch = threading.Thread(target=when_begun, args=(kept, one.stop))
+    watch.start()
+    tables, account = skim(tmp_path / "out", first, replicas, kept=kept, **executor)
+    watch.join()
+    assert tables == expected
+    assert all(failure.recovered and failure.attempts <= 3 for failure in account.failures)
+
+
+def when_begun(folder, action):
+    end = time.monotonic() + 60
+    while time.monotonic() < end and not any(folder.rglob("*")):
+        time.sleep(0.01)
+    action()
+
+
+def test_a_replica_whose_bytes_are_rotten(serve, files, skim, expected, tmp_path):
+    one, two = serve(), serve()
+    first, replicas = by_name([one, two], files)
+    spoil(one.on_disk("1.root"))
+    tables, account = skim(tmp_path / "out", first, replicas)
+    assert tables == expected
+    assert {failure.file for failure in account.failures} == {first[1]}
+    assert f"cannot be decoded as read from {first[1]}" in account.failures[0].reason
+
+
+def spoil(path):
+    """Write nonsense over the second half of the baskets of a branch."""
+    import uproot
+
+    with uproot.open({path: None}) as file:
+        branch = file["Events"]["FatJet_pt"]
+        places = list(zip(branch.member("fBasketSeek"), branch.member("fBasketBytes"), strict=True))[1:4]
+    with path.open("r+b") as stream:
+        for seek, size in places:
+            stream.seek(seek + 20)
+            stream.write(b"\xa5" * max(size - 20, 0))
+
+
+def test_a_file_truncated_on_the_server_in_mid_run(serve, files, skim, tmp_path, at_chunk):
+    server = serve()
+    first, _ = by_name([server], files)
+
+    def cut():
+        with server.on_disk("2.root").open("r+b") as stream:
+            stream.truncate(files[2].stat().st_size // 2)
+
+    at_chunk(3, cut)
+    message = rf"(?s)file '{first[2]}' of sample 'mock' is nowhere whole: .*it is truncated: it holds \d+ of \d+ bytes"
+    with pytest.raises(InputError, match=message):
+        skim(tmp_path / "out", first, retries=1)
+    assert not (tmp_path / "out" / "features").exists()
+
+
+def test_a_truncated_file_is_read_from_a_replica(serve, files, skim, expected, tmp_path, at_chunk):
+    one, two = serve(), serve()
+    first, replicas = by_name([one, two], files)
+
+    def cut():
+        with one.on_disk("1.root").open("r+b") as stream:
+            stream.truncate(files[1].stat().st_size // 3)
+
+    at_chunk(2, cut)
+    tables, account = skim(tmp_path / "out", first, replicas)
+    assert tables == expected
+    assert all(failure.recovered for failure in account.failures)
+
+
+def test_the_first_server_never_answers(serve, silent_server, files, skim, expected, tmp_path, caplog):
+    server = serve()
+    first = [f"{silent_server}/store/{path.name}" for path in files]
+    replicas = {address: (server.put(path),) for address, path in zip(first, files, strict=True)}
+    tables, account = skim(tmp_path / "out", first, replicas)
+    assert tables == expected
+    assert not account.failures
+    assert caplog.text.count("no answer within") <= FILES  # the headers wait, all at a time; the chunks know
+
+
+def test_no_server_answers(silent_server, skim, tmp_path):
+    start = time.monotonic()
+    with pytest.raises(ReadError, match=f"0.root: no answer within {TIMEOUT} s; see that its server works"):
+        skim(tmp_path / "out", [f"{silent_server}/store/0.root"])
+    assert time.monotonic() - start < 3 * TIMEOUT
+
+
+def test_another_file_under_the_same_name_in_mid_run(serve, files, skim, tmp_path, at_chunk):
+    server = serve()
+    first, _ = by_name([server], files)
+    at_chunk(3, lambda: server.put(files[0], "2.root"))
+    with pytest.raises(
+        InputError, match=rf"file '{first[2]}' of sample 'mock' is nowhere whole: .* another file"
+    ):
+        skim(tmp_path / "out", first, retries=1)
+
+
+def test_a_file_has_one_identity_wherever_it_is_read(serve, files, make_sample):
+    one, two = serve(), serve()
+    first, replicas = by_name([one, two], files[:1])
+    sample = make_sample({first[0]: None}, replicas=replicas, sites={"timeout": TIMEOUT})
+    before = file_identity(first[0], sample.access(first[0]))
+    one.stop()
+    assert file_identity(first[0], sample.access(first[0])) == before
