@@ -1,5 +1,6 @@
 """The event account: every entry of every file processed once, or an error that lists what is missing."""
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,53 +22,134 @@ class Range:
     selected: int = 0
 
 
+@dataclass(frozen=True, order=True)
+class ChunkFailure:
+    """A chunk that did not succeed at its first attempt.
+
+    Attributes
+    ----------
+    sample, file, start, stop
+        Entries ``start`` … ``stop − 1`` of a file.
+    reason
+        The last error.
+    attempts
+        How often it was tried.
+    recovered
+        Whether the last attempt succeeded.
+    """
+
+    sample: str
+    file: str
+    start: int
+    stop: int
+    reason: str
+    attempts: int
+    recovered: bool
+
+
 @dataclass(frozen=True)
 class FileAccount:
-    """The account of one file, in entries."""
+    """The account of one file, in entries; those ``retried`` are of chunks that needed several attempts."""
 
     sample: str
     file: str
     expected: int
     processed: int
     selected: int
+    retried: int = 0
+    failed: int = 0
 
 
 @dataclass(frozen=True)
 class Account:
-    """The accounts of files of any number of samples."""
+    """The accounts of files of any number of samples, and what went wrong on the way."""
 
     files: tuple[FileAccount, ...]
+    failures: tuple[ChunkFailure, ...] = ()
 
     def __add__(self, other: "Account") -> "Account":
-        return Account(self.files + other.files)
+        return Account(self.files + other.files, self.failures + other.failures)
 
     @property
     def expected(self) -> int:
         """Entries in all files."""
-        return sum(file.expected for file in self.files)
+        return self._sum("expected")
 
     @property
     def processed(self) -> int:
         """Entries processed in all files."""
-        return sum(file.processed for file in self.files)
+        return self._sum("processed")
+
+    @property
+    def complete(self) -> bool:
+        """Whether every entry of every file was processed."""
+        return all(file.expected == file.processed for file in self.files)
+
+    def _sum(self, column: str) -> int:
+        return sum(getattr(file, column) for file in self.files)
+
+    def totals(self) -> dict[str, int]:
+        """The line of the account's table: number of files, and the sums of their entries."""
+        columns = ("expected", "processed", "selected", "retried", "failed")
+        return {"files": len(self.files), **{column: self._sum(column) for column in columns}}
 
     def to_json(self) -> dict[str, Any]:
-        """The content of ``account.json``."""
-        files = [
-            {
-                "sample": file.sample,
-                "file": file.file,
-                "expected": file.expected,
-                "processed": file.processed,
-                "selected": file.selected,
-            }
-            for file in self.files
-        ]
-        complete = all(file.expected == file.processed for file in self.files)
-        return {"files": files, "expected": self.expected, "processed": self.processed, "complete": complete}
+        """The account as a document."""
+        return {
+            **self.totals(),
+            "files": [dataclasses.asdict(file) for file in self.files],  # instead of their number
+            "complete": self.complete,
+            "failures": [dataclasses.asdict(failure) for failure in self.failures],
+        }
 
 
-def settle(plan: SamplePlan, processed: Iterable[Range]) -> Account:
+def account_of(
+    plan: SamplePlan,
+    expected: Iterable[tuple[str, int, int]],
+    processed: Iterable[Range],
+    failures: Sequence[ChunkFailure] = (),
+) -> Account:
+    """The account of some chunks of a sample, complete or not.
+
+    Parameters
+    ----------
+    plan
+        The sample.
+    expected
+        File, first entry and end of the chunks that were to be processed.
+    processed
+        Those that were.
+    failures
+        What went wrong.
+
+    Returns
+    -------
+    Account
+        One line a file that has chunks here or no entry at all, in the order of the plan.
+    """
+    wanted: Counter[str] = Counter()
+    for file, start, stop in expected:
+        wanted[file] += stop - start
+    done: Counter[str] = Counter()
+    selected: Counter[str] = Counter()
+    for part in processed:
+        done[part.file] += part.stop - part.start
+        selected[part.file] += part.selected
+    retried: Counter[str] = Counter()
+    failed: Counter[str] = Counter()
+    for failure in failures:
+        size = failure.stop - failure.start
+        retried[failure.file] += size * (failure.attempts > 1)
+        failed[failure.file] += size * (not failure.recovered)
+    name = plan.sample.name
+    lines = [
+        FileAccount(name, path, wanted[path], done[path], selected[path], retried[path], failed[path])
+        for path in (file.path for file in plan.files if file.path in wanted or not file.entries)
+    ]
+    return Account(tuple(lines), tuple(sorted(failures)))
+
+
+def settle(plan: SamplePlan, processed: Iterable[Range], failures: Sequence[ChunkFailure] = ()) -> Account:
     """Compare what was processed with what the files hold.
 
     Parameters
@@ -76,6 +158,8 @@ def settle(plan: SamplePlan, processed: Iterable[Range]) -> Account:
         The files with the entries of their headers.
     processed
         Every chunk that was processed, in any order; a chunk that came twice stands twice.
+    failures
+        What went wrong on the way.
 
     Returns
     -------
@@ -99,22 +183,16 @@ def settle(plan: SamplePlan, processed: Iterable[Range]) -> Account:
     for file in plan.files:
         problems += [f"'{file.path}': {problem}" for problem in _gaps(ranges[file.path], file.entries)]
     if problems:
-        more = [f"… and {len(problems) - _MOST_LINES} more"] if len(problems) > _MOST_LINES else []
-        lines = "\n  ".join(problems[:_MOST_LINES] + more)
-        msg = f"sample '{plan.sample.name}': not every entry was processed once; run it again\n  {lines}"
-        raise IncompleteError(msg)
-    return Account(
-        tuple(
-            FileAccount(
-                plan.sample.name,
-                file.path,
-                file.entries,
-                sum(part.stop - part.start for part in ranges[file.path]),
-                sum(part.selected for part in ranges[file.path]),
-            )
-            for file in plan.files
-        )
-    )
+        raise incomplete(plan.sample.name, problems)
+    whole = [(file.path, 0, file.entries) for file in plan.files]
+    return account_of(plan, whole, [part for parts in ranges.values() for part in parts], failures)
+
+
+def incomplete(sample: str, problems: Sequence[str]) -> IncompleteError:
+    """The error for entries of a sample that were not processed once, one problem a line."""
+    more = [f"… and {len(problems) - _MOST_LINES} more"] if len(problems) > _MOST_LINES else []
+    lines = "\n  ".join([*problems[:_MOST_LINES], *more])
+    return IncompleteError(f"sample '{sample}': not every entry was processed once; run it again\n  {lines}")
 
 
 def _gaps(parts: Sequence[Range], entries: int) -> list[str]:

@@ -1,12 +1,36 @@
 """Options of the event loop, the jets, the dijet selection and the features."""
 
-from typing import Literal, Self
+import os
+from typing import Any, Literal, Self
 
 import pydantic
 
 from data.sections import Section
 from processors.event_objects import RmmConfig
 from processors.schema import DISPENSABLE
+
+
+class DaskConfig(Section):
+    """Where the workers of dask are: behind an ``address``, or in a ``cluster`` that is started for the run."""
+
+    address: str | None = pydantic.Field(default=None, pattern=r"^[a-z]+://.+")
+    """Of a scheduler that runs already, e.g. ``tcp://127.0.0.1:8786``."""
+    cluster: Literal["local", "htcondor"] | None = None
+    """``local``: processes of this machine; ``htcondor``: jobs of an HTCondor pool."""
+    options: dict[str, Any] = pydantic.Field(default_factory=dict)
+    """Handed on to dask's LocalCluster or dask-jobqueue's HTCondorCluster, e.g. memory: 2 GB, disk: 1 GB."""
+    wait: float = pydantic.Field(default=300.0, gt=0)
+    """Seconds to wait for the first worker."""
+
+    @pydantic.model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.address is None) == (self.cluster is None):
+            msg = "give either the address of a scheduler or a cluster to start: local or htcondor"
+            raise ValueError(msg)
+        if self.address is not None and self.options:
+            msg = "options are those of a cluster that is started; at an address they change nothing: remove them"
+            raise ValueError(msg)
+        return self
 
 
 class ProcessingConfig(Section):
@@ -17,15 +41,27 @@ class ProcessingConfig(Section):
     particle_chunk_size: int = pydantic.Field(default=10_000, ge=1, le=1_000_000)
     """Largest number of entries read at a time where particles, or the objects of the rapidity–mass matrix, are read
     too: they take twenty times the memory."""
-    executor: Literal["iterative", "futures"] = "iterative"
-    """``iterative``: in this process; ``futures``: in ``workers`` processes of this machine."""
-    workers: int = pydantic.Field(default=1, ge=1, le=1024)
-    """Number of processes of the futures executor."""
+    executor: Literal["iterative", "futures", "dask"] = "iterative"
+    """``iterative``: in this process; ``futures``: in ``workers`` processes of this machine; ``dask``: see ``dask``."""
+    workers: int = pydantic.Field(default=1, ge=1, le=10_000)
+    """Number of processes of the futures executor, of workers in a dask cluster that is started."""
+    dask: DaskConfig | None = None
+    """The workers of the dask executor; by default processes of this machine."""
+    retries: int = pydantic.Field(default=3, ge=0, le=100)
+    """How often a chunk is tried again whose bytes could not be had or whose worker died."""
+
+    @property
+    def local_workers(self) -> int:
+        """Processes of this machine for what is done on it: workers elsewhere do not count."""
+        return min(self.workers, os.cpu_count() or 1) if self.executor == "dask" else self.workers
 
     @pydantic.model_validator(mode="after")
     def _workers_need_processes(self) -> Self:
         if self.executor == "iterative" and self.workers > 1:
             msg = f"workers is {self.workers}, but the iterative executor has one; set executor: futures"
+            raise ValueError(msg)
+        if self.executor != "dask" and self.dask is not None:
+            msg = f"the section dask is for the executor dask, but executor is {self.executor}; set executor: dask"
             raise ValueError(msg)
         return self
 

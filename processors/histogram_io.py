@@ -1,5 +1,6 @@
 """Histograms in HDF5 as the Unified Histogram Interface lays them out, and their sum over samples."""
 
+import io
 import itertools
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,10 +17,19 @@ from processors.recipe import NOMINAL
 
 
 def write_histograms(path: Path, histograms: Histograms) -> None:
-    """Write histograms to one HDF5 file, each in a group of its name; equal histograms give equal bytes."""
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    """Write histograms to one HDF5 file, each in a group of its name; equal histograms give equal bytes.
+
+    Raises
+    ------
+    OSError
+        If the disk does not take it.
+    """
+    content = io.BytesIO()  # HDF5 that writes to a disk itself crashes the process when the disk is full
+    with h5py.File(content, "w") as file:
         for name in sorted(histograms):
             uhi.io.hdf5.write(file.create_group(name), histograms[name])
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
 
 
 def read_histograms(path: Path) -> Histograms:

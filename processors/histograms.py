@@ -1,8 +1,8 @@
 """Pass 2: the spectra and score distributions of every selection, filled chunk by chunk."""
 
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from data.errors import IncompleteError, InputError
+from data.trees import Tree
 from data.types import FloatArray, Table
 from processors.config import FeaturesConfig
 from processors.lund_reweighting_histograms import TOYS, check_toys, empty_toys, fill_toys, vary_by_toys
-from processors.recipe import NOMINAL, Recipe, Selected
+from processors.recipe import NOMINAL, Selected
 from processors.scorers import (
     BANDS,
     FOLDS,
@@ -26,6 +27,7 @@ from processors.scorers import (
 )
 from processors.selection import REGIONS, kept_regions
 from processors.weights import WeightScale, check_exact
+from processors.work import ChunkWork
 
 MJJ_BINS, MJJ_LOW, MJJ_HIGH = 3200, 1200.0, 14000.0
 """4 GeV bins."""
@@ -36,13 +38,12 @@ Histograms = dict[str, Histogram]
 
 
 @dataclass(frozen=True)
-class Fill:
-    """coffea processor of pass 2: fills histograms of one sample with weight × votes (0 … 5).
+class Fill(ChunkWork):
+    """Pass 2: fills histograms of one sample with weight × votes (0 … 5).
 
     ``trained_on`` names the selections whose methods were trained on this sample.
     """
 
-    recipe: Recipe
     process: str
     scorers: tuple[ScorerReference, ...]
     trained_on: frozenset[str]
@@ -55,12 +56,25 @@ class Fill:
         made = empty_histograms([self.process], selections, regions=regions, variations=self.variations)
         return made | empty_toys(self.recipe.lund, [INCLUSIVE, *selections], regions)
 
-    def __call__(self, events: Any) -> dict[str, Any]:
+    def identity(self) -> str:
+        """Hash of all that the result depends on beside the file and the code; bundles count by their contents."""
+        nowhere = tuple(replace(scorer, folder="") for scorer in self.scorers)
+        return ChunkWork.identity(replace(self, scorers=nowhere))
+
+    def __call__(self, events: Any) -> Tree:
         """Process one chunk, given as coffea's array of virtual columns."""
         histograms = self.empty()
         fill = partial(self._fill, histograms)
         tally = self.recipe.each(events, fill, self._features(), vary=len(self.variations) > 1)
-        return {**tally, "histograms": histograms}
+        return {**tally, "histograms": {name: filled_bins(one) for name, one in histograms.items()}}
+
+    def sum(self, parts: Iterable[Tree]) -> Histograms:
+        """Add up what chunks gave; sums of whole units of weight are exact in any order."""
+        total = self.empty()
+        for part in parts:
+            for name, histogram in total.items():
+                add_bins(histogram, part["histograms"][name])
+        return total
 
     def _features(self) -> FeaturesConfig:
         """The columns that the methods read: arrays an event are costly and made only where they are used."""
@@ -101,6 +115,31 @@ class Fill:
             fill_mjj(histograms["mjj"], table, self.process, selection, votes, variation=variation)
         if part.toys:
             fill_toys(histograms[TOYS], part, selection, votes)
+
+
+def filled_bins(histogram: Histogram) -> Tree:
+    """The bins of a histogram with anything in them, flow included: a chunk fills few of them."""
+    view: Any = histogram.view(flow=True)
+    value, variance = view["value"].reshape(-1), view["variance"].reshape(-1)
+    at = np.flatnonzero((value != 0) | (variance != 0))
+    return {"shape": list(view.shape), "at": at, "value": value[at], "variance": variance[at]}
+
+
+def add_bins(histogram: Histogram, part: Tree) -> None:
+    """Add what `filled_bins` gave for a histogram of the same axes.
+
+    Raises
+    ------
+    InputError
+        If it had other axes.
+    """
+    view: Any = histogram.view(flow=True)
+    if list(view.shape) != part["shape"]:
+        msg = f"a partial histogram has {part['shape']} bins, not {list(view.shape)}; fill it again"
+        raise InputError(msg)
+    places = np.unravel_index(part["at"], view.shape)
+    view["value"][places] += part["value"]
+    view["variance"][places] += part["variance"]
 
 
 def empty_histograms(

@@ -1,69 +1,77 @@
-"""The event loop: coffea's Runner over chunks of files, with errors that say where and an account of entries."""
+"""The event loop: chunks of files through a pool of workers, each result a file of its own, and an account of entries.
 
-import concurrent.futures.process
+What is finished survives: a loop that is run again does only what is missing. Results are put together in the order of
+the plan, whatever order they were made in.
+"""
+
 import contextlib
-import re
-import sys
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import loky
-from coffea.nanoevents import BaseSchema
-from coffea.processor import FuturesExecutor, IterativeExecutor, Runner
+import numpy as np
 from coffea.processor.executor import WorkItem
-from coffea.util import coffea_console
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from data.errors import IncompleteError, InputError, OddjetError
-from processors.account import Account, settle
+from data.files import hash_json
+from data.manifest import code_version
+from data.partials import PartialStore
+from data.trees import fingerprint
+from data.types import IntArray
+from processors.account import Account, ChunkFailure, Range, account_of, incomplete, settle
 from processors.config import ProcessingConfig
+from processors.executors import Future, open_pool
 from processors.preflight import SamplePlan
-from processors.rntuple import known_classes
-from processors.root_files import OPEN_TIMEOUT, damaged
+from processors.schedule import Schedule, Trouble
+from processors.tasks import ChunkTask, Outcome, Target, process_chunk, range_of
 from processors.weights import check_exact
+from processors.work import ChunkWork
 
-_MOST_PROBLEMS = 5
 _WIDE = frozenset({"particle_pt", "small_jet_pt"})  # roles of collections that take much memory
-_IDLE = 10  # seconds that workers wait for the next sample: starting one costs seconds of imports
+_LOG = logging.getLogger("oddjet")
 
 Step = dict[str, str | int | float]
 """One line of ``cutflow.json``."""
-
-
-@dataclass(frozen=True)
-class Guarded:
-    """A chunk function whose oddjet errors come back as values.
-
-    coffea wraps what a processor raises into a bare Exception, and a process boundary drops its cause; a
-    value keeps the message and lets all bad chunks be named at once.
-    """
-
-    work: Callable[[Any], dict[str, Any]]
-
-    def __call__(self, events: Any) -> dict[str, Any]:
-        """Process one chunk, given as coffea's array of virtual columns."""
-        try:
-            return {"problems": [], **self.work(events)}
-        except OddjetError as error:
-            about = events.metadata
-            return {"problems": [(str(about["filename"]), int(about["entrystart"]), error)]}
+Part = tuple[int, int]
+"""A share of the chunks: number ``i`` of ``n``, from 0."""
+Report = Callable[[Account], None]
+"""Called once with the account of a loop, complete or not."""
 
 
 @dataclass(frozen=True)
 class LoopResult:
-    """The merged accumulator of a loop, its complete account and its cutflow."""
+    """What a loop over a whole sample gave.
 
-    merged: dict[str, Any]
+    Attributes
+    ----------
+    partials
+        The chunks' results, in the order of the plan.
+    account, cutflow
+        Of all of them; the account is complete.
+    sections
+        Keys of certified luminosity sections, one array a chunk.
+    without_particles
+        Selected jets that have none.
+    """
+
+    partials: tuple[Path, ...]
     account: Account
     cutflow: list[Step]
+    sections: list[IntArray]
+    without_particles: int
 
 
 def run_loop(
     plan: SamplePlan,
-    work: Callable[[Any], dict[str, Any]],
+    work: ChunkWork,
     processing: ProcessingConfig,
+    store: PartialStore,
     *,
     prepare: Callable[[], None] | None = None,
+    report: Report | None = None,
 ) -> LoopResult:
     """Process every entry of a sample once.
 
@@ -72,42 +80,125 @@ def run_loop(
     plan
         The sample.
     work
-        Chunk to accumulator: a dictionary that holds at least a Tally.
+        Chunk to result.
     processing
         Chunk size and executor.
+    store
+        Where results are kept; those that are there already are not made again.
     prepare
         What each worker process does once before its first chunk, e.g. importing large libraries.
+    report
+        Called once with the account, also where the loop fails.
 
     Returns
     -------
     LoopResult
-        Accumulators added up; complete.
+        Complete.
 
     Raises
     ------
     OddjetError
         The first problem of the first bad chunk, with the others listed.
     IncompleteError
-        If an entry was not processed exactly once, or a worker died.
+        If an entry was not processed exactly once, or a worker died again and again.
     """
-    items = work_items(plan, processing)
-    merged: dict[str, Any] = {"problems": []}
-    if items:
-        merged = _run(plan, items, Guarded(work), processing, prepare)
-    _raise_problems(merged["problems"])
-    merged = {
-        "ranges": [],
-        "cutflow": {},
-        "sum_of_squares": 0.0,
-        "sections": [],
-        "without_particles": 0,
-        **merged,
-    }
-    account = settle(plan, merged["ranges"])
-    # Weights are whole units, so no partial sum in any cutflow step exceeds this sum of squares.
-    check_exact(merged["sum_of_squares"], plan.scale, f"sample '{plan.sample.name}', all events")
-    cutflow: list[Step] = [{"step": step, **counts} for step, counts in merged["cutflow"].items()]
-    return LoopResult(merged, account, cutflow)
+    account = fill_store(plan, work, processing, store, prepare=prepare, report=report)
+    return merged(plan, work, processing, store, account.failures)
+
+
+def fill_store(
+    plan: SamplePlan,
+    work: ChunkWork,
+    processing: ProcessingConfig,
+    store: PartialStore,
+    *,
+    part: Part | None = None,
+    prepare: Callable[[], None] | None = None,
+    report: Report | None = None,
+) -> Account:
+    """Process the chunks of a sample, or a share of them, whose results are not in the store.
+
+    Parameters
+    ----------
+    plan, work, processing, store, prepare, report
+        As for `run_loop`.
+    part
+        The share; None for all.
+
+    Returns
+    -------
+    Account
+        Of these chunks.
+
+    Raises
+    ------
+    OddjetError
+        The first problem of the first bad chunk, with the others listed.
+    """
+    tasks = share(chunk_tasks(plan, work, processing), part)
+    done: dict[ChunkTask, Range] = {}
+    for task in dict.fromkeys(tasks):
+        found = store.find(task.key)
+        if found is not None:
+            done[task] = range_of(task, found)
+    if done:
+        _LOG.info("sample %s: %d of %d chunks were done before", plan.sample.name, len(done), len(tasks))
+    troubles: dict[ChunkTask, Trouble[ChunkTask]] = {}
+    try:
+        missing = [task for task in dict.fromkeys(tasks) if task not in done]
+        if missing:
+            _process(missing, work, processing, store, prepare, done, troubles)
+    finally:
+        account = _account(plan, tasks, done, troubles)
+        if report is not None:
+            report(account)
+    return account
+
+
+def _process(
+    tasks: list[ChunkTask],
+    work: ChunkWork,
+    processing: ProcessingConfig,
+    store: PartialStore,
+    prepare: Callable[[], None] | None,
+    done: dict[ChunkTask, Range],
+    troubles: dict[ChunkTask, Trouble[ChunkTask]],
+) -> None:
+    """Process chunks; ``done`` and ``troubles`` are filled also where an error ends it."""
+    of_file = {path: work.of_file(path) for path in {task.item.filename for task in tasks}}
+    with (
+        store.marked() as mark,
+        open_pool(processing, prepare) as pool,
+        _progress(tasks[0].item.dataset, len(tasks)) as advance,
+    ):
+        target = Target(store.folder, mark, code_version())
+
+        def start(task: ChunkTask, attempt: int) -> Future:
+            return pool.submit(process_chunk, of_file[task.item.filename], task, target, attempt)
+
+        def finished(task: ChunkTask, outcome: Outcome) -> None:
+            if outcome.content is not None:
+                store.put(task.key, outcome.content)
+            done[task] = Range(task.item.filename, *outcome.range)
+            advance()
+
+        Schedule(pool, start, finished, processing.retries, troubles).run(tasks)
+
+
+def chunk_tasks(plan: SamplePlan, work: ChunkWork, processing: ProcessingConfig) -> list[ChunkTask]:
+    """The chunks of a sample, each with the hash of everything that its result depends on."""
+    common = [code_version(), work.identity(), plan.sample.tree]
+    schemas = {file.path: fingerprint(file.schema) for file in plan.files}
+    return [
+        ChunkTask(
+            item,
+            hash_json(
+                [*common, schemas[item.filename], item.fileuuid.hex(), item.entrystart, item.entrystop]
+            ),
+            plan.sample.access(item.filename),
+        )
+        for item in work_items(plan, processing)
+    ]
 
 
 def work_items(plan: SamplePlan, processing: ProcessingConfig) -> list[Any]:
@@ -122,77 +213,131 @@ def work_items(plan: SamplePlan, processing: ProcessingConfig) -> list[Any]:
     return items
 
 
-def _run(
+def share(tasks: Sequence[ChunkTask], part: Part | None) -> list[ChunkTask]:
+    """Neighbouring chunks that are about one n-th of all entries; every chunk belongs to one share.
+
+    Parameters
+    ----------
+    tasks
+        All chunks.
+    part
+        Number and count of the shares, e.g. (0, 3); None for all chunks.
+
+    Raises
+    ------
+    ValueError
+        If there is no such share.
+    """
+    if part is None:
+        return list(tasks)
+    number, count = part
+    if not 0 <= number < count:
+        msg = f"share {number} of {count}: they are numbered from 0 to {count - 1}"
+        raise ValueError(msg)
+    total = sum(len(task.item) for task in tasks)
+    chosen, before = [], 0
+    for task in tasks:
+        middle = 2 * before + len(task.item)  # whole numbers: no rounding decides
+        if middle * count // (2 * total) == number:
+            chosen.append(task)
+        before += len(task.item)
+    return chosen
+
+
+def merged(
     plan: SamplePlan,
-    items: list[Any],
-    work: Guarded,
+    work: ChunkWork,
     processing: ProcessingConfig,
-    prepare: Callable[[], None] | None,
-) -> dict[str, Any]:
-    branches = {branch for file in plan.files if file.schema for branch in file.schema.branches()}
-    common = {"retries": 0, "desc": plan.sample.name}
-    if processing.executor == "futures":
-        # loky restarts workers that grow, with a warning: what is large must be there before it first looks.
-        pool = loky.get_reusable_executor(processing.workers, timeout=_IDLE, initializer=prepare)
-        executor = FuturesExecutor(pool=pool, **common)
-    else:
-        executor = IterativeExecutor(**common)
-    runner = Runner(executor, schema=BaseSchema, chunksize=processing.chunk_size, xrootdtimeout=OPEN_TIMEOUT)
-    try:
-        with _progress_on_terminal_only():
-            result = runner.run(
-                items,
-                work,
-                uproot_options={"custom_classes": known_classes()},
-                iteritems_options={"filter_name": sorted(branches)},
-            )
-    except concurrent.futures.process.BrokenProcessPool as error:
-        msg = (
-            f"sample '{plan.sample.name}': a worker process died ({error}); most often memory ran out: lower "
-            "processing.chunk_size or processing.workers and run again"
+    store: PartialStore,
+    failures: Sequence[ChunkFailure] = (),
+) -> LoopResult:
+    """Put together what the chunks of a whole sample gave; nothing is processed.
+
+    Parameters
+    ----------
+    plan, work, processing, store
+        As for `run_loop`.
+    failures
+        What went wrong on the way, for the account.
+
+    Returns
+    -------
+    LoopResult
+        Complete.
+
+    Raises
+    ------
+    IncompleteError
+        If a result is missing or damaged, or entries are not covered once.
+    InputError
+        If the sums of weights are not exact.
+    """
+    tasks = chunk_tasks(plan, work, processing)
+    ranges: list[Range] = []
+    cutflow: dict[str, dict[str, float]] = {}
+    squares, sections, without = 0.0, [], 0
+    missing = []
+    for task in tasks:
+        found = store.find(task.key)
+        if found is None:
+            missing.append(f"{task.place} missing")
+            continue
+        ranges.append(range_of(task, found))
+        _add(cutflow, found["cutflow"])
+        squares += found["sum_of_squares"]
+        sections += [np.array(keys) for keys in found["sections"]]
+        without += found["without_particles"]
+    if missing:
+        raise incomplete(plan.sample.name, missing)
+    account = settle(plan, ranges, failures)
+    # Weights are whole units, so no partial sum in any cutflow step exceeds this sum of squares.
+    check_exact(squares, plan.scale, f"sample '{plan.sample.name}', all events")
+    steps: list[Step] = [{"step": step, **counts} for step, counts in cutflow.items()]
+    paths = tuple(store.path(task.key) for task in tasks)
+    return LoopResult(paths, account, steps, sections, without)
+
+
+def _add(total: dict[str, dict[str, float]], part: dict[str, dict[str, float]]) -> None:
+    """Add the counts of a chunk's cutflow."""
+    for step, counts in part.items():
+        sums = total.setdefault(step, {})
+        for name, count in counts.items():
+            sums[name] = sums.get(name, 0) + count
+
+
+def _account(
+    plan: SamplePlan,
+    tasks: Iterable[ChunkTask],
+    done: dict[ChunkTask, Range],
+    troubles: dict[ChunkTask, Trouble[ChunkTask]],
+) -> Account:
+    failures = [
+        ChunkFailure(
+            plan.sample.name,
+            task.item.filename,
+            task.item.entrystart,
+            task.item.entrystop,
+            str(trouble.error),
+            trouble.attempts,
+            trouble.recovered,
         )
-        raise IncompleteError(msg) from error
-    except Exception as error:
-        opening = _failed_to_open(error, plan.sample.name)
-        if opening is None:
-            raise
-        raise opening from error
-    merged: dict[str, Any] = result["out"]
-    return merged
-
-
-def _failed_to_open(error: Exception, sample: str) -> InputError | None:
-    """A bare Exception of coffea for a file that does not open, as an error of ours."""
-    text = str(error)
-    if not text.startswith(("Failed to open file", "Failed creating nanoevents")):
-        return None
-    found = re.search(r"filename='([^']*)'", text)
-    reason = text.rsplit("The error was: ", maxsplit=1)[-1]
-    return damaged(found.group(1) if found else "?", sample, "it", RuntimeError(reason))
-
-
-def _raise_problems(problems: list[tuple[str, int, OddjetError]]) -> None:
-    if not problems:
-        return
-    ordered = sorted(problems, key=lambda problem: problem[:2])
-    first = ordered[0][2]
-    messages = list(dict.fromkeys(str(error) for _, _, error in ordered))
-    shown = messages[:_MOST_PROBLEMS]
-    if len(messages) > len(shown):
-        shown.append(f"… and {len(messages) - len(shown)} more problems")
-    raise type(first)("\n".join(shown)) from first
+        for task, trouble in troubles.items()
+    ]
+    expected = [(task.item.filename, task.item.entrystart, task.item.entrystop) for task in tasks]
+    return account_of(plan, expected, done.values(), failures)
 
 
 @contextlib.contextmanager
-def _progress_on_terminal_only() -> Iterator[None]:
-    """Coffea draws its bar whatever its ``status`` says; elsewhere than on a terminal it is noise."""
-    quiet, jupyter = coffea_console.quiet, coffea_console.is_jupyter
-    if not sys.stdout.isatty():
-        coffea_console.quiet, coffea_console.is_jupyter = (
-            True,
-            False,
-        )  # a notebook shows a widget even if quiet
-    try:
-        yield
-    finally:
-        coffea_console.quiet, coffea_console.is_jupyter = quiet, jupyter
+def _progress(sample: str, chunks: int) -> Iterator[Callable[[], None]]:
+    """A bar on a terminal; elsewhere it is noise."""
+    columns = (
+        TextColumn(sample),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("chunks"),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        line = progress.add_task("", total=chunks)
+        yield lambda: progress.advance(line)

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from data.errors import InputError
+from data.partials import PartialStore, read_partial
+from data.trees import Tree, as_tree, from_tree
 from data.types import BoolArray, FloatArray
 from processors.config import FeaturesConfig, ProcessingConfig
-from processors.loop import run_loop
+from processors.loop import Report, fill_store, merged
 from processors.lund_reweighting import DISTORTION_JETS_MIN, Source, event_products
 from processors.lund_reweighting_config import LundConfig, reweighter
 from processors.lund_reweighting_events import (
@@ -31,6 +33,7 @@ from processors.lund_reweighting_prongs import Prongs
 from processors.preflight import SamplePlan
 from processors.recipe import Recipe, Selected, leading_pt
 from processors.selection import REGIONS
+from processors.work import ChunkWork
 
 BADLY_MATCHED_MAX = 0.1
 """Healthy signals have a share of badly matched jets below this times their mean number of prongs."""
@@ -39,9 +42,8 @@ _LOG = logging.getLogger("oddjet")
 
 @dataclass(frozen=True)
 class _Part:
-    """The selected events of a chunk: their place, jets, pT (GeV), weights, and the sums of their Lund plane."""
+    """The selected events of a chunk: their jets, pT (GeV), weights, and the sums of their Lund plane."""
 
-    place: tuple[str, int]
     prongs: Prongs
     pt: FloatArray
     weight: FloatArray
@@ -49,12 +51,10 @@ class _Part:
 
 
 @dataclass(frozen=True)
-class Survey:
-    """coffea processor: the prongs of the selected events in the region that is searched."""
+class Survey(ChunkWork):
+    """The prongs of the selected events in the region that is searched."""
 
-    recipe: Recipe
-
-    def __call__(self, events: Any) -> dict[str, Any]:
+    def __call__(self, events: Any) -> Tree:
         """Process one chunk, given as coffea's array of virtual columns."""
         found: list[Selected] = []
         features = FeaturesConfig(without=self.recipe.options.features.without)
@@ -62,18 +62,33 @@ class Survey:
         parts = []
         prongs, lund = found[0].prongs, self.recipe.lund
         if prongs is not None and lund is not None:
-            about = events.metadata
             table = found[0].table
             searched = table["region"] == REGIONS.index(self.recipe.options.selection.region)
             weight = np.where(searched, table["weight"], 0.0)
             binning = reweighter(lund.config).maps.binning
             plane = measure_plane(prongs.nominal, binning, np.concatenate([weight, weight]))
-            place = (str(about["filename"]), int(about["entrystart"]))
-            parts = [_Part(place, prongs, leading_pt(table), weight, plane)]
+            parts = [as_tree(_Part(prongs, leading_pt(table), weight, plane))]
         return {**tally, "lund": parts}
 
 
-def with_lund_weights(plan: SamplePlan, recipe: Recipe, processing: ProcessingConfig) -> Recipe:
+def survey_of(recipe: Recipe) -> Survey | None:
+    """The pass that a sample needs before its Lund-plane weights are known; None where it has none."""
+    config = None if recipe.corrections is None or recipe.kind == "data" else recipe.corrections.lund
+    if config is None:
+        return None
+    # without constants the weights are those of the other corrections
+    return Survey(replace(recipe, lund=SampleReweighting(config, recipe.options.seed)))
+
+
+def with_lund_weights(
+    plan: SamplePlan,
+    recipe: Recipe,
+    processing: ProcessingConfig,
+    store: PartialStore,
+    *,
+    only_merge: bool = False,
+    report: Report | None = None,
+) -> Recipe:
     """The recipe with the Lund-plane reweighting of its sample, where the corrections have one.
 
     Parameters
@@ -84,6 +99,12 @@ def with_lund_weights(plan: SamplePlan, recipe: Recipe, processing: ProcessingCo
         What a worker needs to know so far.
     processing
         Chunk size and executor.
+    store
+        Where the results of chunks are kept.
+    only_merge
+        Read no events: the results of all chunks are there.
+    report
+        Called with the account of this pass.
 
     Returns
     -------
@@ -94,15 +115,14 @@ def with_lund_weights(plan: SamplePlan, recipe: Recipe, processing: ProcessingCo
     InputError
         If the sample has too few events for what is wanted, or a value in it is wrong.
     """
-    config = None if recipe.corrections is None or recipe.kind == "data" else recipe.corrections.lund
-    if config is None or recipe.corrections is None:
+    survey = survey_of(recipe)
+    if survey is None or survey.recipe.lund is None:
         return recipe
-    seed = recipe.options.seed
-    # without constants the weights are those of the other corrections
-    first = replace(recipe, lund=SampleReweighting(config, seed))
-    parts = sorted(
-        run_loop(plan, Survey(first), processing).merged.get("lund", []), key=lambda part: part.place
-    )
+    config, seed = survey.recipe.lund.config, recipe.options.seed
+    if not only_merge:
+        fill_store(plan, survey, processing, store, report=report)
+    found = merged(plan, survey, processing, store).partials
+    parts = [from_tree(_Part, tree) for path in found for tree in read_partial(path)["lund"]]
     if not any(len(part.weight) for part in parts):
         msg = (
             f"sample '{plan.sample.name}': no event is selected whose Lund-plane weights could be normalised; check the "

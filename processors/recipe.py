@@ -9,7 +9,6 @@ import numpy as np
 from data.luminosity import GoldenJson, unique_sections
 from data.samples import Kind, Sample, Year, year
 from data.types import FloatArray
-from processors.account import Range
 from processors.chunks import Chunk
 from processors.config import FeaturesConfig
 from processors.corrected import variations, weight_inputs
@@ -29,9 +28,9 @@ from processors.weights import WeightScale, event_weights
 
 NOMINAL = "nominal"
 Tally = dict[str, Any]
-"""Part of every accumulator: ``ranges`` (list of Range), ``cutflow``, ``sum_of_squares`` of all weights, and
-``sections`` (list of arrays of keys) of certified luminosity sections, and ``without_particles``, the selected jets
-that have none."""
+"""Part of the result of every chunk: ``range`` (first entry and end of what was read, entries selected), ``cutflow``,
+``sum_of_squares`` of all weights, ``sections`` (list of arrays of keys), the certified luminosity sections, and
+``without_particles``, the selected jets that have none."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +191,7 @@ class Recipe:
         self, chunk: Chunk, flags: Flags, cutflow: Cutflow, weight: FloatArray, nominal: Selected
     ) -> Tally:
         # The range is what was read, not what was asked for: a short read shows in the account.
-        done = Range(chunk.file, chunk.start, chunk.start + chunk.size, len(nominal.table["mjj"]))
+        done = [chunk.start, chunk.start + chunk.size, len(nominal.table["mjj"])]
         corrected = nominal.table["weight"]
         if self.corrections is not None and self.kind != "data":
             cutflow["corrections"] = {"events": len(corrected), "weighted": float(corrected.sum())}
@@ -201,7 +200,7 @@ class Recipe:
             good = flags.masks["golden_json"]
             sections = [unique_sections(chunk.role("run")[good], chunk.role("luminosity_block")[good])]
         squares = max(float(np.square(weight).sum()), float(np.square(corrected).sum()))
-        return {"ranges": [done], "cutflow": cutflow, "sum_of_squares": squares, "sections": sections}
+        return {"range": done, "cutflow": cutflow, "sum_of_squares": squares, "sections": sections}
 
 
 def leading_pt(table: Columns) -> FloatArray:

@@ -1,29 +1,28 @@
 """The two passes over a sample, start to end."""
 
+import contextlib
 import logging
 import shutil
 import tempfile
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from data.errors import InputError
 from data.files import hash_json, sha256_file
-from data.luminosity import (
-    ProcessedLuminosity,
-    merge_sections,
-    processed_luminosity,
-    read_golden_json,
-    read_luminosity_table,
-)
-from data.samples import Sample
+from data.luminosity import ProcessedLuminosity, read_golden_json
+from data.partials import PartialStore, read_partial
+from data.samples import Access, Sample
 from processors.account import Account
+from processors.certified import certified_luminosity
 from processors.config import ProcessingConfig
 from processors.event_options import EventOptions
+from processors.features import Columns
 from processors.histogram_io import write_histograms
 from processors.histograms import Fill, Histograms, finalise
-from processors.loop import LoopResult, Step, run_loop
+from processors.loop import LoopResult, Report, Step, merged, run_loop
 from processors.lund_reweighting_survey import with_lund_weights
+from processors.merging import merge_tables
 from processors.preflight import (
     FileFacts,
     SamplePlan,
@@ -34,13 +33,12 @@ from processors.preflight import (
 from processors.recipe import NOMINAL, Recipe, empty_table, recipe_of
 from processors.root_files import open_root, reading
 from processors.scorers import import_methods, refer
-from processors.skim import Skim, merge_parts
-from processors.tables import map_part
+from processors.skim import Skim
 from processors.varied_skim import VariedSkim
+from processors.work import ChunkWork
 
 CORRECTIONS_HEADROOM = 4.0
 """Sums of weights stay exact while corrections raise the root mean square weight by no more."""
-MOST_DIFFERENT = 0.01
 _LOG = logging.getLogger("oddjet")
 
 
@@ -68,7 +66,15 @@ class HistogramResult:
 
 
 def run_skim(
-    sample: Sample, processing: ProcessingConfig, options: EventOptions, out_root: Path
+    sample: Sample,
+    processing: ProcessingConfig,
+    options: EventOptions,
+    out_root: Path,
+    *,
+    plan: SamplePlan | None = None,
+    store: PartialStore | None = None,
+    only_merge: bool = False,
+    report: Report | None = None,
 ) -> SkimResult:
     """Pass 1: write the feature table of a sample.
 
@@ -82,6 +88,14 @@ def run_skim(
         Cuts, jets, columns and corrections.
     out_root
         The run folder; the table goes to ``features/SAMPLE/*.parquet``.
+    plan
+        What is known of the sample's files; None to look at them.
+    store
+        Where the results of chunks are kept and found again; None where they need not outlive this call.
+    only_merge
+        Read no events: the results of all chunks are in the store.
+    report
+        Called with the account, also where the pass fails.
 
     Returns
     -------
@@ -95,32 +109,32 @@ def run_skim(
     IncompleteError
         If an entry was not processed exactly once.
     """
-    plan, recipe = _prepare(sample, options, processing)
-    folder = out_root / "features" / sample.name
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{sample.name}.", dir=folder.parent) as scratch:
-        work = Skim(recipe, Path(scratch))
-        result = run_loop(plan, work, processing)
-        parts = [Path(scratch) / name for name in result.merged.get("parts", [])]
+    with _kept(store, out_root) as kept:
+        plan, recipe = prepared(sample, options, plan)
+        recipe = with_lund_weights(plan, recipe, processing, kept, only_merge=only_merge, report=report)
+        result = _loop(plan, Skim(recipe), processing, kept, only_merge=only_merge, report=report)
+        folder = out_root / "features" / sample.name
+        tables = _tables(result.partials, NOMINAL)
         unique = sample.kind == "data"
-        outputs = merge_parts(parts, folder, empty_table(plan, options), sample.name, unique=unique)
-    return SkimResult(
-        result.account,
-        result.cutflow,
-        outputs,
-        _luminosity(plan, recipe, result),
-        _empty_jets(result, sample),
-    )
+        outputs = merge_tables(tables, folder, empty_table(plan, options), sample.name, unique=unique)
+    return _skim_result(plan, recipe, result, outputs)
 
 
 def run_varied_skim(
-    sample: Sample, processing: ProcessingConfig, options: EventOptions, out_root: Path
+    sample: Sample,
+    processing: ProcessingConfig,
+    options: EventOptions,
+    out_root: Path,
+    *,
+    plan: SamplePlan | None = None,
+    store: PartialStore | None = None,
+    report: Report | None = None,
 ) -> SkimResult:
     """Write the feature tables of a simulated sample with all its variations.
 
     Parameters
     ----------
-    sample, processing, options
+    sample, processing, options, plan, store, report
         As for `run_skim`.
     out_root
         The run folder; tables go to ``varied/SAMPLE/VARIATION/*.parquet``, those of weights beside the nominal one.
@@ -137,32 +151,23 @@ def run_varied_skim(
     IncompleteError
         If an entry was not processed exactly once.
     """
-    plan, recipe = _prepare(sample, options, processing)
-    folder = out_root / "varied" / sample.name
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    outputs: list[Path] = []
-    with tempfile.TemporaryDirectory(prefix=f".{sample.name}.", dir=folder.parent) as scratch:
-        result = run_loop(plan, VariedSkim(recipe, Path(scratch)), processing)
-        parts: dict[str, list[Path]] = {}
-        for name in sorted(result.merged.get("parts", [])):
-            parts.setdefault(name.partition("/")[0], []).append(Path(scratch) / name)
-        if NOMINAL not in parts:
+    with _kept(store, out_root) as kept:
+        plan, recipe = prepared(sample, options, plan)
+        recipe = with_lund_weights(plan, recipe, processing, kept, report=report)
+        result = _loop(plan, VariedSkim(recipe), processing, kept, only_merge=False, report=report)
+        empty = _empty_tables(result.partials)
+        if NOMINAL not in empty:
             msg = (
                 f"sample '{sample.name}': no event is selected, so nothing of it varies; check files and cuts"
             )
             raise InputError(msg)
+        folder = out_root / "varied" / sample.name
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        for name, files in parts.items():
-            empty = {column: values[:0] for column, values in map_part(files[0]).items()}
-            outputs += merge_parts(files, folder / name, empty, sample.name, unique=False)
-    return SkimResult(
-        result.account,
-        result.cutflow,
-        outputs,
-        _luminosity(plan, recipe, result),
-        _empty_jets(result, sample),
-    )
+        outputs: list[Path] = []
+        for name, table in empty.items():
+            tables = _tables(result.partials, name)
+            outputs += merge_tables(tables, folder / name, table, sample.name, unique=False)
+    return _skim_result(plan, recipe, result, outputs)
 
 
 def run_histograms(
@@ -173,6 +178,10 @@ def run_histograms(
     *,
     trained_on: Collection[str],
     out_root: Path,
+    plan: SamplePlan | None = None,
+    store: PartialStore | None = None,
+    only_merge: bool = False,
+    report: Report | None = None,
 ) -> HistogramResult:
     """Pass 2: fill the histograms of a sample.
 
@@ -190,6 +199,8 @@ def run_histograms(
         Labels of the selections whose methods were trained on this sample: they judge each event by its own fold.
     out_root
         The run folder; the histograms go to ``histograms/SAMPLE.h5``.
+    plan, store, only_merge, report
+        As for `run_skim`.
 
     Returns
     -------
@@ -203,28 +214,96 @@ def run_histograms(
     IncompleteError
         If an entry was not processed exactly once.
     """
-    plan, recipe = _prepare(sample, options, processing)
-    references = refer(scorers, trained_on)
-    work = Fill(recipe, sample.process, references, frozenset(trained_on), options.variations(sample))
-    result = run_loop(plan, work, processing, prepare=import_methods if scorers else None)
-    histograms = finalise(result.merged.get("histograms", work.empty()), plan.scale, sample.name)
+    with _kept(store, out_root) as kept:
+        plan, recipe = prepared(sample, options, plan)
+        recipe = with_lund_weights(plan, recipe, processing, kept, only_merge=only_merge, report=report)
+        work = fill_of(sample, options, recipe, scorers, trained_on)
+        prepare = import_methods if scorers else None
+        result = _loop(plan, work, processing, kept, only_merge=only_merge, report=report, prepare=prepare)
+        total = work.sum(read_partial(path) for path in result.partials)
+    histograms = finalise(total, plan.scale, sample.name)
     path = out_root / "histograms" / f"{sample.name}.h5"
     write_histograms(path, histograms)
     return HistogramResult(
         result.account,
         result.cutflow,
         [path],
-        _luminosity(plan, recipe, result),
+        certified_luminosity(plan, recipe.golden, result.sections),
         _empty_jets(result, sample),
         histograms,
     )
 
 
-def _prepare(
-    sample: Sample, options: EventOptions, processing: ProcessingConfig
+def fill_of(
+    sample: Sample,
+    options: EventOptions,
+    recipe: Recipe,
+    scorers: Mapping[str, Path],
+    trained_on: Collection[str],
+) -> Fill:
+    """What pass 2 does with each chunk of a sample."""
+    references = refer(scorers, trained_on)
+    return Fill(recipe, sample.process, references, frozenset(trained_on), options.variations(sample))
+
+
+@contextlib.contextmanager
+def _kept(store: PartialStore | None, out_root: Path) -> Iterator[PartialStore]:
+    """The store that is given, or one that ends with the block."""
+    if store is not None:
+        yield store
+        return
+    out_root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".partials.", dir=out_root) as scratch:
+        yield PartialStore(Path(scratch))
+
+
+def _loop(
+    plan: SamplePlan,
+    work: ChunkWork,
+    processing: ProcessingConfig,
+    store: PartialStore,
+    *,
+    only_merge: bool,
+    report: Report | None,
+    prepare: Callable[[], None] | None = None,
+) -> LoopResult:
+    if only_merge:
+        return merged(plan, work, processing, store)
+    return run_loop(plan, work, processing, store, prepare=prepare, report=report)
+
+
+def _tables(partials: Iterable[Path], name: str) -> Iterator[Columns]:
+    """The tables of a name, chunk by chunk: none is held longer than it is used."""
+    for path in partials:
+        tables = read_partial(path)["tables"]
+        if name in tables:
+            yield tables[name]
+
+
+def _empty_tables(partials: Iterable[Path]) -> dict[str, Columns]:
+    """A table without rows for each name that some chunk has a table of, sorted by name."""
+    found: dict[str, Columns] = {}
+    for path in partials:
+        for name, table in read_partial(path)["tables"].items():
+            if name not in found:
+                found[name] = {column: values[:0].copy() for column, values in table.items()}
+    return dict(sorted(found.items()))
+
+
+def _skim_result(plan: SamplePlan, recipe: Recipe, result: LoopResult, outputs: list[Path]) -> SkimResult:
+    return SkimResult(
+        result.account,
+        result.cutflow,
+        outputs,
+        certified_luminosity(plan, recipe.golden, result.sections),
+        _empty_jets(result, plan.sample),
+    )
+
+
+def prepared(
+    sample: Sample, options: EventOptions, plan: SamplePlan | None = None
 ) -> tuple[SamplePlan, Recipe]:
-    """Look at all files of a sample, and say what a worker needs to know."""
-    corrected = sample.kind == "simulation" and options.corrections_of(sample) is not None
+    """Look at all files of a sample, unless that was done, and say what a worker needs to know."""
     if options.forgets_prefiring(sample):
         _LOG.warning(
             "sample %s: triggers fired early in %s, but corrections.%s has no prefiring: true; without_corrections: "
@@ -233,14 +312,20 @@ def _prepare(
             sample.year,
             sample.year,
         )
-    plan = plan_sample(sample, options.demand(sample), CORRECTIONS_HEADROOM if corrected else 1.0)
     golden = None if sample.golden_json is None else read_golden_json(sample.golden_json)
-    return plan, with_lund_weights(plan, recipe_of(plan, options, golden), processing)
+    plan = plan or look_at(sample, options)
+    return plan, recipe_of(plan, options, golden)
+
+
+def look_at(sample: Sample, options: EventOptions) -> SamplePlan:
+    """Inspect all files of a sample, with room for the corrections of its weights."""
+    corrected = sample.kind == "simulation" and options.corrections_of(sample) is not None
+    return plan_sample(sample, options.demand(sample), CORRECTIONS_HEADROOM if corrected else 1.0)
 
 
 def _empty_jets(result: LoopResult, sample: Sample) -> int:
     """Selected jets of which the file has no particle: all that is computed of them is 0."""
-    number: int = result.merged["without_particles"]
+    number = result.without_particles
     if number:
         _LOG.warning(
             "sample %s: %d selected jets have no particles, what is computed of them is 0; check the links from "
@@ -249,43 +334,6 @@ def _empty_jets(result: LoopResult, sample: Sample) -> int:
             number,
         )
     return number
-
-
-def _luminosity(plan: SamplePlan, recipe: Recipe, result: LoopResult) -> ProcessedLuminosity | None:
-    """The certified luminosity that was processed; None without a golden JSON."""
-    if recipe.golden is None:
-        return None
-    listed = [file.sections for file in plan.files if file.sections is not None]
-    sections = merge_sections([*listed, *result.merged["sections"]])
-    table = plan.sample.luminosity_table
-    processed = processed_luminosity(
-        sections, recipe.golden, None if table is None else read_luminosity_table(table)
-    )
-    if not processed.sections_processed:
-        _LOG.warning(
-            "sample %s: %s certifies none of its luminosity sections, every event was dropped; is it of another year?",
-            plan.sample.name,
-            plan.sample.golden_json,
-        )
-    elif processed.luminosity_ifb is None and processed.sections_processed < processed.sections_certified:
-        _LOG.warning(
-            "sample %s: %d of %d certified luminosity sections were processed; their luminosity needs a "
-            "luminosity_table, and %.4g fb⁻¹ is taken for all",
-            plan.sample.name,
-            processed.sections_processed,
-            processed.sections_certified,
-            plan.sample.luminosity(),
-        )
-    given = plan.sample.luminosity()
-    if processed.luminosity_ifb is not None and abs(processed.luminosity_ifb / given - 1) > MOST_DIFFERENT:
-        _LOG.warning(
-            "sample %s: %.4g fb⁻¹ were processed, but its luminosity is given as %.4g fb⁻¹; limits and "
-            "simulation use the latter: set luminosity_ifb, or process all files",
-            plan.sample.name,
-            processed.luminosity_ifb,
-            given,
-        )
-    return processed
 
 
 def check_same_sources(samples: Iterable[Sample], options: EventOptions) -> None:
@@ -306,13 +354,15 @@ def check_same_sources(samples: Iterable[Sample], options: EventOptions) -> None
         check_same_meaning(first, found, f"sample '{sample.name}' beside the others of this search")
 
 
-def file_identity(path: str) -> str:
+def file_identity(path: str, access: Access | None = None) -> str:
     """What a manifest remembers of an input file: a change of the file changes it.
 
     Parameters
     ----------
     path
         A local path or a remote address (``root://…``).
+    access
+        Where a remote file may be read.
 
     Returns
     -------
@@ -326,7 +376,7 @@ def file_identity(path: str) -> str:
     """
     if "://" not in path:
         return sha256_file(Path(path))
-    with reading(path), open_root(path) as file:
+    with reading(path), open_root(path, access=access) as file:
         trees = {name: kind for name, kind in file.classnames(cycle=False).items() if kind != "TDirectory"}
         entries = {name: int(getattr(file[name], "num_entries", 0)) for name in sorted(trees)}
         return hash_json({"uuid": str(file.file.uuid), "entries": entries})

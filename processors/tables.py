@@ -1,18 +1,16 @@
 """Feature tables as Arrow tables and back: columns with one number an event, or an array of fixed shape."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from data.eventid import ID_COLUMNS
 from data.types import IntArray
 from processors.features import Columns
 from processors.ragged import offsets_of
-
-_IDS = ("event", "luminosity_block", "run")
 
 
 def to_arrow(table: Columns) -> pa.Table:
@@ -46,19 +44,6 @@ def _from_arrow(column: Any) -> npt.NDArray[Any]:
     return values.reshape(shape)
 
 
-def write_part(path: Path, table: Columns) -> None:
-    """Write a table to an Arrow file that can be memory-mapped."""
-    arrow = to_arrow(table)
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, arrow.schema) as out:
-        out.write_table(arrow)
-
-
-def map_part(path: Path) -> Columns:
-    """The columns of an Arrow file as views of its memory-mapped bytes."""
-    with pa.memory_map(str(path)) as source:
-        return from_arrow(pa.ipc.open_file(source).read_all())
-
-
 def sorted_rows(tables: Sequence[Columns]) -> IntArray:
     """Order of the rows of tables, end to end, by event id; events of one id by their contents.
 
@@ -72,8 +57,8 @@ def sorted_rows(tables: Sequence[Columns]) -> IntArray:
     array (n_rows,)
         Positions. The rows in this order do not depend on the order of the tables and of their rows.
     """
-    ids = {name: np.concatenate([table[name] for table in tables]) for name in _IDS}
-    order: IntArray = np.lexsort([ids[name] for name in _IDS])
+    ids = {name: np.concatenate([table[name] for table in tables]) for name in ID_COLUMNS}
+    order: IntArray = np.lexsort([ids[name] for name in reversed(ID_COLUMNS)])
     same = np.ones(max(len(order) - 1, 0), dtype=np.bool_)
     for column in ids.values():
         same &= column[order][1:] == column[order][:-1]
@@ -83,8 +68,8 @@ def sorted_rows(tables: Sequence[Columns]) -> IntArray:
     places = np.flatnonzero(twice)
     if len(places):
         rows = gather(tables, order[places])
-        rest = [key for name in reversed(list(rows)) if name not in _IDS for key in _keys(rows[name])]
-        order[places] = order[places][np.lexsort([*rest, *(rows[name] for name in _IDS)])]
+        rest = [key for name in reversed(list(rows)) if name not in ID_COLUMNS for key in _keys(rows[name])]
+        order[places] = order[places][np.lexsort([*rest, *(rows[name] for name in reversed(ID_COLUMNS))])]
     return order
 
 
@@ -98,15 +83,17 @@ def gather(tables: Sequence[Columns], rows: IntArray) -> Columns:
     rows
         The positions, in the order wanted.
     """
-    sizes = [len(table[_IDS[0]]) for table in tables]
+    sizes = [len(table["event"]) for table in tables]
     first = offsets_of(np.array(sizes))
     owner = np.searchsorted(first, rows, side="right") - 1
     out = {
         name: np.empty((len(rows), *values.shape[1:]), dtype=values.dtype)
         for name, values in tables[0].items()
     }
-    for number in np.unique(owner):
-        here = np.flatnonzero(owner == number)
+    by_owner = np.argsort(owner, kind="stable")
+    ends = np.searchsorted(owner[by_owner], np.arange(len(tables) + 1))
+    for number in np.flatnonzero(np.diff(ends)).tolist():
+        here = by_owner[ends[number] : ends[number + 1]]
         local = rows[here] - first[number]
         for name, column in out.items():
             column[here] = tables[number][name][local]

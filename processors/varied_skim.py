@@ -4,40 +4,35 @@ A kinematic variation has a table of its own, as other events may pass; a variat
 ``weight_NAME`` beside the nominal table.
 """
 
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
+from data.trees import Tree
 from processors.features import Columns
-from processors.recipe import NOMINAL, Recipe, Selected
+from processors.recipe import NOMINAL, Selected
 from processors.skim import read_features
-from processors.tables import write_part
+from processors.work import ChunkWork
 
 _PREFIX = "weight_"
 
 
 @dataclass(frozen=True)
-class VariedSkim:
-    """coffea processor: writes each chunk's table of each kinematic variation into a folder of ``folder``."""
+class VariedSkim(ChunkWork):
+    """The feature tables of each chunk, one a kinematic variation."""
 
-    recipe: Recipe
-    folder: Path
-
-    def __call__(self, events: Any) -> dict[str, Any]:
+    def __call__(self, events: Any) -> Tree:
         """Process one chunk, given as coffea's array of virtual columns."""
-        parts: list[str] = []
+        tables: dict[str, Columns] = {}
 
-        def write(part: Selected) -> None:
+        def keep(part: Selected) -> None:
             if len(part.table["mjj"]):
                 name = next(iter(part.weights))
-                parts.append(f"{name}/{uuid.uuid4().hex}.arrow")
-                (self.folder / name).mkdir(exist_ok=True)
-                write_part(self.folder / parts[-1], part.table | _further_weights(part, name))
+                tables[name] = part.table | _further_weights(part, name)
 
-        tally = self.recipe.each(events, write, self.recipe.options.features, vary=True)
-        return {**tally, "parts": parts}
+        tally = self.recipe.each(events, keep, self.recipe.options.features, vary=True)
+        return {**tally, "tables": tables}
 
 
 def _further_weights(part: Selected, name: str) -> Columns:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from data.errors import IncompleteError
 from data.samples import Sample
-from processors.account import Account, Range, settle
+from processors.account import Account, ChunkFailure, Range, account_of, settle
 from processors.preflight import FileFacts, SamplePlan
 from processors.weights import DATA_SCALE, GeneratedSums
 
@@ -27,14 +27,19 @@ def test_any_partition_in_any_order_is_complete(cuts, random):
     ranges = [Range("a", start, stop, 1) for start, stop in itertools.pairwise(edges)]
     random.shuffle(ranges)
     account = settle(PLAN, ranges)
+    nothing = {"retried": 0, "failed": 0}
     assert account.to_json() == {
         "files": [
-            {"sample": "mock", "file": "a", "expected": 100, "processed": 100, "selected": len(ranges)},
-            {"sample": "mock", "file": "b", "expected": 0, "processed": 0, "selected": 0},
+            {"sample": "mock", "file": "a", "expected": 100, "processed": 100, "selected": len(ranges)}
+            | nothing,
+            {"sample": "mock", "file": "b", "expected": 0, "processed": 0, "selected": 0} | nothing,
         ],
         "expected": 100,
         "processed": 100,
+        "selected": len(ranges),
+        **nothing,
         "complete": True,
+        "failures": [],
     }
 
 
@@ -62,6 +67,34 @@ def test_foreign_file_is_named():
 def test_long_lists_are_cut():
     with pytest.raises(IncompleteError, match="and 30 more"):
         settle(PLAN, [Range("a", k, k + 1) for k in range(0, 100, 2)])
+
+
+def test_failures_count_in_entries():
+    failures = [
+        ChunkFailure("mock", "a", 0, 40, "no answer", 3, recovered=True),
+        ChunkFailure("mock", "a", 40, 60, "no answer", 4, recovered=False),
+        ChunkFailure("mock", "a", 60, 70, "branch holds nan", 1, recovered=False),
+    ]
+    chunks = [("a", 0, 40), ("a", 40, 60), ("a", 60, 70), ("a", 70, 100)]
+    account = account_of(PLAN, chunks, [Range("a", 0, 40, 7), Range("a", 70, 100, 1)], failures)
+    assert account.totals() == {
+        "files": 2,
+        "expected": 100,
+        "processed": 70,
+        "selected": 8,
+        "retried": 60,
+        "failed": 30,
+    }
+    assert not account.complete
+    assert account.to_json()["failures"][1] == {
+        "sample": "mock",
+        "file": "a",
+        "start": 40,
+        "stop": 60,
+        "reason": "no answer",
+        "attempts": 4,
+        "recovered": False,
+    }
 
 
 def test_accounts_add_up():

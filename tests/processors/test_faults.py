@@ -1,13 +1,12 @@
 """Every fault of the input ends in one clear message, or in a correct count."""
 
-import concurrent.futures.process
-
 import awkward as ak
 import numpy as np
 import pytest
 import uproot
 
-from data.errors import IncompleteError, InputError
+from data.errors import IncompleteError, InputError, ReadError
+from data.partials import PartialStore
 from processors import loop
 from processors.config import ProcessingConfig
 from processors.event_options import EventOptions
@@ -15,7 +14,13 @@ from processors.preflight import plan_sample
 from processors.recipe import recipe_of
 from processors.resolve import Demand
 from processors.run import file_identity, run_histograms, run_skim
-from processors.skim import read_features
+from processors.schedule import ChunkBugError
+from processors.skim import Skim, read_features
+from processors.work import ChunkWork
+
+
+def work_on(plan):
+    return Skim(recipe_of(plan, EventOptions()))
 
 
 def skim(sample, out, **processing):
@@ -68,8 +73,10 @@ def test_file_that_vanishes_during_the_loop(tmp_path, make_nano_file, make_sampl
     path = make_nano_file(tmp_path / "a.root", 500)
     plan = plan_sample(make_sample([path]), Demand())
     path.unlink()
-    with pytest.raises(InputError, match=r"file '.*a\.root' of sample 'mock': it cannot be read"):
-        loop.run_loop(plan, recipe_of(plan, EventOptions()).nominal, ProcessingConfig())
+    with pytest.raises(
+        ReadError, match=r"(?s)file '.*a\.root' of sample 'mock': it cannot be read.*\(tried 2 times\)"
+    ):
+        loop.run_loop(plan, work_on(plan), ProcessingConfig(retries=1), PartialStore(tmp_path / "store"))
 
 
 @pytest.mark.parametrize(
@@ -250,28 +257,19 @@ def test_repeated_chunk(tmp_path, make_nano_file, make_sample, monkeypatch):
         )
 
 
-def test_dead_worker(tmp_path, make_nano_file, make_sample, monkeypatch):
-    path = make_nano_file(tmp_path / "a.root", 50)
-
-    def die(*args, **kwargs):
-        msg = "killed"
-        raise concurrent.futures.process.BrokenProcessPool(msg)
-
-    monkeypatch.setattr(loop.Runner, "run", die)
-    with pytest.raises(IncompleteError, match=r"worker process died \(killed\).*lower processing.chunk_size"):
-        skim(make_sample([path]), tmp_path)
+class Broken(ChunkWork):
+    def __call__(self, events):
+        msg = "bug"
+        raise KeyError(msg)
 
 
 def test_errors_of_the_code_are_not_hidden(tmp_path, make_nano_file, make_sample):
     plan = plan_sample(make_sample([make_nano_file(tmp_path / "a.root", 50)]), Demand())
-
-    def broken(events):
-        msg = "bug"
-        raise KeyError(msg)
-
-    with pytest.raises(Exception, match=r"Failed processing file.*bug") as caught:
-        loop.run_loop(plan, broken, ProcessingConfig())
-    assert not isinstance(caught.value, InputError)
+    work = Broken(recipe_of(plan, EventOptions()))
+    with pytest.raises(
+        ChunkBugError, match=r"(?s)chunk .*a\.root.*0–49 failed by an error of the code.*KeyError: 'bug'"
+    ):
+        loop.run_loop(plan, work, ProcessingConfig(), PartialStore(tmp_path / "store"))
 
 
 def test_identity_follows_the_content(tmp_path):

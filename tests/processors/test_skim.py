@@ -8,13 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from data.errors import InputError
-from processors import skim
+from processors import merging
 from processors.config import FeaturesConfig, ProcessingConfig
 from processors.event_options import EventOptions
 from processors.features import columns
 from processors.run import run_skim
-from processors.skim import merge_parts, read_features
-from processors.tables import gather, sorted_rows, write_part
+from processors.skim import read_features
+from processors.tables import gather, sorted_rows
 
 
 def test_table_is_what_the_design_says(tmp_path, make_nano_file, make_sample):
@@ -61,7 +61,7 @@ def test_long_tables_are_split_and_old_files_go(tmp_path, make_nano_file, make_s
     sample = make_sample([path])
     whole = run_skim(sample, ProcessingConfig(), EventOptions(), tmp_path)
     before = read_features(tmp_path / "features" / "mock")
-    monkeypatch.setattr(skim, "ROWS_PER_FILE", 50)
+    monkeypatch.setattr(merging, "ROWS_PER_FILE", 50)
     split = run_skim(sample, ProcessingConfig(), EventOptions(), tmp_path)
     assert len(split.outputs) > len(whole.outputs) == 1
     after = read_features(tmp_path / "features" / "mock")
@@ -70,16 +70,6 @@ def test_long_tables_are_split_and_old_files_go(tmp_path, make_nano_file, make_s
     run_skim(sample, ProcessingConfig(), EventOptions(), tmp_path)
     assert sorted((tmp_path / "features" / "mock").iterdir()) == whole.outputs
     assert [path.name for path in (tmp_path / "features").iterdir()] == ["mock"]  # no scratch is left
-
-
-def test_duplicates_are_named(tmp_path):
-    table = {name: np.ones(9, dtype=kind) for name, kind in columns(FeaturesConfig(), label=False).items()}
-    part = tmp_path / "part.arrow"
-    write_part(part, table)
-    empty = {name: values[:0] for name, values in table.items()}
-    with pytest.raises(InputError, match=r"8 selected events .*: 1:1:1; primary datasets overlap"):
-        merge_parts([part], tmp_path / "features", empty, "mock", unique=True)
-    merge_parts([part], tmp_path / "features", empty, "mock", unique=False)
 
 
 def check_named(message, twice):

@@ -1,0 +1,257 @@
+"""Tasks handed to a pool until each has succeeded, or has failed for good.
+
+No scheduler of our own: the pool decides what runs where. Here is kept which tasks are out, which come again after a
+failure that may pass, and when to stop.
+"""
+
+import heapq
+import itertools
+import queue
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from data.errors import IncompleteError, InputError, OddjetError, ReadError
+from processors.executors import Future, Pool
+from processors.tasks import Outcome
+
+_MOST_BAD = 5  # chunks with wrong values that are named at once; then the search for more ends
+_PAUSE, _GROWTH, _LONGEST = (
+    0.5,
+    10.0,
+    60.0,
+)  # seconds before the first retry, how the pause grows, and where it ends
+_TEND = 5.0  # seconds without any news after which the workers are looked after
+_LAST_WORDS = 600.0  # seconds that running tasks have to end when others failed
+
+
+class Task(Protocol):
+    """A task: hashable, and named in messages."""
+
+    @property
+    def title(self) -> str:
+        """What is done, in the words of messages."""
+        ...
+
+    @property
+    def order(self) -> tuple[str, int]:
+        """Tasks are listed in this order."""
+        ...
+
+
+TaskKind = TypeVar("TaskKind", bound=Task)
+
+
+@dataclass(frozen=True)
+class Trouble(Generic[TaskKind]):
+    """What went wrong with a task, finally or on the way to success."""
+
+    task: TaskKind
+    error: OddjetError
+    attempts: int
+    recovered: bool
+
+
+class ChunkBugError(RuntimeError):
+    """An error of the code, not of the input: with the traceback of the worker."""
+
+
+@dataclass
+class Schedule(Generic[TaskKind]):
+    """The state of a set of tasks on a pool.
+
+    Attributes
+    ----------
+    pool
+        Where they run.
+    start
+        Hands one task, and how often it has failed before, to the pool.
+    finished
+        Called with every task that succeeded and its outcome.
+    retries
+        How often a task is tried again.
+    """
+
+    pool: Pool
+    start: Callable[[TaskKind, int], Future]
+    finished: Callable[[TaskKind, Outcome], None]
+    retries: int
+    troubles: dict[TaskKind, Trouble[TaskKind]] = field(default_factory=dict)
+    _waiting: deque[TaskKind] = field(default_factory=deque)
+    _suspects: deque[TaskKind] = field(default_factory=deque)
+    _later: list[tuple[float, int, TaskKind]] = field(default_factory=list)
+    _out: dict[Future, TaskKind] = field(default_factory=dict)
+    _done: queue.SimpleQueue[Future] = field(default_factory=queue.SimpleQueue)
+    _attempts: Counter[TaskKind] = field(default_factory=Counter)
+    _number: Iterator[int] = field(default_factory=itertools.count)
+    _given_up: int = 0
+    _bug: str | None = None
+    _stop: bool = False
+
+    def run(self, tasks: Iterable[TaskKind]) -> None:
+        """Run all tasks.
+
+        A task whose bytes could not be had, or whose worker died, comes again after a pause. Workers that die take the
+        tasks beside them with them: all of these then run alone, so that the one at fault is found and no other one
+        pays for it. A few chunks that fail for good, by wrong values or after all their tries, end the run; so that they
+        are told together, not the first of them. A bug, a full disk or a lost scheduler ends it at once.
+
+        Raises
+        ------
+        OddjetError
+            The first error, with those of the other chunks; ``troubles`` then has them all.
+        ChunkBugError
+            If the code has a bug.
+        """
+        self._waiting.extend(tasks)
+        try:
+            while not self._stop and (self._waiting or self._suspects or self._later or self._out):
+                self._hand_out()
+                self._take(self._next())
+            self._wind_up()
+        finally:
+            for future in self._out:
+                future.cancel()
+        if self._bug is not None:
+            raise ChunkBugError(self._bug)
+        failed = [trouble for trouble in self.troubles.values() if not trouble.recovered]
+        if failed:
+            raise _error(failed)
+
+    def _hand_out(self) -> None:
+        now = time.monotonic()
+        while self._later and self._later[0][0] <= now:
+            self._waiting.appendleft(heapq.heappop(self._later)[2])
+        if self._suspects:
+            if not self._out:
+                self._submit(self._suspects.popleft())
+            return
+        room = self.pool.ahead() - len(self._out) if self._waiting else 0
+        for _ in range(min(room, len(self._waiting))):
+            self._submit(self._waiting.popleft())
+
+    def _submit(self, task: TaskKind) -> None:
+        self._attempts[task] += 1
+        try:
+            future = self.start(task, self._attempts[task] - 1)
+        except Exception as error:
+            if not self.pool.died(error):
+                raise
+            self._attempts[task] -= 1  # it has not begun
+            self._suspects.appendleft(task)
+            self.pool.tend()
+            return
+        self._out[future] = task
+        future.add_done_callback(self._done.put)
+
+    def _next(self) -> Future | None:
+        """The next future that is done; None where a task has become due or the workers want to be looked after."""
+        due = self._later[0][0] - time.monotonic() if self._later else _TEND
+        try:
+            return self._done.get(timeout=max(min(due, _TEND), 0.001))
+        except queue.Empty:
+            self.pool.tend()
+            return None
+
+    def _take(self, future: Future | None) -> None:
+        if future is None or future not in self._out:
+            return
+        alone = len(self._out) == 1
+        task = self._out.pop(future)
+        if future.cancelled():
+            msg = f"{task.title}: its task was cancelled, as happens when dask's scheduler ends; run again"
+            self._note(task, IncompleteError(msg))
+            self._give_up(at_once=True)
+            return
+        error = future.exception()
+        if error is None:
+            self._judge(task, future.result())
+        elif self.pool.died(error):
+            self._buried(task, error, alone=alone)
+        else:
+            raise error
+
+    def _judge(self, task: TaskKind, outcome: Outcome) -> None:
+        if outcome.bug is not None:
+            self._bug = f"{task.title} failed by an error of the code: {outcome.bug}"
+            self._stop = True
+        elif outcome.error is None:
+            self.finished(task, outcome)
+            if task in self.troubles:
+                trouble = self.troubles[task]
+                self.troubles[task] = Trouble(task, trouble.error, self._attempts[task], recovered=True)
+        elif isinstance(outcome.error, ReadError):
+            self._again(task, outcome.error)
+        else:
+            self._note(task, outcome.error)
+            self._give_up(at_once=not isinstance(outcome.error, InputError))
+
+    def _again(self, task: TaskKind, error: OddjetError) -> None:
+        """Put a task back, unless it has had its tries."""
+        tried = self._attempts[task]
+        self._note(task, error)
+        if tried <= self.retries:
+            due = time.monotonic() + min(_PAUSE * _GROWTH ** (tried - 1), _LONGEST)
+            heapq.heappush(self._later, (due, next(self._number), task))
+        else:
+            self._give_up(at_once=False)
+
+    def _buried(self, task: TaskKind, error: BaseException, *, alone: bool) -> None:
+        msg = (
+            f"{task.title}: its worker process died ({_line(error)}); most often memory ran out: lower "
+            "processing.chunk_size or processing.workers and run again"
+        )
+        self._note(task, IncompleteError(msg))
+        self.pool.tend()
+        if not alone or self._attempts[task] <= self.retries:
+            self._suspects.append(task)
+        else:
+            self._give_up(at_once=False)
+
+    def _note(self, task: TaskKind, error: OddjetError) -> None:
+        self.troubles[task] = Trouble(task, error, self._attempts[task], recovered=False)
+
+    def _give_up(self, *, at_once: bool) -> None:
+        """Count a chunk that failed for good; others go on until there are a few."""
+        self._given_up += 1
+        self._stop |= at_once or self._given_up >= _MOST_BAD
+
+    def _wind_up(self) -> None:
+        """After a failure, let what runs end: its results are kept, and its errors are told too."""
+        running = {future: task for future, task in self._out.items() if not future.cancel()}
+        end = time.monotonic() + _LAST_WORDS
+        while running and time.monotonic() < end:
+            try:
+                future = self._done.get(timeout=_TEND)
+            except queue.Empty:
+                continue
+            task = running.pop(future, None)
+            if task is not None and future.exception() is None:
+                self._judge(task, future.result())
+        self._later.clear()
+
+
+def _error(failed: Sequence[Trouble[Any]]) -> OddjetError:
+    """One error for all chunks that failed, of the kind of the first."""
+    ordered = sorted(failed, key=lambda one: one.task.order)
+    lines = [_with_attempts(trouble) for trouble in ordered]
+    messages = list(dict.fromkeys(lines))
+    shown = messages[:_MOST_BAD]
+    if len(messages) > len(shown):
+        shown.append(f"… and {len(messages) - len(shown)} more problems")
+    first = ordered[0].error
+    error = type(first)("\n".join(shown))
+    error.__cause__ = first
+    return error
+
+
+def _with_attempts(trouble: Trouble[Any]) -> str:
+    tried = f" (tried {trouble.attempts} times)" if trouble.attempts > 1 else ""
+    return f"{trouble.error}{tried}"
+
+
+def _line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return text[0] if text else type(error).__name__
