@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from data.eventid import N_FOLDS
 from data.types import FloatArray
 from models.arrays import Arrays
 from models.folded import FoldedMethod
@@ -76,10 +75,15 @@ class ProngSelection(FoldedMethod):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {}, "paper": {}}
     options: ProngOptions
 
-    def train(self, sample: TrainingSample, extras: Mapping[str, TrainingSample]) -> Training[list[Arrays]]:  # noqa: ARG002
-        """Nothing is learnt; see `FoldedMethod.train`."""
+    def train_fold(
+        self,
+        sample: TrainingSample,  # noqa: ARG002
+        extras: Mapping[str, TrainingSample],  # noqa: ARG002
+        fold: int,  # noqa: ARG002
+    ) -> Training[Arrays]:
+        """Nothing is learnt; see `FoldTraining.train_fold`."""
         yield from ()
-        return [{} for _ in range(N_FOLDS)]
+        return {}
 
     def raw_score(self, fold: Arrays, columns: Mapping[str, npt.NDArray[Any]]) -> FloatArray:  # noqa: ARG002
         """Relative distance to the nearest cut of both jets, above 0 where the selection keeps the event."""

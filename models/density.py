@@ -143,7 +143,10 @@ class DensityProblem:
 
 
 def train_densities(
-    settings: FlowSettings, problems: Sequence[DensityProblem], seeds: Sequence[Callable[..., int]]
+    settings: FlowSettings,
+    problems: Sequence[DensityProblem],
+    seeds: Sequence[Callable[..., int]],
+    rows: int,
 ) -> Training[list[Arrays]]:
     """Learn densities side by side.
 
@@ -152,9 +155,11 @@ def train_densities(
     settings
         Their kind and training.
     problems
-        One a fold.
+        Of one fold.
     seeds
         One a problem: gives the seed of a part of the task.
+    rows
+        Of the largest such problem of any fold, see `models.folds.most_rows`: the length of the training follows from it.
 
     Returns
     -------
@@ -167,8 +172,7 @@ def train_densities(
         If a problem has too few events.
     """
     prepared = [_prepared(settings, problem) for problem in problems]
-    # One schedule for all: folds differ by a few events, and only equal schedules train in one stack.
-    schedule = settings.schedule_for(max(len(problem.x) for problem in problems) * (N_INNER - 1) // N_INNER)
+    schedule = settings.schedule_for(rows * (N_INNER - 1) // N_INNER)
     jobs = [
         _job(settings, schedule, problem, known, seed)
         for problem, known, seed in zip(problems, prepared, seeds, strict=True)

@@ -13,8 +13,9 @@ import numpy.typing as npt
 from data.errors import TrainingError
 from models import trees
 from models.arrays import Arrays
-from models.jobs import Job, Member, Result, StackJob, StackResult, Training, TreeJob
+from models.jobs import Job, Member, Result, StackJob, StackResult, Training, TreeJob, side_by_side
 from models.stack import Device, Precision, train_stack
+from models.threads import one_thread
 
 T = TypeVar("T")
 MOST_MEMBERS = 48
@@ -33,7 +34,7 @@ def train_together(
 
     Each yields jobs and is sent their results. Stacked jobs of all trainings whose networks and schedules are equal
     become one stack, whatever training they come from. On one CPU a network's bits depend neither on the stack it is
-    in nor on the number of processes.
+    in nor on the number of processes, nor do sums on the threads that the process has: all runs in one.
 
     Parameters
     ----------
@@ -57,31 +58,15 @@ def train_together(
     if workers < 1:
         msg = f"workers must be at least 1, found {workers}"
         raise TrainingError(msg)
-    finished: dict[int, T] = {}
-    waiting = {
-        number: _advance(training, None, finished, number) for number, training in enumerate(trainings)
-    }
-    with _mapper(workers) as mapped:
-        while len(finished) < len(trainings):
-            asked = {number: jobs for number, jobs in waiting.items() if number not in finished}
-            results = iter(
-                _results([job for jobs in asked.values() for job in jobs], workers, device, precision, mapped)
-            )
-            for number, jobs in asked.items():
-                answer = [next(results) for _ in jobs]
-                waiting[number] = _advance(trainings[number], answer, finished, number)
-    return [finished[number] for number in range(len(trainings))]
-
-
-def _advance(
-    training: Training[T], answer: list[Result] | None, finished: dict[int, T], number: int
-) -> Sequence[Job]:
-    """The next jobs of a training; none where it has returned."""
-    try:
-        return training.send(cast("Any", answer))
-    except StopIteration as stop:
-        finished[number] = stop.value
-        return ()
+    whole = side_by_side(trainings)
+    with one_thread(), _mapper(workers) as mapped:
+        answer = None
+        while True:
+            try:
+                jobs = whole.send(cast("Any", answer))
+            except StopIteration as stop:
+                return cast("list[T]", stop.value)
+            answer = _results(jobs, workers, device, precision, mapped)
 
 
 @contextlib.contextmanager

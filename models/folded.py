@@ -1,15 +1,15 @@
 """What all trained methods share: folds, calibration, scoring by own folds, bundles.
 
-A method says how the networks of its five folds are trained and what they give for an event; everything else is here,
-so that no method can score an event with networks that have seen it.
+A method says how the networks of a fold are trained (`models.fold_training`) and what they give for an event;
+everything else is here, so that no method can score an event with networks that have seen it.
 """
 
 import abc
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, cast
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,41 +19,24 @@ from data.eventid import N_FOLDS
 from data.sections import Section
 from data.types import FloatArray, IntArray, Table
 from models.arrays import Arrays, below, prefixed
-from models.base import Method
 from models.bundle import (
     CalibrationNote,
     FoldScheme,
     Header,
     Provenance,
-    digest_of,
     serialise,
     versions,
     write_bundle,
 )
 from models.calibration import Calibration, Reference, ranks_of, threshold_of
-from models.checks import (
-    check_arrays,
-    check_background,
-    check_inputs,
-    check_side_bands,
-    check_splits,
-    check_window,
-)
 from models.driver import train_together
-from models.folds import NOT_TRAINED, KnownRows, TrainingSample, own_folds, remember, training_sample
+from models.fold_training import FoldTraining, TrainingTables
+from models.folds import NOT_TRAINED, KnownRows, TrainingSample, own_folds, remember
 from models.jobs import Training
-from models.options import FeatureOptions, MethodOptions
 from models.preprocessing import array_column
 from models.quantile_regression import train_quantiles
 from models.regions import HIGH, LOW, SIGNAL, Regions
 from models.seeds import task_seed
-
-TABLES = {
-    "signal": "simulated signal",
-    "background": "simulated background",
-    "wide": "data of large |Δη|, where no signal is expected",
-}
-"""Further tables that a method may take in `Method.fit`, by keyword."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +50,7 @@ class _Trained:
     identified_by: Literal["event id", "row contents"]
 
 
-class FoldedMethod(Method):
+class FoldedMethod(FoldTraining):
     """A method trained in five folds.
 
     Parameters
@@ -76,48 +59,9 @@ class FoldedMethod(Method):
         See `models.create`.
     """
 
-    bands: ClassVar[tuple[int, ...]] = (LOW, SIGNAL, HIGH)
-    """Regions of the window that must hold events."""
-    calibrated_on: ClassVar[Literal["side bands", "background"]] = "side bands"
-    """``background``: ranks and thresholds come from the held-out simulated background in the signal region."""
-    fixed_cut: ClassVar[float | None] = None
-    """Raw score above which the method always selects, whatever the working point."""
-    score_is: ClassVar[str]
-    """What the raw score is, for the bundle's readers."""
-    training_hint: ClassVar[str] = "training reads it"
-    """What the columns of `training_columns` are for, for the message where one is missing."""
-    table_needed: ClassVar[bool] = True
-    """Whether `fit` needs a table of data."""
-    optional_columns: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    """Columns of further tables, by keyword, that are read where they are there."""
-    options: MethodOptions
-
     def __init__(self, window: Regions, working_point: float, seed: int, options: Section) -> None:
         super().__init__(window, working_point, seed, options)
         self._trained: _Trained | None = None
-
-    @classmethod
-    def required_columns(cls, options: Section) -> tuple[str, ...]:
-        """The inputs that the options name."""
-        return cast("MethodOptions", options).inputs
-
-    def training_columns(self) -> tuple[str, ...]:
-        """Columns that training reads besides the inputs and ``mjj``."""
-        return ()
-
-    @abc.abstractmethod
-    def train(self, sample: TrainingSample, extras: Mapping[str, TrainingSample]) -> Training[list[Arrays]]:
-        """Train all folds: yields jobs, returns the arrays of fold 0 … 4.
-
-        What belongs to a fold may depend on rows of the other four folds only, of every table.
-
-        Parameters
-        ----------
-        sample
-            The data, in canonical order; for methods that take none, the background.
-        extras
-            Further tables by keyword.
-        """
 
     @abc.abstractmethod
     def raw_score(self, fold: Arrays, columns: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
@@ -156,92 +100,72 @@ class FoldedMethod(Method):
             return "weighted quantile of the fold's held-out background in the signal region"
         return "weighted quantile of the fold's held-out events, both side bands equal"
 
-    def seeds(self, fold: int, *parts: str | int) -> Callable[..., int]:
-        """Gives seeds of the parts of a fold's task; a function of what the task is alone."""
-        return functools.partial(task_seed, self.seed, self.name, self.window.label(), "fold", fold, *parts)
-
-    @property
-    def _hashed(self) -> tuple[str, ...]:
-        return ("mjj", *self.inputs)
-
     def fit(self, table: Table | None = None, *, workers: int = 1, **further: Table) -> Self:
         """Train on a table and the further tables that the method takes; see `Method.fit`."""
-        place = self.options.device, self.options.precision
-        train_together([self.training(table, further)], workers=workers, device=place[0], precision=place[1])
-        return self
+        return self._driven(self.training(table, further), workers)
 
     def training(self, table: Table | None, further: Mapping[str, Table]) -> Training[None]:
         """The whole training as a generator of jobs; the method is trained once it has returned."""
-        sample, extras = self._samples(table, further)
-        region = self.window.of(sample.columns["mjj"])
-        self._check(sample, extras, region)
-        folds = yield from self.train(sample, extras)
+        tables = self.tables(table, further)
+        folds = yield from self.train(tables.sample, tables.extras)
+        yield from self._assembling(tables, folds)
+
+    def assemble(
+        self, table: Table | None, folds: Sequence[Arrays], *, workers: int = 1, **further: Table
+    ) -> Self:
+        """Make the trained method of five folds that were trained one by one.
+
+        The result is that of `fit`, to the bit on one CPU.
+
+        Parameters
+        ----------
+        table, workers, **further
+            As for `Method.fit`: the tables that the folds were trained on.
+        folds
+            Arrays of fold 0 … 4, as `FoldTraining.fit_fold` gives them.
+
+        Raises
+        ------
+        InputError, TrainingError
+            As `Method.fit`; InputError also if the arrays of a fold are not those of this method.
+        """
+        return self.assemble_of(self.tables(table, further), folds, workers=workers)
+
+    def assemble_of(self, tables: TrainingTables, folds: Sequence[Arrays], *, workers: int = 1) -> Self:
+        """`assemble` with tables that are checked already."""
+        if len(folds) != N_FOLDS:
+            msg = f"method '{self.name}' is made of {N_FOLDS} folds, found {len(folds)}; train those that are missing"
+            raise InputError(msg)
+        for number, fold in enumerate(folds):
+            try:
+                self.check_fold(fold)
+            except ValueError as error:
+                msg = f"method '{self.name}', fold {number}: {error}; train the fold again with these options"
+                raise InputError(msg) from None
+        return self._driven(self._assembling(tables, folds), workers)
+
+    def _driven(self, training: Training[None], workers: int) -> Self:
+        place = self.options.device, self.options.precision
+        train_together([training], workers=workers, device=place[0], precision=place[1])
+        return self
+
+    def _assembling(self, tables: TrainingTables, folds: Sequence[Arrays]) -> Training[None]:
+        """Calibrate trained folds, each with its own rows, and take them over."""
+        sample, extras = tables.sample, tables.extras
         calibrations = yield from self._calibrated(sample, extras, folds)
+        region = self.window.of(sample.columns["mjj"])
         counts = {number: int(np.count_nonzero(region == number)) for number in (LOW, SIGNAL, HIGH)}
         provenance = Provenance(
-            table_hash=_hash_of(sample),
+            table_hash=tables.table_hash,
             rows=len(region),
             rows_low=counts[LOW],
             rows_signal=counts[SIGNAL],
             rows_high=counts[HIGH],
-            further={name: _hash_of(extra) for name, extra in sorted(extras.items())},
+            further=tables.further_hashes,
             versions=versions(),
         )
         known = remember(sample, *extras.values())
         self._trained = _Trained(tuple(folds), tuple(calibrations), known, provenance, sample.identified_by)
-
-    def _samples(
-        self, table: Table | None, further: Mapping[str, Table]
-    ) -> tuple[TrainingSample, dict[str, TrainingSample]]:
-        unknown = sorted(set(further) - set(self.takes))
-        lacking = sorted(name for name, required in self.takes.items() if required and name not in further)
-        if unknown:
-            taken = f"takes {', '.join(sorted(self.takes))}" if self.takes else "learns from the table alone"
-            msg = f"method '{self.name}' {taken}; leave out {', '.join(unknown)}"
-            raise TrainingError(msg)
-        if lacking:
-            named = ", ".join(f"{name}=… ({TABLES[name]})" for name in lacking)
-            msg = f"method '{self.name}' needs further tables: pass {named} to fit"
-            raise TrainingError(msg)
-        names = ("mjj", *dict.fromkeys((*self.inputs, *self.training_columns())))
-        for given in (table, *further.values()):
-            self._training_columns_there(given)
-        extras = {
-            name: training_sample(
-                given,
-                (*names, *(extra for extra in self.optional_columns.get(name, ()) if extra in given)),
-                self._hashed,
-                what=f"the table '{name}'",
-                weighted=name != "wide",
-            )
-            for name, given in further.items()
-        }
-        if table is not None:
-            return training_sample(table, names, self._hashed), extras
-        if self.table_needed:
-            msg = f"method '{self.name}' learns from data: pass a table to fit"
-            raise TrainingError(msg)
-        return extras["background"], extras
-
-    def _training_columns_there(self, table: Table | None) -> None:
-        if table is None or any(name not in table for name in self._hashed):
-            return
-        for name in self.training_columns():
-            if name not in table:
-                msg = f"column '{name}' is missing: {self.training_hint}"
-                raise TrainingError(msg)
-
-    def _check(self, sample: TrainingSample, extras: Mapping[str, TrainingSample], region: IntArray) -> None:
-        check_window(region, sample, self.window, self.bands)
-        check_inputs(sample, region, self.inputs)
-        if not isinstance(self.options, FeatureOptions):
-            check_arrays(sample, region, self.inputs)
-        if self.calibrated_on == "background":
-            check_background(extras["background"], self.window, self.working_point)
-        elif self.fixed_cut is None:
-            check_side_bands(region, sample, self.window, self.working_point)
-        if SIGNAL in self.bands and self.calibrated_on == "side bands":
-            check_splits(region, sample, self.window)
 
     def _calibrated(
         self, sample: TrainingSample, extras: Mapping[str, TrainingSample], folds: Sequence[Arrays]
@@ -394,7 +318,3 @@ class FoldedMethod(Method):
             raise InputError(msg) from None
         method._trained = _Trained(folds, calibrations, known, header.training, header.folds.identified_by)
         return method
-
-
-def _hash_of(sample: TrainingSample) -> str:
-    return digest_of({**sample.columns, "batch": sample.batch, "weight": sample.weight})

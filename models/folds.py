@@ -4,22 +4,31 @@ Outer folds, inner splits and batches follow from the event id alone (`data.even
 its rows are known by a hash of their contents.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from data.errors import InputError, TrainingError
-from data.eventid import N_FOLDS, UintArray, batch_number, duplicate_ids, fold_of, row_batch, row_hashes
+from data.eventid import (
+    ID_COLUMNS,
+    N_FOLDS,
+    UintArray,
+    batch_number,
+    duplicate_ids,
+    fold_of,
+    row_batch,
+    row_hashes,
+)
 from data.types import FloatArray, IntArray, Table
 from models.arrays import take
 from models.preprocessing import array_column, column
 
-ID_COLUMNS = ("run", "luminosity_block", "event")
 NOT_TRAINED = -1
 Identified = Literal["event id", "row contents"]
+T = TypeVar("T")
 
 
 def has_ids(table: Table) -> bool:
@@ -54,11 +63,42 @@ class TrainingSample:
     batch: IntArray
     identified_by: Identified
     weight: FloatArray
+    _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def fold(self) -> IntArray:
         """Outer fold of each row, 0 … 4."""
         return fold_of(self.batch)
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """What the trainings of several folds derive alike, made for the first that asks and held by the sample.
+
+        So five folds that train in one process hold large arrays once, and their jobs share them.
+
+        Parameters
+        ----------
+        name
+            The same for the same value only.
+        make
+            Derives it; a pure function of the tables of the training that this sample is one of.
+        """
+        if name not in self._made:
+            self._made[name] = make()
+        return cast("T", self._made[name])
+
+
+def most_rows(fold: IntArray) -> int:
+    """Rows of the largest of the five trainings on rows of these folds, each of which leaves one fold out.
+
+    A schedule follows from it, the same for all folds: they differ by a few rows, and only equal schedules train in one
+    stack.
+
+    Parameters
+    ----------
+    fold
+        0 … 4, one a row.
+    """
+    return len(fold) - int(np.bincount(fold, minlength=N_FOLDS).min())
 
 
 def training_sample(

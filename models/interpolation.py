@@ -5,7 +5,7 @@ background is generated and the classifier of data against it are the same.
 """
 
 import abc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from data.eventid import N_FOLDS, N_INNER, inner_split
+from data.eventid import N_INNER, inner_split
 from data.types import BoolArray, FloatArray, IntArray
 from models.arrays import Arrays, below, prefixed
 from models.classifiers import ManyEventsOptions
 from models.folded import FoldedMethod
-from models.folds import TrainingSample
+from models.folds import TrainingSample, most_rows
 from models.jobs import Training
 from models.options import FeatureOptions
 from models.preprocessing import Inputs, input_matrix
@@ -54,6 +54,8 @@ class FoldRows:
         The fold held out.
     band, band_mjj, band_split
         Side-band events: inputs, mjj (GeV), inner split 0 … 3.
+    most
+        Side-band events of the largest fold, see `models.folds.most_rows`.
     signal, signal_mjj, signal_split
         The same of the signal region's events.
     seeds
@@ -64,6 +66,7 @@ class FoldRows:
     band: Inputs
     band_mjj: FloatArray
     band_split: IntArray
+    most: int
     signal: Inputs
     signal_mjj: FloatArray
     signal_split: IntArray
@@ -156,69 +159,54 @@ class InterpolatedMethod(FoldedMethod):
     score_is = "probability to be data of the signal region rather than interpolated background"
 
     @abc.abstractmethod
-    def compared(self, folds: Sequence[FoldRows]) -> Training[list[Comparison]]:
-        """Learn the background of each fold and generate it in the signal region.
+    def compared(self, rows: FoldRows) -> Training[Comparison]:
+        """Learn the background and generate it in the signal region.
 
         Parameters
         ----------
-        folds
-            As `fold_rows` gives them.
-
-        Returns
-        -------
-        list of Comparison
-            One a fold.
+        rows
+            What the fold may learn from.
         """
 
     def seen(self, fold: Arrays, columns: Mapping[str, npt.NDArray[Any]]) -> Inputs:  # noqa: ARG002
         """Events as the classifier sees them, float32, shape (events, inputs)."""
         return input_matrix(columns, self.inputs)
 
-    def fold_rows(self, sample: TrainingSample) -> list[FoldRows]:
-        """What the networks of fold 0 … 4 may learn from."""
+    def fold_rows(self, sample: TrainingSample, fold: int) -> FoldRows:
+        """What the networks of a fold may learn from."""
         x, mjj = input_matrix(sample.columns, self.inputs), sample.columns["mjj"]
         bands = side_band_rows(mjj, self.window, self.options.side_bands)
-        signal = self.window.of(mjj) == SIGNAL
-        folds = []
-        for fold in range(N_FOLDS):
-            split = inner_split(sample.batch, fold)
-            band, inside = bands & (split >= 0), signal & (split >= 0)
-            folds.append(
-                FoldRows(
-                    fold,
-                    x[band],
-                    mjj[band],
-                    split[band],
-                    x[inside],
-                    mjj[inside],
-                    split[inside],
-                    self.seeds(fold),
-                )
-            )
-        return folds
+        split = inner_split(sample.batch, fold)
+        band, inside = bands & (split >= 0), (self.window.of(mjj) == SIGNAL) & (split >= 0)
+        return FoldRows(
+            fold,
+            x[band],
+            mjj[band],
+            split[band],
+            most_rows(sample.fold[bands]),
+            x[inside],
+            mjj[inside],
+            split[inside],
+            self.seeds(fold),
+        )
 
     def masses(self, rows: FoldRows) -> FloatArray:
         """Masses (GeV) at which a fold's background is generated; at least one an inner split."""
         count = max(N_INNER, round(self.options.oversampling * len(rows.signal)))
         return drawn_masses(rows.signal_mjj, count, self.signal_region, rows.seeds("masses"))
 
-    def train(
+    def train_fold(
         self,
         sample: TrainingSample,
         extras: Mapping[str, TrainingSample],  # noqa: ARG002
-    ) -> Training[list[Arrays]]:
-        """Learn and generate the background, then train the classifiers; see `FoldedMethod.train`."""
-        folds = self.fold_rows(sample)
-        compared = yield from self.compared(folds)
-        problems = [
-            rows.problem(pair.data, pair.background) for rows, pair in zip(folds, compared, strict=True)
-        ]
-        seeds = [self.seeds(rows.fold, "classifier") for rows in folds]
-        classifiers = yield from self.options.built.train(problems, seeds)
-        return [
-            pair.arrays | prefixed(CLASSIFIER, arrays)
-            for pair, arrays in zip(compared, classifiers, strict=True)
-        ]
+        fold: int,
+    ) -> Training[Arrays]:
+        """Learn and generate the background, then train the classifier; see `FoldTraining.train_fold`."""
+        rows = self.fold_rows(sample, fold)
+        pair = yield from self.compared(rows)
+        problem = rows.problem(pair.data, pair.background)
+        (classifier,) = yield from self.options.built.train([problem], [self.seeds(fold, "classifier")])
+        return pair.arrays | prefixed(CLASSIFIER, classifier)
 
     def raw_score(self, fold: Arrays, columns: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
         """The classifier's probability that an event is data rather than background."""

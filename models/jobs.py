@@ -7,7 +7,7 @@ networks of one kind into one stack.
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -138,3 +138,39 @@ Result = StackResult | Arrays
 T = TypeVar("T")
 Training = Generator[Sequence[Job], Sequence[Any], T]
 """A training: yields jobs, is sent their results in the same order, returns what was trained."""
+
+
+def side_by_side(trainings: Sequence[Training[T]]) -> Training[list[T]]:
+    """Several trainings as one, in lock step: a round has the jobs of all that still run.
+
+    Jobs that one driver sees in one round can train in one stack, which the same jobs one after the other cannot.
+
+    Parameters
+    ----------
+    trainings
+        Generators that have not begun.
+
+    Returns
+    -------
+    list
+        What each returned, in order.
+    """
+    finished: dict[int, T] = {}
+    asked = {number: _advanced(training, None, finished, number) for number, training in enumerate(trainings)}
+    while len(finished) < len(trainings):
+        results = iter((yield [job for jobs in asked.values() for job in jobs]))
+        for number in [number for number in asked if number not in finished]:
+            answer = [next(results) for _ in asked[number]]
+            asked[number] = _advanced(trainings[number], answer, finished, number)
+    return [finished[number] for number in range(len(trainings))]
+
+
+def _advanced(
+    training: Training[T], answer: Sequence[Any] | None, finished: dict[int, T], number: int
+) -> Sequence[Job]:
+    """The next jobs of a training; none where it has returned."""
+    try:
+        return training.send(cast("Any", answer))
+    except StopIteration as stop:
+        finished[number] = stop.value
+        return ()

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.errors import TrainingError
-from data.eventid import N_FOLDS, N_INNER, inner_split
+from data.eventid import N_INNER, inner_split
 from data.types import FloatArray
 from models.arrays import Arrays
 from models.classifiers import LHCO_MLP, ManyEventsOptions
@@ -20,14 +20,15 @@ from models.problems import Problem
 from models.regions import SIGNAL, Regions
 
 
-def labelled_problems(
+def labelled_problem(
     first: TrainingSample,
     second: TrainingSample,
     inputs: tuple[str, ...],
     window: Regions,
     names: tuple[str, str],
-) -> list[Problem]:
-    """One classification problem a fold: events of the first sample against those of the second.
+    fold: int,
+) -> Problem:
+    """A fold's classification problem: events of the first sample against those of the second, the fold's own left out.
 
     Both classes weigh the same in total; inside a class events keep their weights.
 
@@ -41,34 +42,21 @@ def labelled_problems(
         Only events of its signal region are used.
     names
         What the two samples are, for messages.
-
-    Returns
-    -------
-    list of Problem
-        Of fold 0 … 4, each without the fold's own events.
+    fold
+        The fold held out.
 
     Raises
     ------
     TrainingError
-        If a sample has no event of positive weight in an inner split of a fold.
+        If a sample has no event of positive weight in an inner split of the fold.
     """
-    problems = []
-    for fold in range(N_FOLDS):
-        parts = [
-            _part(sample, inputs, window, fold, name)
-            for sample, name in zip((first, second), names, strict=True)
-        ]
-        target = np.repeat([True, False], [len(part.target) for part in parts])
-        weight = np.concatenate([part.weight for part in parts])
-        problems.append(
-            Problem(
-                np.concatenate([part.x for part in parts]),
-                target,
-                weight / weight.mean(),
-                np.concatenate([part.split for part in parts]),
-            )
-        )
-    return problems
+    parts = [
+        _part(sample, inputs, window, fold, name) for sample, name in zip((first, second), names, strict=True)
+    ]
+    target = np.repeat([True, False], [len(part.target) for part in parts])
+    weight = np.concatenate([part.weight for part in parts])
+    x, split = np.concatenate([part.x for part in parts]), np.concatenate([part.split for part in parts])
+    return Problem(x, target, weight / weight.mean(), split)
 
 
 def _part(sample: TrainingSample, inputs: tuple[str, ...], window: Regions, fold: int, name: str) -> Problem:
@@ -110,12 +98,12 @@ class LabelledMethod(FoldedMethod):
     }
 
     def told_apart(
-        self, first: TrainingSample, second: TrainingSample, names: tuple[str, str]
-    ) -> Training[list[Arrays]]:
-        """5 folds × 4 inner splits of a classifier; see `labelled_problems`."""
-        problems = labelled_problems(first, second, self.inputs, self.window, names)
-        seeds = [self.seeds(fold) for fold in range(N_FOLDS)]
-        return (yield from self.options.built.train(problems, seeds))
+        self, first: TrainingSample, second: TrainingSample, names: tuple[str, str], fold: int
+    ) -> Training[Arrays]:
+        """A fold's classifier, for each of 4 inner splits; see `labelled_problem`."""
+        problem = labelled_problem(first, second, self.inputs, self.window, names, fold)
+        (networks,) = yield from self.options.built.train([problem], [self.seeds(fold)])
+        return networks
 
     def raw_score(self, fold: Arrays, columns: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
         """Probability of the first sample, where both are as frequent."""

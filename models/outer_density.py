@@ -1,18 +1,18 @@
 """What methods share that learn the density of the side bands and interpolate it into the signal region."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from data.eventid import N_FOLDS, inner_split
+from data.eventid import inner_split
 from data.types import BoolArray, FloatArray
 from models.arrays import Arrays, below, prefixed
 from models.atoms import Atoms
 from models.density import DensityProblem, FlowSettings, check_density, train_densities
 from models.folded import FoldedMethod
-from models.folds import TrainingSample
+from models.folds import TrainingSample, most_rows
 from models.interpolation import CATHODE_INPUTS, side_band_rows
 from models.jobs import Training
 from models.options import FeatureOptions
@@ -38,14 +38,15 @@ class OuterDensityMethod(FoldedMethod):
 
     options: OuterDensityOptions
 
-    def problems(
+    def problem(
         self,
         sample: TrainingSample,
         chosen: BoolArray,
-        atoms: Sequence[Atoms],
-        transforms: Sequence[Transform] | None = None,
-    ) -> list[DensityProblem]:
-        """One density problem a fold, of the chosen rows that lie in other folds.
+        fold: int,
+        atoms: Atoms,
+        transform: Transform | None = None,
+    ) -> DensityProblem:
+        """The density problem of the chosen rows that lie in other folds.
 
         Parameters
         ----------
@@ -53,45 +54,37 @@ class OuterDensityMethod(FoldedMethod):
             The data.
         chosen
             Mask of its rows.
+        fold
+            The fold held out.
         atoms
-            Of the inputs, one a fold.
-        transforms
-            Transforms of the inputs, one a fold; by default new ones are fitted.
+            Of the inputs.
+        transform
+            Of the inputs; by default a new one is fitted.
         """
-        x, mjj = input_matrix(sample.columns, self.inputs), sample.columns["mjj"]
-        problems = []
-        for fold in range(N_FOLDS):
-            split = inner_split(sample.batch, fold)
-            rows = chosen & (split >= 0)
-            transform = None if transforms is None else transforms[fold]
-            continuous = atoms[fold].spread(x[rows], mjj[rows])
-            problems.append(
-                DensityProblem(continuous, mjj[rows], sample.weight[rows], split[rows], transform)
-            )
-        return problems
+        split = inner_split(sample.batch, fold)
+        rows = chosen & (split >= 0)
+        x, mjj = input_matrix(sample.columns, self.inputs)[rows], sample.columns["mjj"][rows]
+        return DensityProblem(atoms.spread(x, mjj), mjj, sample.weight[rows], split[rows], transform)
 
-    def outer_densities(self, sample: TrainingSample) -> Training[list[Arrays]]:
-        """Density of the side bands and the atoms of its inputs, one a fold."""
+    def outer_density(self, sample: TrainingSample, fold: int) -> Training[Arrays]:
+        """A fold's density of the side bands and the atoms of its inputs."""
         bands = side_band_rows(sample.columns["mjj"], self.window, self.options.side_bands)
-        x = input_matrix(sample.columns, self.inputs)
-        atoms = [Atoms.fit(x[bands & (sample.fold != fold)]) for fold in range(N_FOLDS)]
-        seeds = [self.seeds(fold, "background") for fold in range(N_FOLDS)]
-        problems = self.problems(sample, bands, atoms)
-        densities = yield from train_densities(self.options.flow, problems, seeds)
-        return [
-            prefixed(ATOMS, own.arrays()) | density for own, density in zip(atoms, densities, strict=True)
-        ]
+        atoms = Atoms.fit(input_matrix(sample.columns, self.inputs)[bands & (sample.fold != fold)])
+        problem = self.problem(sample, bands, fold, atoms)
+        seed, rows = self.seeds(fold, "background"), most_rows(sample.fold[bands])
+        (density,) = yield from train_densities(self.options.flow, [problem], [seed], rows)
+        return prefixed(ATOMS, atoms.arrays()) | density
 
     def atoms(self, density: Arrays) -> Atoms:
-        """Atoms of the inputs of a density of `outer_densities`."""
+        """Atoms of the inputs of a density of `outer_density`."""
         return Atoms.from_arrays(below(density, ATOMS), len(self.inputs))
 
     def continuous(self, density: Arrays, columns: Mapping[str, npt.NDArray[Any]]) -> Inputs:
-        """Inputs of events as a density of `outer_densities` sees them, without atoms."""
+        """Inputs of events as a density of `outer_density` sees them, without atoms."""
         return self.atoms(density).spread(input_matrix(columns, self.inputs), columns["mjj"])
 
     def check_outer(self, density: Arrays) -> None:
-        """Raise ValueError where arrays are not what `outer_densities` gives."""
+        """Raise ValueError where arrays are not what `outer_density` gives."""
         self.atoms(density)
         check_density(density, self.options.flow, len(self.inputs))
 

@@ -1,7 +1,7 @@
 """What autoencoder methods share: the events they learn from, their stacks, and losses as scores."""
 
 import abc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, Self
 
@@ -11,11 +11,11 @@ import pydantic
 import torch
 
 from data.errors import TrainingError
-from data.eventid import N_FOLDS, N_INNER, inner_split, splitmix64
+from data.eventid import N_INNER, inner_split, splitmix64
 from data.types import BoolArray, FloatArray, IntArray
 from models.arrays import Arrays, below, prefixed
 from models.folded import FoldedMethod
-from models.folds import TrainingSample
+from models.folds import TrainingSample, most_rows
 from models.heads import JET_INPUTS, JETS
 from models.jobs import Member, Schedule
 from models.networks.autoencoders import FARTHEST
@@ -24,7 +24,6 @@ from models.networks.scoring import in_batches, tensors
 from models.options import FeatureOptions, MethodOptions
 from models.preprocessing import Inputs, input_matrix
 from models.regions import HIGH, LOW, Regions
-from models.stack import merged_arrays
 from models.transforms import Transform, TransformKind, fit_transform, restored_transform
 
 JET_FEATURES = tuple(f"{name}_{jet}" for jet in JETS for name in JET_INPUTS)
@@ -94,6 +93,25 @@ def drawn_rows(source: TrainingSample, rows: IntArray, most: int, seed: int) -> 
     return np.sort(rows[np.argsort(lots, kind="stable")[:most]])
 
 
+@dataclass(frozen=True)
+class DrawnRows:
+    """The rows that the folds draw, one table for all of them.
+
+    Parameters
+    ----------
+    data
+        Arrays that the losses of a stack read.
+    batch
+        Of the rows.
+    of_fold
+        Which rows each fold may use.
+    """
+
+    data: Arrays
+    batch: IntArray
+    of_fold: tuple[BoolArray, ...]
+
+
 def fold_members(
     batch: IntArray,
     fold: int,
@@ -140,12 +158,6 @@ def fold_members(
         )
         for number in range(count)
     )
-
-
-def by_fold(networks: Sequence[Arrays]) -> list[Arrays]:
-    """One ensemble a fold of the networks of one job, which holds as many of each fold, fold 0 first."""
-    count = len(networks) // N_FOLDS
-    return [merged_arrays(networks[fold * count : (fold + 1) * count]) for fold in range(N_FOLDS)]
 
 
 def schedule_within(schedule: Schedule, most_steps: int, rows: int) -> Schedule:
@@ -216,12 +228,6 @@ class LatentOptions(ReconstructionOptions, FeatureOptions):
     most_steps: int = pydantic.Field(default=2700, ge=1)
     """Steps after which a training ends whatever its epochs: with many rows a pass over all of them teaches less."""
 
-    @staticmethod
-    def within(schedule: Schedule, inputs: Sequence["FoldInputs"], most_steps: int) -> Schedule:
-        """One schedule for all folds: they differ by a few rows, and only equal schedules train in one stack."""
-        rows = max(len(own.x) for own in inputs) * (N_INNER - 1) // N_INNER
-        return schedule_within(schedule, most_steps, rows)
-
     @property
     def width(self) -> int:
         """Width of the latent space."""
@@ -252,17 +258,24 @@ class FoldInputs:
         Of the rows, mean 1.
     batch
         Of the rows.
+    most
+        Rows of the largest fold's, as `models.folds.most_rows` counts them.
     """
 
     transform: Transform
     x: Inputs
     weight: npt.NDArray[np.float32]
     batch: IntArray
+    most: int
 
     @property
     def data(self) -> Arrays:
         """Arrays that the losses of a stack read."""
         return {"x": self.x, "weight": self.weight}
+
+    def within(self, schedule: Schedule, most_steps: int) -> Schedule:
+        """A schedule that stays within a number of steps, the same for all folds."""
+        return schedule_within(schedule, most_steps, self.most * (N_INNER - 1) // N_INNER)
 
 
 class FeatureReconstruction(FoldedMethod):
@@ -275,19 +288,16 @@ class FeatureReconstruction(FoldedMethod):
     options: LatentOptions
 
     def fold_inputs(
-        self, sample: TrainingSample, extras: Mapping[str, TrainingSample]
-    ) -> tuple[FoldInputs, ...]:
-        """What the networks of each fold learn from."""
+        self, sample: TrainingSample, extras: Mapping[str, TrainingSample], fold: int
+    ) -> FoldInputs:
+        """What the networks of a fold learn from."""
         source, rows = background_rows(sample, extras, self.window)
-        inputs = []
-        for fold in range(N_FOLDS):
-            other = rows[source.fold[rows] != fold]
-            columns = {name: source.columns[name][other] for name in self.inputs}
-            raw = input_matrix(columns, self.inputs)
-            transform = fit_transform(self.options.transform, raw)
-            x = _within(transform.forward(raw)[0])
-            inputs.append(FoldInputs(transform, x, row_weights(source.weight[other]), source.batch[other]))
-        return tuple(inputs)
+        of_rows = source.fold[rows]
+        other = rows[of_rows != fold]
+        raw = input_matrix({name: source.columns[name][other] for name in self.inputs}, self.inputs)
+        transform = fit_transform(self.options.transform, raw)
+        x, weight = _within(transform.forward(raw)[0]), row_weights(source.weight[other])
+        return FoldInputs(transform, x, weight, source.batch[other], most_rows(of_rows))
 
     def fold_arrays(self, inputs: FoldInputs, network: Arrays) -> Arrays:
         """The arrays of a fold."""

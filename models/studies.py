@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from data.errors import InputError
-from data.eventid import N_FOLDS
+from data.eventid import ID_COLUMNS, N_FOLDS
 from data.types import BoolArray, FloatArray, Table
 from models.folded import FoldedMethod
-from models.folds import ID_COLUMNS, has_ids
+from models.folds import has_ids
 from models.preprocessing import column
 from models.seeds import task_seed
 from models.together import fit_together

@@ -1,6 +1,6 @@
 """The labels of Tag N' Train: autoencoders that say how odd a jet is, and what that makes of the other jet."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -154,22 +154,24 @@ def members_of_splits(rows: IntArray, split: IntArray, seed: Callable[..., int])
     )
 
 
-def labeler(
-    settings: LabelerSettings, columns: Mapping[str, npt.NDArray[Any]], x: Inputs, known: Sequence[IntArray]
-) -> tuple[DenseAutoencoder | ConvolutionalAutoencoder, list[npt.NDArray[np.float32]]]:
-    """The kind of autoencoder, and its inputs for each fold, one row a jet."""
+def jet_images(settings: LabelerSettings, columns: Mapping[str, npt.NDArray[Any]]) -> Inputs:
+    """Images of both jets of each event, the jets of an event following each other."""
+    both = np.stack([columns[f"constituents_{jet}"] for jet in JETS], axis=1)
+    return constituent_images(both.reshape(-1, *both.shape[2:]), settings.pixels, settings.width)
+
+
+def jet_features(settings: LabelerSettings, jets: Inputs, known: IntArray) -> Inputs:
+    """Features of all jets, shape (jets, features), scaled by those that may be learned from."""
+    z, _ = fit_transform(settings.transform, jets[known]).forward(jets)
+    return np.clip(z, -FARTHEST, FARTHEST)
+
+
+def labeler(settings: LabelerSettings, n_inputs: int) -> DenseAutoencoder | ConvolutionalAutoencoder:
+    """The kind of autoencoder, for so many features a jet."""
+    latent = settings.width_for(n_inputs)
     if settings.inputs == "images":
-        both = np.stack([columns[f"constituents_{jet}"] for jet in JETS], axis=1)
-        images = constituent_images(both.reshape(-1, *both.shape[2:]), settings.pixels, settings.width)
-        latent = settings.width_for(x.shape[2])
-        network = ConvolutionalAutoencoder(settings.pixels, hidden=settings.hidden, latent=latent)
-        return network, [images] * len(known)
-    jets = x.reshape(-1, x.shape[2])
-    scaled = []
-    for rows in known:
-        z, _ = fit_transform(settings.transform, jets[rows]).forward(jets)
-        scaled.append(np.clip(z, -FARTHEST, FARTHEST))
-    return DenseAutoencoder(jets.shape[1], settings.hidden, settings.width_for(jets.shape[1])), scaled
+        return ConvolutionalAutoencoder(settings.pixels, hidden=settings.hidden, latent=latent)
+    return DenseAutoencoder(n_inputs, settings.hidden, latent)
 
 
 def errors_of_jets(

@@ -5,12 +5,11 @@ from typing import Any, ClassVar
 
 import numpy.typing as npt
 
-from data.eventid import N_FOLDS
 from data.types import FloatArray
 from models.arrays import Arrays, below, prefixed
 from models.base import register
 from models.density import PAPER_FLOW, QUICK_FLOW, check_density, fold_density, train_densities, transform_of
-from models.folds import TrainingSample
+from models.folds import TrainingSample, most_rows
 from models.jobs import Training
 from models.outer_density import OuterDensityMethod, OuterDensityOptions
 from models.regions import SIGNAL
@@ -60,22 +59,17 @@ class Anode(OuterDensityMethod):
         "paper": {"side_bands": "all", "flow": PAPER_FLOW},
     }
 
-    def train(
-        self,
-        sample: TrainingSample,
-        extras: Mapping[str, TrainingSample],
-    ) -> Training[list[Arrays]]:
-        """Both densities of each fold."""
-        outer = yield from self.outer_densities(sample)
-        transforms = [transform_of(fold, self.options.flow, len(self.inputs)) for fold in outer]
+    def train_fold(
+        self, sample: TrainingSample, extras: Mapping[str, TrainingSample], fold: int
+    ) -> Training[Arrays]:
+        """Both densities; see `FoldTraining.train_fold`."""
+        outer = yield from self.outer_density(sample, fold)
+        transform = transform_of(outer, self.options.flow, len(self.inputs))
         inside = self.window.of(sample.columns["mjj"]) == SIGNAL
-        problems = self.problems(sample, inside, [self.atoms(fold) for fold in outer], transforms)
-        seeds = [self.seeds(fold, "data") for fold in range(N_FOLDS)]
-        inner = yield from train_densities(self.options.flow, problems, seeds)
-        return [
-            prefixed(OUTER, background) | prefixed(INNER, data)
-            for background, data in zip(outer, inner, strict=True)
-        ]
+        problem = self.problem(sample, inside, fold, self.atoms(outer), transform)
+        seed, rows = self.seeds(fold, "data"), most_rows(sample.fold[inside])
+        (inner,) = yield from train_densities(self.options.flow, [problem], [seed], rows)
+        return prefixed(OUTER, outer) | prefixed(INNER, inner)
 
     def raw_score(self, fold: Arrays, columns: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
         """Log of the ratio of densities."""

@@ -1,6 +1,6 @@
 """Dense autoencoder of jet features."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy.typing as npt
@@ -11,7 +11,7 @@ from data.types import FloatArray
 from models.arrays import Arrays, below
 from models.base import register
 from models.folds import TrainingSample
-from models.jobs import Schedule, StackJob, StackResult, Training
+from models.jobs import Schedule, StackJob, Training
 from models.networks.autoencoders import DenseAutoencoder
 from models.reconstruction import FeatureReconstruction, LatentOptions, fold_members, log_losses, mean_errors
 from models.stack import merged_arrays
@@ -80,23 +80,15 @@ class Autoencoder(FeatureReconstruction):
     def _network(self) -> DenseAutoencoder:
         return DenseAutoencoder(len(self.inputs), self.options.hidden, self.options.width)
 
-    def train(self, sample: TrainingSample, extras: Mapping[str, TrainingSample]) -> Training[list[Arrays]]:
-        """One stack a fold, a member an inner split; see `FoldedMethod.train`."""
-        inputs = self.fold_inputs(sample, extras)
-        schedule = self.options.within(self.options.schedule, inputs, self.options.most_steps)
-        results: Sequence[StackResult] = yield [
-            StackJob(
-                self._network,
-                schedule,
-                own.data,
-                fold_members(own.batch, fold, self.options.members, self.seeds(fold, "network")),
-            )
-            for fold, own in enumerate(inputs)
-        ]
-        return [
-            self.fold_arrays(own, merged_arrays(result.networks))
-            for own, result in zip(inputs, results, strict=True)
-        ]
+    def train_fold(
+        self, sample: TrainingSample, extras: Mapping[str, TrainingSample], fold: int
+    ) -> Training[Arrays]:
+        """One network a member, on an inner split each; see `FoldTraining.train_fold`."""
+        own = self.fold_inputs(sample, extras, fold)
+        schedule = own.within(self.options.schedule, self.options.most_steps)
+        members = fold_members(own.batch, fold, self.options.members, self.seeds(fold, "network"))
+        (result,) = yield [StackJob(self._network, schedule, own.data, members)]
+        return self.fold_arrays(own, merged_arrays(result.networks))
 
     def raw_score(self, fold: Arrays, columns: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
         """Logarithm of the mean loss of a fold's networks."""

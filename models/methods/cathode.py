@@ -1,7 +1,7 @@
 """CATHODE: a conditional flow interpolates the background, a classifier finds where the data differ from it."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -36,35 +36,29 @@ class CathodeOptions(InterpolationOptions):
     flow: FlowSettings = FlowSettings()
 
 
-def learned_flows(
-    folds: Sequence[FoldRows], settings: FlowSettings
-) -> Training[tuple[list[Atoms], list[Arrays]]]:
+def learned_flow(rows: FoldRows, settings: FlowSettings) -> Training[tuple[Atoms, Arrays]]:
     """Learn the side bands' density given mjj.
 
     Parameters
     ----------
-    folds
-        What each fold's flow may learn from.
+    rows
+        What the flow may learn from.
     settings
         Of the flow.
 
     Returns
     -------
     atoms
-        One a fold: from inputs to what the flow sees, which has no atoms.
-    flows
-        One a fold, for `models.density`.
+        From inputs to what the flow sees, which has no atoms.
+    flow
+        For `models.density`.
     """
-    atoms = [Atoms.fit(rows.band) for rows in folds]
-    problems = [
-        DensityProblem(
-            own.spread(rows.band, rows.band_mjj), rows.band_mjj, np.ones(len(rows.band)), rows.band_split
-        )
-        for own, rows in zip(atoms, folds, strict=True)
-    ]
-    seeds = [functools.partial(rows.seeds, "flow") for rows in folds]
-    flows = yield from train_densities(settings, problems, seeds)
-    return atoms, flows
+    atoms = Atoms.fit(rows.band)
+    spread = atoms.spread(rows.band, rows.band_mjj)
+    problem = DensityProblem(spread, rows.band_mjj, np.ones(len(spread)), rows.band_split)
+    seed = functools.partial(rows.seeds, "flow")
+    (flow,) = yield from train_densities(settings, [problem], [seed], rows.most)
+    return atoms, flow
 
 
 @register
@@ -99,13 +93,9 @@ class Cathode(InterpolatedMethod):
     presets: ClassVar = {"quick": QUICK, "paper": PAPER}
     options: CathodeOptions
 
-    def compared(self, folds: Sequence[FoldRows]) -> Training[list[Comparison]]:
-        """Train one flow a fold and draw the signal region's background from it."""
-        settings = self.options.flow
-        atoms, flows = yield from learned_flows(folds, settings)
-        compared = []
-        for rows, own, flow in zip(folds, atoms, flows, strict=True):
-            rng = np.random.default_rng(rows.seeds("generated"))
-            background = fold_sample(flow, settings, self.masses(rows), rng)
-            compared.append(Comparison(rows.signal, own.gathered(background)))
-        return compared
+    def compared(self, rows: FoldRows) -> Training[Comparison]:
+        """Train the flow and draw the signal region's background from it."""
+        atoms, flow = yield from learned_flow(rows, self.options.flow)
+        rng = np.random.default_rng(rows.seeds("generated"))
+        background = fold_sample(flow, self.options.flow, self.masses(rows), rng)
+        return Comparison(rows.signal, atoms.gathered(background))

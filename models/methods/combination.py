@@ -8,7 +8,6 @@ import numpy.typing as npt
 import pydantic
 
 from data.errors import ConfigError, TrainingError
-from data.eventid import N_FOLDS
 from data.sections import Section
 from data.types import FloatArray, IntArray
 from models.arrays import Arrays, below, prefixed, take
@@ -121,26 +120,26 @@ class _Combined(FoldedMethod):
         columns = [column for part in self.parts.values() for column in part.training_columns()]
         return tuple(column for column in dict.fromkeys(columns) if column not in self.inputs)
 
-    def train(self, sample: TrainingSample, extras: Mapping[str, TrainingSample]) -> Training[list[Arrays]]:
-        """All methods one after the other, then their ranks; see `FoldedMethod.train`."""
+    def train_fold(
+        self, sample: TrainingSample, extras: Mapping[str, TrainingSample], fold: int
+    ) -> Training[Arrays]:
+        """All methods one after the other, then their ranks; see `FoldTraining.train_fold`."""
         for name, part in self.parts.items():
             lacking = sorted(table for table, needed in part.takes.items() if needed and table not in extras)
             if lacking:
                 msg = f"method '{name}' of the combination needs further tables: pass {', '.join(lacking)} to fit"
                 raise TrainingError(msg)
-        folds: list[Arrays] = [{} for _ in range(N_FOLDS)]
+        trained: Arrays = {}
         for name, part in self.parts.items():
             own = {table: extra for table, extra in extras.items() if table in part.takes}
-            for fold, arrays in zip(folds, (yield from part.train(sample, own)), strict=True):
-                fold.update(prefixed(f"{name}/method/", arrays))
+            trained |= prefixed(f"{name}/method/", (yield from part.train_fold(sample, own, fold)))
         region = self.window.of(sample.columns["mjj"])
-        for number, fold in enumerate(folds):
-            held = (sample.fold == number) & np.isin(region, (LOW, HIGH))
-            columns = {column: sample.columns[column][held] for column in ("mjj", *self.inputs)}
-            for name, part in self.parts.items():
-                raw = part.raw_score(below(fold, f"{name}/method/"), columns)
-                fold.update(prefixed(f"{name}/", self.calibration(raw, region[held])))
-        return folds
+        held = (sample.fold == fold) & np.isin(region, (LOW, HIGH))
+        columns = {column: sample.columns[column][held] for column in ("mjj", *self.inputs)}
+        for name, part in self.parts.items():
+            raw = part.raw_score(below(trained, f"{name}/method/"), columns)
+            trained |= prefixed(f"{name}/", self.calibration(raw, region[held]))
+        return trained
 
     def calibration(self, raw: FloatArray, region: IntArray) -> Arrays:
         """What a fold keeps of a method's held-out side-band scores: its ranks."""

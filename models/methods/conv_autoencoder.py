@@ -20,9 +20,9 @@ from models.kernels.images import constituent_images
 from models.networks.convolution import ConvolutionalAutoencoder
 from models.preprocessing import Inputs
 from models.reconstruction import (
+    DrawnRows,
     ReconstructionOptions,
     background_rows,
-    by_fold,
     drawn_rows,
     fold_members,
     log_losses,
@@ -30,6 +30,7 @@ from models.reconstruction import (
 )
 from models.regions import HIGH, LOW
 from models.seeds import task_seed
+from models.stack import merged_arrays
 
 COLUMNS = tuple(f"constituents_{jet}" for jet in JETS)
 
@@ -137,8 +138,18 @@ class ConvAutoencoder(FoldedMethod):
         },
     }
 
-    def train(self, sample: TrainingSample, extras: Mapping[str, TrainingSample]) -> Training[list[Arrays]]:
-        """The networks of all folds in one stack; see `FoldedMethod.train`."""
+    def train_fold(
+        self, sample: TrainingSample, extras: Mapping[str, TrainingSample], fold: int
+    ) -> Training[Arrays]:
+        """Networks on images of the jets that the fold draws; see `FoldTraining.train_fold`."""
+        drawn = sample.once(f"{self.name}: drawn", lambda: self._drawn(sample, extras))
+        members = fold_members(
+            drawn.batch, fold, self.options.members, self.seeds(fold, "network"), among=drawn.of_fold[fold]
+        )
+        (result,) = yield [StackJob(self.options.network, self.options.schedule, drawn.data, members)]
+        return merged_arrays(result.networks)
+
+    def _drawn(self, sample: TrainingSample, extras: Mapping[str, TrainingSample]) -> DrawnRows:
         source, rows = background_rows(sample, extras, self.window)
         seed = task_seed(self.seed, self.name, self.window.label(), "jets")
         events = self.options.most_jets // len(JETS)
@@ -146,21 +157,11 @@ class ConvAutoencoder(FoldedMethod):
         used = np.unique(np.concatenate(drawn))
         images = self._images({name: source.columns[name][used] for name in self.inputs})
         filled = images.any(axis=(1, 2))
-        batch = np.repeat(source.batch[used], len(JETS))
-        members = [
-            member
-            for fold in range(N_FOLDS)
-            for member in fold_members(
-                batch,
-                fold,
-                self.options.members,
-                self.seeds(fold, "network"),
-                among=filled & np.repeat(np.isin(used, drawn[fold]), len(JETS)),
-            )
-        ]
-        data = {"image": images, "weight": np.repeat(row_weights(source.weight[used]), len(JETS))}
-        (result,) = yield [StackJob(self.options.network, self.options.schedule, data, tuple(members))]
-        return by_fold(result.networks)
+        return DrawnRows(
+            {"image": images, "weight": np.repeat(row_weights(source.weight[used]), len(JETS))},
+            np.repeat(source.batch[used], len(JETS)),
+            tuple(filled & np.repeat(np.isin(used, own), len(JETS)) for own in drawn),
+        )
 
     def _images(self, columns: Mapping[str, npt.NDArray[Any]]) -> Inputs:
         """Images of both jets, the jets of an event following each other, float32, shape (2·events, pixels, pixels)."""

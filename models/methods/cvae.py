@@ -1,8 +1,7 @@
 """Background interpolated by a conditional variational autoencoder, then the classifier of CATHODE."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self, cast
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import pydantic
@@ -15,7 +14,7 @@ from models.atoms import Atoms
 from models.base import register
 from models.classifiers import LHCO_MLP
 from models.interpolation import Comparison, FoldRows, InterpolatedMethod, InterpolationOptions
-from models.jobs import Member, Schedule, StackJob, StackResult, Training
+from models.jobs import Member, Schedule, StackJob, Training
 from models.networks.conditional_vae import ConditionalVae
 from models.networks.scoring import in_batches, tensors
 from models.preprocessing import Inputs
@@ -221,14 +220,9 @@ class Cvae(InterpolatedMethod):
     }
     options: CvaeOptions
 
-    def compared(self, folds: Sequence[FoldRows]) -> Training[list[Comparison]]:
-        """Train one autoencoder a fold and generate the signal region's background with it."""
-        settings = self.options.vae
-        generators = [_Generator.of(rows, settings) for rows in folds]
-        jobs = [made.job(rows, settings.schedule) for made, rows in zip(generators, folds, strict=True)]
-        results = cast("list[StackResult]", (yield jobs))
-        compared = []
-        for made, rows, result in zip(generators, folds, results, strict=True):
-            background = made.generated(result.networks[0], self.masses(rows), rows.seeds("generated"))
-            compared.append(Comparison(rows.signal, background))
-        return compared
+    def compared(self, rows: FoldRows) -> Training[Comparison]:
+        """Train the autoencoder and generate the signal region's background with it."""
+        generator = _Generator.of(rows, self.options.vae)
+        (result,) = yield [generator.job(rows, self.options.vae.schedule)]
+        background = generator.generated(result.networks[0], self.masses(rows), rows.seeds("generated"))
+        return Comparison(rows.signal, background)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from data.eventid import N_FOLDS, inner_split
+from data.eventid import inner_split
 from data.types import FloatArray
 from models.arrays import Arrays, below, prefixed
 from models.base import register
@@ -74,21 +74,21 @@ class Cwola(FoldedMethod):
         """The jets' pT (GeV), for the reweighting."""
         return tuple(head.pt for head in self._heads if head.pt)
 
-    def train(self, sample: TrainingSample, extras: Mapping[str, TrainingSample]) -> Training[list[Arrays]]:
-        """5 folds × 4 inner splits of each jet's classifier, all side by side; see `FoldedMethod.train`."""
-        places = [(fold, head) for fold in range(N_FOLDS) for head in self._heads]
-        problems = [self.problem(sample, fold, head) for fold, head in places]
-        seeds = [self.seeds(fold, head.name) for fold, head in places]
+    def train_fold(
+        self, sample: TrainingSample, extras: Mapping[str, TrainingSample], fold: int
+    ) -> Training[Arrays]:
+        """Each jet's classifier, for 4 inner splits side by side; see `FoldTraining.train_fold`."""
+        problems = [self.problem(sample, fold, head) for head in self._heads]
+        seeds = [self.seeds(fold, head.name) for head in self._heads]
         networks = yield from self.options.built.train(problems, seeds)
-        region = self.window.of(sample.columns["mjj"])
-        folds: list[Arrays] = [{} for _ in range(N_FOLDS)]
-        for (fold, head), network in zip(places, networks, strict=True):
-            held = (region >= 0) & (sample.fold == fold)
+        held = (self.window.of(sample.columns["mjj"]) >= 0) & (sample.fold == fold)
+        trained: Arrays = {}
+        for head, network in zip(self._heads, networks, strict=True):
             own = {name: sample.columns[name][held] for name in head.inputs}
             ranks = fit_ranks(self.options.built.probability(network, input_matrix(own, head.inputs)))
-            folds[fold] |= prefixed(f"{head.name}/network/", network)
-            folds[fold] |= prefixed(f"{head.name}/rank/", ranks.arrays())
-        return folds
+            trained |= prefixed(f"{head.name}/network/", network)
+            trained |= prefixed(f"{head.name}/rank/", ranks.arrays())
+        return trained
 
     def problem(self, sample: TrainingSample, fold: int, head: Head) -> Problem:
         """What the classifiers of a jet learn while a fold is held out."""

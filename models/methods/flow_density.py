@@ -52,13 +52,11 @@ class FlowDensity(OuterDensityMethod):
     options: FlowDensityOptions
     presets: ClassVar = {"quick": {"flow": QUICK_FLOW}, "paper": {"flow": PAPER_FLOW}}
 
-    def train(
-        self,
-        sample: TrainingSample,
-        extras: Mapping[str, TrainingSample],
-    ) -> Training[list[Arrays]]:
-        """Density of the side bands of each fold."""
-        return (yield from self.outer_densities(sample))
+    def train_fold(
+        self, sample: TrainingSample, extras: Mapping[str, TrainingSample], fold: int
+    ) -> Training[Arrays]:
+        """Density of the side bands; see `FoldTraining.train_fold`."""
+        return (yield from self.outer_density(sample, fold))
 
     def raw_score(self, fold: Arrays, columns: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
         """−log p(x | mjj)."""

@@ -38,7 +38,9 @@ class Idealised(LabelledMethod):
     takes = {"background": True}
     score_is = "probability of data, not background"
 
-    def train(self, sample: TrainingSample, extras: Mapping[str, TrainingSample]) -> Training[list[Arrays]]:
-        """5 folds × 4 inner splits of one classifier; see `FoldedMethod.train`."""
+    def train_fold(
+        self, sample: TrainingSample, extras: Mapping[str, TrainingSample], fold: int
+    ) -> Training[Arrays]:
+        """A classifier for each of 4 inner splits; see `FoldTraining.train_fold`."""
         names = ("the data", "table 'background'")
-        return (yield from self.told_apart(sample, extras["background"], names))
+        return (yield from self.told_apart(sample, extras["background"], names, fold))

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from data.eventid import N_FOLDS, inner_split
+from data.eventid import inner_split
 from data.types import FloatArray
 from models.arrays import Arrays, below, prefixed, take
 from models.atoms import Atoms
@@ -78,31 +78,29 @@ class Kde(FoldedMethod):
         "paper": {"transform": "standardise", "events": 20_000, "bandwidth": "scott"},
     }
 
-    def train(self, sample: TrainingSample, extras: Mapping[str, TrainingSample]) -> Training[list[Arrays]]:
-        """Reference events and bandwidth of each fold; nothing is left to the driver."""
+    def train_fold(
+        self, sample: TrainingSample, extras: Mapping[str, TrainingSample], fold: int
+    ) -> Training[Arrays]:
+        """Reference events and bandwidth; nothing is left to the driver. See `FoldTraining.train_fold`."""
         yield from ()
         x, mjj = input_matrix(sample.columns, self.inputs), sample.columns["mjj"]
-        bands = side_band_rows(mjj, self.window, self.options.side_bands)
-        folds = []
-        for fold in range(N_FOLDS):
-            split = inner_split(sample.batch, fold)
-            known = bands & (split >= 0)
-            atoms = Atoms.fit(x[known])
-            continuous = atoms.spread(x[known], mjj[known])
-            transform = fit_transform(self.options.transform, continuous)
-            z = transform.forward(continuous)[0].astype(np.float64)
-            rng = np.random.default_rng(self.seeds(fold)("reference"))
-            chosen = rng.permutation(len(z))[: self.options.events]
-            width = z.std(axis=0) * len(chosen) ** (-1.0 / (z.shape[1] + 4))
-            width = np.where(width > 0, width, 1.0)
-            if self.options.bandwidth == "validation":
-                width = width * _best_factor(z, split[known] == VALIDATION_SPLIT, width, len(chosen), rng)
-            folds.append(
-                prefixed(ATOMS, atoms.arrays())
-                | prefixed(TRANSFORM, transform.arrays())
-                | {"reference": z[np.sort(chosen)], "width": width}
-            )
-        return folds
+        split = inner_split(sample.batch, fold)
+        known = side_band_rows(mjj, self.window, self.options.side_bands) & (split >= 0)
+        atoms = Atoms.fit(x[known])
+        continuous = atoms.spread(x[known], mjj[known])
+        transform = fit_transform(self.options.transform, continuous)
+        z = transform.forward(continuous)[0].astype(np.float64)
+        rng = np.random.default_rng(self.seeds(fold)("reference"))
+        chosen = rng.permutation(len(z))[: self.options.events]
+        width = z.std(axis=0) * len(chosen) ** (-1.0 / (z.shape[1] + 4))
+        width = np.where(width > 0, width, 1.0)
+        if self.options.bandwidth == "validation":
+            width = width * _best_factor(z, split[known] == VALIDATION_SPLIT, width, len(chosen), rng)
+        return (
+            prefixed(ATOMS, atoms.arrays())
+            | prefixed(TRANSFORM, transform.arrays())
+            | {"reference": z[np.sort(chosen)], "width": width}
+        )
 
     def raw_score(self, fold: Arrays, columns: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
         """−log p(x)."""

@@ -1,6 +1,6 @@
 """LaCATHODE: the classifier of CATHODE in the flow's latent space, where background does not know mjj."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +12,7 @@ from models.base import register
 from models.density import check_density, fold_latent
 from models.interpolation import Comparison, FoldRows, InterpolatedMethod
 from models.jobs import Training
-from models.methods.cathode import PAPER, QUICK, CathodeOptions, learned_flows
+from models.methods.cathode import PAPER, QUICK, CathodeOptions, learned_flow
 from models.preprocessing import Inputs, input_matrix
 
 ATOMS, FLOW = "atoms/", "flow/"
@@ -54,17 +54,14 @@ class Lacathode(InterpolatedMethod):
     presets: ClassVar = {"quick": QUICK, "paper": PAPER}
     options: LacathodeOptions
 
-    def compared(self, folds: Sequence[FoldRows]) -> Training[list[Comparison]]:
-        """Train one flow a fold and compare latent data with normal draws."""
-        atoms, flows = yield from learned_flows(folds, self.options.flow)
-        compared = []
-        for rows, own, flow in zip(folds, atoms, flows, strict=True):
-            rng = np.random.default_rng(rows.seeds("generated"))
-            shape = len(self.masses(rows)), len(self.inputs)
-            arrays = prefixed(FLOW, flow) | prefixed(ATOMS, own.arrays())
-            data = self._latent(arrays, rows.signal, rows.signal_mjj)
-            compared.append(Comparison(data, rng.standard_normal(shape, dtype=np.float32), arrays))
-        return compared
+    def compared(self, rows: FoldRows) -> Training[Comparison]:
+        """Train the flow and compare latent data with normal draws."""
+        atoms, flow = yield from learned_flow(rows, self.options.flow)
+        rng = np.random.default_rng(rows.seeds("generated"))
+        shape = len(self.masses(rows)), len(self.inputs)
+        arrays = prefixed(FLOW, flow) | prefixed(ATOMS, atoms.arrays())
+        data = self._latent(arrays, rows.signal, rows.signal_mjj)
+        return Comparison(data, rng.standard_normal(shape, dtype=np.float32), arrays)
 
     def _latent(self, arrays: Arrays, x: Inputs, mjj: npt.NDArray[np.float64]) -> Inputs:
         atoms = Atoms.from_arrays(below(arrays, ATOMS), len(self.inputs))

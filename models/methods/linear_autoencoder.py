@@ -54,16 +54,16 @@ class LinearAutoencoder(FeatureReconstruction):
     options: LatentOptions
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"quick": {}, "paper": {}}
 
-    def train(self, sample: TrainingSample, extras: Mapping[str, TrainingSample]) -> Training[list[Arrays]]:
-        """One diagonalisation a fold; see `FoldedMethod.train`."""
-        yield []
-        folds = []
-        for own in self.fold_inputs(sample, extras):
-            weight = own.weight.astype(np.float64)
-            mean = np.average(own.x.astype(np.float64), axis=0, weights=weight)
-            directions = minor_components(own.x - mean, weight, self.options.width)
-            folds.append(self.fold_arrays(own, {"mean": mean.astype(np.float32), "directions": directions}))
-        return folds
+    def train_fold(
+        self, sample: TrainingSample, extras: Mapping[str, TrainingSample], fold: int
+    ) -> Training[Arrays]:
+        """One diagonalisation; see `FoldTraining.train_fold`."""
+        yield from ()
+        own = self.fold_inputs(sample, extras, fold)
+        weight = own.weight.astype(np.float64)
+        mean = np.average(own.x.astype(np.float64), axis=0, weights=weight)
+        directions = minor_components(own.x - mean, weight, self.options.width)
+        return self.fold_arrays(own, {"mean": mean.astype(np.float32), "directions": directions})
 
     def raw_score(self, fold: Arrays, columns: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
         """Logarithm of the mean over the features of the squared residual."""

@@ -9,12 +9,12 @@ import numpy.typing as npt
 import pydantic
 import torch
 
-from data.eventid import N_FOLDS, N_INNER, inner_split
-from data.types import FloatArray, IntArray
+from data.eventid import N_INNER, inner_split
+from data.types import FloatArray
 from models.arrays import Arrays, below, prefixed, take
 from models.base import register
 from models.folded import FoldedMethod
-from models.folds import TrainingSample
+from models.folds import TrainingSample, most_rows
 from models.heads import Head, HeadOptions
 from models.jobs import Member, Schedule, StackJob, Training
 from models.networks.base import BUFFER
@@ -112,26 +112,23 @@ class LabelProportions(FoldedMethod):
         """The jets' pT (GeV), for the reweighting."""
         return tuple(head.pt for head in self.options.heads() if head.pt)
 
-    def train(self, sample: TrainingSample, extras: Mapping[str, TrainingSample]) -> Training[list[Arrays]]:
-        """5 folds × 4 inner splits of each head's network, all side by side; see `FoldedMethod.train`."""
-        places = [(fold, head) for fold in range(N_FOLDS) for head in self.options.heads()]
-        inside = self.window.of(sample.columns["mjj"]) >= 0
-        schedule = self._schedule(sample.fold[inside])
-        results = yield [self._job(sample, fold, head, schedule) for fold, head in places]
-        folds: list[Arrays] = [{} for _ in range(N_FOLDS)]
-        for (fold, head), result in zip(places, results, strict=True):
+    def train_fold(
+        self, sample: TrainingSample, extras: Mapping[str, TrainingSample], fold: int
+    ) -> Training[Arrays]:
+        """Each head's network, for 4 inner splits side by side; see `FoldTraining.train_fold`."""
+        heads, inside = self.options.heads(), self.window.of(sample.columns["mjj"]) >= 0
+        rows = most_rows(sample.fold[inside]) * (N_INNER - 1) // N_INNER
+        schedule = schedule_within(self.options.schedule, self.options.most_steps, rows)
+        results = yield [self._job(sample, fold, head, schedule) for head in heads]
+        trained: Arrays = {}
+        for head, result in zip(heads, results, strict=True):
             network = merged_arrays(result.networks)
             fitted = inside & (sample.fold != fold)
             seen = {name: sample.columns[name][fitted] for name in head.inputs}
             ranks = fit_ranks(self.output(network, input_matrix(seen, head.inputs)))
-            folds[fold] |= prefixed(f"{head.name}/network/", network)
-            folds[fold] |= prefixed(f"{head.name}/rank/", ranks.arrays())
-        return folds
-
-    def _schedule(self, fold: IntArray) -> Schedule:
-        """One schedule for all folds: they differ by a few rows, and only equal schedules train in one stack."""
-        rows = (len(fold) - np.bincount(fold, minlength=N_FOLDS).min()) * (N_INNER - 1) // N_INNER
-        return schedule_within(self.options.schedule, self.options.most_steps, int(rows))
+            trained |= prefixed(f"{head.name}/network/", network)
+            trained |= prefixed(f"{head.name}/rank/", ranks.arrays())
+        return trained
 
     def _job(self, sample: TrainingSample, fold: int, head: Head, schedule: Schedule) -> StackJob:
         """What the networks of a head learn while a fold is held out."""

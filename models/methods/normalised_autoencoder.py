@@ -12,7 +12,7 @@ from data.types import FloatArray
 from models.arrays import Arrays, below
 from models.base import register
 from models.folds import TrainingSample
-from models.jobs import Schedule, StackJob, StackResult, Training
+from models.jobs import Schedule, StackJob, Training
 from models.networks.autoencoders import DenseAutoencoder
 from models.networks.base import BUFFER
 from models.networks.normalised import NormalisedAutoencoder
@@ -103,32 +103,17 @@ class NormalisedAutoencoderMethod(FeatureReconstruction):
         latent = self.options.width + 1
         return DenseAutoencoder(len(self.inputs), self.options.hidden, latent, spherical=True)
 
-    def train(self, sample: TrainingSample, extras: Mapping[str, TrainingSample]) -> Training[list[Arrays]]:
-        """Autoencoders of all folds, then their normalisation; see `FoldedMethod.train`."""
-        inputs = self.fold_inputs(sample, extras)
-        schedule = self.options.within(self.options.schedule, inputs, self.options.most_steps)
-        first = [
-            StackJob(
-                self._base,
-                schedule,
-                own.data,
-                fold_members(own.batch, fold, self.options.members, self.seeds(fold, "first")),
-            )
-            for fold, own in enumerate(inputs)
-        ]
-        autoencoders: Sequence[StackResult] = yield first
-        schedule = self.options.within(
-            self.options.normalisation, inputs, self.options.most_normalisation_steps
-        )
-        second = [
-            self._second(job, own, result.networks, fold, schedule)
-            for fold, (job, own, result) in enumerate(zip(first, inputs, autoencoders, strict=True))
-        ]
-        normalised: Sequence[StackResult] = yield second
-        return [
-            self.fold_arrays(own, merged_arrays([_summed(network) for network in result.networks]))
-            for own, result in zip(inputs, normalised, strict=True)
-        ]
+    def train_fold(
+        self, sample: TrainingSample, extras: Mapping[str, TrainingSample], fold: int
+    ) -> Training[Arrays]:
+        """Autoencoders, then their normalisation; see `FoldTraining.train_fold`."""
+        own, options = self.fold_inputs(sample, extras, fold), self.options
+        members = fold_members(own.batch, fold, options.members, self.seeds(fold, "first"))
+        first = StackJob(self._base, own.within(options.schedule, options.most_steps), own.data, members)
+        (autoencoders,) = yield [first]
+        schedule = own.within(options.normalisation, options.most_normalisation_steps)
+        (normalised,) = yield [self._second(first, own, autoencoders.networks, fold, schedule)]
+        return self.fold_arrays(own, merged_arrays([_summed(network) for network in normalised.networks]))
 
     def _second(
         self, first: StackJob, own: FoldInputs, networks: Sequence[Arrays], fold: int, schedule: Schedule

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.errors import InputError, TrainingError
-from data.eventid import N_FOLDS, N_INNER, inner_split
+from data.eventid import N_INNER, inner_split
 from data.types import BoolArray, FloatArray, IntArray
 from models.arrays import Arrays, below, prefixed, take
 from models.atoms import Atoms
@@ -22,7 +22,7 @@ from models.density import (
     train_densities,
 )
 from models.folded import FoldedMethod
-from models.folds import TrainingSample
+from models.folds import TrainingSample, most_rows
 from models.heads import JETS
 from models.jobs import Training
 from models.options import FeatureOptions
@@ -106,9 +106,19 @@ class LossPlane(FoldedMethod):
 
     @abc.abstractmethod
     def learn(
-        self, problems: Sequence[DensityProblem], seeds: Sequence[Callable[..., int]]
+        self, problems: Sequence[DensityProblem], seeds: Sequence[Callable[..., int]], rows: Sequence[int]
     ) -> Training[list[Arrays]]:
-        """Learn what each problem's events look like; mjj is the same for all of them."""
+        """Learn what each problem's events look like; mjj is the same for all of them.
+
+        Parameters
+        ----------
+        problems
+            Of a fold: the background's, then one for each prior.
+        seeds
+            One a problem: gives the seed of a part of the task.
+        rows
+            Rows of each problem in the largest fold, see `models.folds.most_rows`.
+        """
 
     @abc.abstractmethod
     def loss(self, arrays: Arrays, x: Inputs) -> FloatArray:
@@ -126,38 +136,44 @@ class LossPlane(FoldedMethod):
     def preparation(self, x: Sequence[Inputs]) -> Arrays:
         """What `prepare` needs, from the scaled inputs of background and signals."""
 
-    def train(self, sample: TrainingSample, extras: Mapping[str, TrainingSample]) -> Training[list[Arrays]]:
-        """Losses of background and of each prior, axes and cells of every fold; see `FoldedMethod.train`."""
+    def train_fold(
+        self, sample: TrainingSample, extras: Mapping[str, TrainingSample], fold: int
+    ) -> Training[Arrays]:
+        """Losses of background and of each prior, axes and cells; see `FoldTraining.train_fold`."""
         priors = prior_numbers(extras["signal"])
-        folds, problems, seeds = [], [], []
-        for fold in range(N_FOLDS):
-            known, own = self._problems(sample, extras, priors, fold)
-            folds.append(known)
-            problems += own
-            seeds += [self.seeds(fold, name) for name in self._names(len(priors))]
-        learned = yield from self.learn(problems, seeds)
         names = self._names(len(priors))
-        for fold in range(N_FOLDS):
-            for place, name in enumerate(names):
-                folds[fold].update(prefixed(f"{name}/", learned[fold * len(names) + place]))
-            self._add_plane(folds[fold], sample, fold)
-        return folds
+        tables = self._tables(sample, extras, priors)
+        known, problems = self._problems(tables, priors, fold)
+        seeds = [self.seeds(fold, name) for name in names]
+        rows = [most_rows(table.fold[chosen]) for table, chosen in tables]
+        learned = yield from self.learn(problems, seeds, rows)
+        for name, arrays in zip(names, learned, strict=True):
+            known |= prefixed(f"{name}/", arrays)
+        self._add_plane(known, sample, fold)
+        return known
 
     @staticmethod
     def _names(priors: int) -> list[str]:
         return ["background", *(f"signal{number}" for number in range(priors))]
 
-    def _problems(
-        self, sample: TrainingSample, extras: Mapping[str, TrainingSample], priors: IntArray, fold: int
-    ) -> tuple[Arrays, list[DensityProblem]]:
-        """What a fold's networks learn from: background first, then each prior."""
+    def _tables(
+        self, sample: TrainingSample, extras: Mapping[str, TrainingSample], priors: IntArray
+    ) -> list[tuple[TrainingSample, BoolArray]]:
+        """Table and rows of the background, then of each prior."""
         background, signal = extras.get("background", sample), extras["signal"]
         inside = self.window.of(background.columns["mjj"])
         chosen = inside >= 0 if "background" in extras else np.isin(inside, (LOW, HIGH))
-        tables = [(background, chosen & (background.weight > 0) & (background.fold != fold))]
-        own = _prior_of(signal)
-        weighs = (signal.weight > 0) & (signal.fold != fold)
-        tables += [(signal, (own == prior) & weighs) for prior in priors]
+        own, weighs = _prior_of(signal), signal.weight > 0
+        return [
+            (background, chosen & (background.weight > 0)),
+            *((signal, (own == prior) & weighs) for prior in priors),
+        ]
+
+    def _problems(
+        self, given: Sequence[tuple[TrainingSample, BoolArray]], priors: IntArray, fold: int
+    ) -> tuple[Arrays, list[DensityProblem]]:
+        """What a fold's networks learn from: background first, then each prior."""
+        tables = [(table, chosen & (table.fold != fold)) for table, chosen in given]
         for (table, rows), name in zip(
             tables, ["table 'background'", *(f"signal prior {p}" for p in priors)], strict=True
         ):
@@ -335,10 +351,10 @@ class Quak(LossPlane):
     }
 
     def learn(
-        self, problems: Sequence[DensityProblem], seeds: Sequence[Callable[..., int]]
+        self, problems: Sequence[DensityProblem], seeds: Sequence[Callable[..., int]], rows: Sequence[int]
     ) -> Training[list[Arrays]]:
         """A flow for each problem."""
-        return (yield from train_densities(self.options.flow, problems, seeds))
+        return (yield from train_densities(self.options.flow, problems, seeds, max(rows)))
 
     def loss(self, arrays: Arrays, x: Inputs) -> FloatArray:
         """Negative log density."""

@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 import pydantic
 
-from data.eventid import N_FOLDS, N_INNER
+from data.eventid import N_INNER
 from data.types import FloatArray
 from models.arrays import Arrays
 from models.base import register
@@ -96,18 +96,12 @@ class QuakAutoencoder(LossPlane):
     }
 
     def learn(
-        self, problems: Sequence[DensityProblem], seeds: Sequence[Callable[..., int]]
+        self, problems: Sequence[DensityProblem], seeds: Sequence[Callable[..., int]], rows: Sequence[int]
     ) -> Training[list[Arrays]]:
         """Four autoencoders for each problem."""
-        jobs = []
-        # One schedule a class for all folds: they differ by a few rows, and only equal schedules train in one stack.
-        classes = len(problems) // N_FOLDS
-        rows = [max(len(problem.x) for problem in problems[kind::classes]) for kind in range(classes)]
-        schedules = [
-            schedule_within(self.options.schedule, self.options.most_steps, count * (N_INNER - 1) // N_INNER)
-            for count in rows
-        ]
-        for number, (problem, seed) in enumerate(zip(problems, seeds, strict=True)):
+        jobs, options = [], self.options
+        for problem, seed, most in zip(problems, seeds, rows, strict=True):
+            schedule = schedule_within(options.schedule, options.most_steps, most * (N_INNER - 1) // N_INNER)
             members = tuple(
                 Member(
                     np.flatnonzero(problem.split != number),
@@ -117,7 +111,7 @@ class QuakAutoencoder(LossPlane):
                 for number in range(N_INNER)
             )
             data = {"x": problem.x, "weight": row_weights(problem.weight)}
-            jobs.append(StackJob(self.options.network, schedules[number % classes], data, members))
+            jobs.append(StackJob(options.network, schedule, data, members))
         results = yield jobs
         return [merged_arrays(result.networks) for result in results]
 

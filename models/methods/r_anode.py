@@ -1,13 +1,13 @@
 """Residual ANODE: only the signal's density is learnt in the signal region, beside a frozen background density."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
 
-from data.eventid import N_FOLDS
+from data.eventid import N_INNER
 from data.types import FloatArray
 from models.arrays import Arrays, below, prefixed, take
 from models.base import register
@@ -19,8 +19,8 @@ from models.density import (
     context_of,
     fold_latent,
 )
-from models.folds import TrainingSample
-from models.jobs import Member, Schedule, StackJob, StackResult, Training
+from models.folds import TrainingSample, most_rows
+from models.jobs import Member, Schedule, StackJob, Training
 from models.networks import flows
 from models.networks.flows import SplineFlow
 from models.networks.residual import FRACTION, INPUTS, MASS, ResidualFlow, log_normal
@@ -146,22 +146,17 @@ class RAnode(OuterDensityMethod):
             self.options.signal.network(len(self.inputs)), SplineFlow(1, 0, transforms=2, hidden=(16,))
         )
 
-    def train(self, sample: TrainingSample, extras: Mapping[str, TrainingSample]) -> Training[list[Arrays]]:
-        """Background density of each fold, then signal density and fraction."""
-        outer = yield from self.outer_densities(sample)
+    def train_fold(
+        self, sample: TrainingSample, extras: Mapping[str, TrainingSample], fold: int
+    ) -> Training[Arrays]:
+        """Background density, then signal density and fraction; see `FoldTraining.train_fold`."""
+        outer = yield from self.outer_density(sample, fold)
         inside = self.window.of(sample.columns["mjj"]) == SIGNAL
-        problems = self.problems(sample, inside, [self.atoms(fold) for fold in outer])
-        known = [self._mass(problem) for problem in problems]
-        rows = max(len(problem.x) for problem in problems) * 3 // 4
-        schedule = self.options.signal.schedule_for(rows)
-        jobs = [
-            self._job(fold, outer[fold], known[fold], problems[fold], schedule) for fold in range(N_FOLDS)
-        ]
-        results = cast("list[StackResult]", (yield jobs))
-        return [
-            prefixed(OUTER, background) | mass | prefixed(MIXTURE, merged_arrays(result.networks))
-            for background, mass, result in zip(outer, known, results, strict=True)
-        ]
+        problem = self.problem(sample, inside, fold, self.atoms(outer))
+        known = self._mass(problem)
+        rows = most_rows(sample.fold[inside]) * (N_INNER - 1) // N_INNER
+        (result,) = yield [self._job(fold, outer, known, problem, self.options.signal.schedule_for(rows))]
+        return prefixed(OUTER, outer) | known | prefixed(MIXTURE, merged_arrays(result.networks))
 
     def _mass(self, problem: DensityProblem) -> Arrays:
         """Transform of mjj and the background's slope."""

@@ -86,10 +86,12 @@ class RandomGridSearch(FoldedMethod):
     options: RandomGridSearchOptions
     presets = {"quick": {"trials": 300}, "paper": {"trials": 20_000}}
 
-    def train(self, sample: TrainingSample, extras: Mapping[str, TrainingSample]) -> Training[list[Arrays]]:
-        """The best cut of each fold; see `FoldedMethod.train`."""
+    def train_fold(
+        self, sample: TrainingSample, extras: Mapping[str, TrainingSample], fold: int
+    ) -> Training[Arrays]:
+        """The best cut; see `FoldTraining.train_fold`."""
         yield from ()
-        return [self.search(sample, extras["signal"], fold) for fold in range(N_FOLDS)]
+        return self.search(sample, extras["signal"], fold)
 
     def search(self, sample: TrainingSample, signal: TrainingSample, fold: int) -> Arrays:
         """The best cut without the events of a fold.

@@ -21,9 +21,9 @@ from models.networks.autoencoders import DECODER, DenseAutoencoder
 from models.networks.scoring import in_batches, tensors
 from models.preprocessing import Inputs
 from models.reconstruction import (
+    DrawnRows,
     ReconstructionOptions,
     background_rows,
-    by_fold,
     drawn_rows,
     fold_members,
     log_losses,
@@ -31,6 +31,7 @@ from models.reconstruction import (
 )
 from models.regions import HIGH, LOW
 from models.seeds import task_seed
+from models.stack import merged_arrays
 
 COLUMN = "rmm"
 REDUCED = 1287
@@ -156,33 +157,33 @@ class RmmAutoencoder(FoldedMethod):
     def _network(self, inputs: int) -> DenseAutoencoder:
         return DenseAutoencoder(inputs, self.options.hidden, self.options.latent)
 
-    def train(self, sample: TrainingSample, extras: Mapping[str, TrainingSample]) -> Training[list[Arrays]]:
-        """The networks of all folds in one stack; see `FoldedMethod.train`."""
+    def train_fold(
+        self, sample: TrainingSample, extras: Mapping[str, TrainingSample], fold: int
+    ) -> Training[Arrays]:
+        """Networks on the rows that the fold draws; see `FoldTraining.train_fold`."""
         self._refuse_region(len(sample.batch), _matrix(sample.columns).shape[1])
-        source, rows = background_rows(sample, extras, self.window)
+        drawn = sample.once(f"{self.name}: drawn", lambda: self._drawn(sample, extras))
+        members = fold_members(
+            drawn.batch, fold, self.options.members, self.seeds(fold, "network"), among=drawn.of_fold[fold]
+        )
+        network = self._network(drawn.data["x"].shape[1])
+        (result,) = yield [StackJob(network, self.options.schedule, drawn.data, members)]
+        return merged_arrays(result.networks)
+
+    def _drawn(self, sample: TrainingSample, extras: Mapping[str, TrainingSample]) -> DrawnRows:
+        options = self.options
         seed = task_seed(self.seed, self.name, self.window.label(), "events")
-        drawn = []
-        for fold in range(N_FOLDS):
-            other = rows[source.fold[rows] != fold]
-            wanted = max(math.ceil(self.options.fraction * len(other)), self.options.least)
-            drawn.append(drawn_rows(source, other, wanted, seed))
-        used = np.unique(np.concatenate(drawn))
-        x = _matrix({COLUMN: source.columns[COLUMN][used]})
-        members = [
-            member
-            for fold in range(N_FOLDS)
-            for member in fold_members(
-                source.batch[used],
-                fold,
-                self.options.members,
-                self.seeds(fold, "network"),
-                among=np.isin(used, drawn[fold]),
-            )
+        source, rows = background_rows(sample, extras, self.window)
+        drawn = [
+            drawn_rows(source, other, max(math.ceil(options.fraction * len(other)), options.least), seed)
+            for other in (rows[source.fold[rows] != fold] for fold in range(N_FOLDS))
         ]
-        data = {"x": x, "weight": row_weights(source.weight[used])}
-        job = StackJob(self._network(x.shape[1]), self.options.schedule, data, tuple(members))
-        (result,) = yield [job]
-        return by_fold(result.networks)
+        used = np.unique(np.concatenate(drawn))
+        data = {
+            "x": _matrix({COLUMN: source.columns[COLUMN][used]}),
+            "weight": row_weights(source.weight[used]),
+        }
+        return DrawnRows(data, source.batch[used], tuple(np.isin(used, own) for own in drawn))
 
     def _refuse_region(self, rows: int, inputs: int) -> None:
         options, left = self.options, self.options.events_left

@@ -36,7 +36,9 @@ class Supervised(LabelledMethod):
     table_needed = False
     score_is = "probability of signal"
 
-    def train(self, sample: TrainingSample, extras: Mapping[str, TrainingSample]) -> Training[list[Arrays]]:
-        """5 folds × 4 inner splits of one classifier; see `FoldedMethod.train`."""
+    def train_fold(
+        self, sample: TrainingSample, extras: Mapping[str, TrainingSample], fold: int
+    ) -> Training[Arrays]:
+        """A classifier for each of 4 inner splits; see `FoldTraining.train_fold`."""
         names = ("table 'signal'", "table 'background'")
-        return (yield from self.told_apart(extras["signal"], extras["background"], names))
+        return (yield from self.told_apart(extras["signal"], extras["background"], names, fold))

@@ -1,13 +1,13 @@
 """Tag N' Train: each jet of an event says whether the other is likely signal, and a classifier learns from that."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pydantic
 
-from data.eventid import N_FOLDS, N_INNER, inner_split
+from data.eventid import N_INNER, inner_split
 from data.types import FloatArray, IntArray
 from models.arrays import Arrays, below, prefixed
 from models.base import register
@@ -15,7 +15,7 @@ from models.classifiers import CMS_MLP, ClassifierOptions
 from models.folded import FoldedMethod
 from models.folds import TrainingSample
 from models.heads import JET_INPUTS, JETS
-from models.jobs import StackJob, StackResult, Training
+from models.jobs import StackJob, Training
 from models.options import FeatureOptions
 from models.preprocessing import Inputs, RankTransform, fit_ranks, input_matrix
 from models.problems import Problem
@@ -27,6 +27,8 @@ from models.tagging import (
     SIGNAL_LIKE,
     LabelerSettings,
     errors_of_jets,
+    jet_features,
+    jet_images,
     labeler,
     members_of_splits,
     rows_of_jets,
@@ -160,57 +162,49 @@ class TagNTrain(FoldedMethod):
         images = self.options.labeler.inputs == "images"
         return (*pt, *(("constituents_j1", "constituents_j2") if images else ()))
 
-    def train(self, sample: TrainingSample, extras: Mapping[str, TrainingSample]) -> Training[list[Arrays]]:
-        """Labeler, labels, classifier and rank transform of each fold."""
+    def train_fold(
+        self, sample: TrainingSample, extras: Mapping[str, TrainingSample], fold: int
+    ) -> Training[Arrays]:
+        """Labeler, labels, classifier and rank transform; see `FoldTraining.train_fold`."""
         region = self.window.of(sample.columns["mjj"])
         x = self._jets(sample.columns)
-        scores = yield from self._tagged(sample, x, region)
-        networks: list[Arrays] = []
+        scores = yield from self._tagged(sample, x, region, fold)
+        networks: Arrays = {}
         for number in range(self.options.rounds):
             if networks:
-                scores = [
-                    self._tagged_again(trained, sample, x, region, fold)
-                    for fold, trained in enumerate(networks)
-                ]
-            problems = [self._problem(sample, x, region, scores[fold], fold) for fold in range(N_FOLDS)]
-            seeds = [self.seeds(fold, "classifier", number) for fold in range(N_FOLDS)]
-            networks = yield from self.options.built.train(problems, seeds)
-        return [self._ranked(arrays, sample, x, region, fold) for fold, arrays in enumerate(networks)]
+                scores = self._tagged_again(networks, sample, x, region, fold)
+            problem, seed = (
+                self._problem(sample, x, region, scores, fold),
+                self.seeds(fold, "classifier", number),
+            )
+            (networks,) = yield from self.options.built.train([problem], [seed])
+        return self._ranked(networks, sample, x, region, fold)
 
     def _jets(self, columns: Mapping[str, npt.NDArray[Any]]) -> Inputs:
         """Inputs of both jets, shape (events, 2, inputs of a jet)."""
         return np.stack([input_matrix(columns, names) for names in self.options.of_jets()], axis=1)
 
-    def _tagged(self, sample: TrainingSample, x: Inputs, region: IntArray) -> Training[list[FloatArray]]:
+    def _tagged(self, sample: TrainingSample, x: Inputs, region: IntArray, fold: int) -> Training[FloatArray]:
         """Reconstruction errors of both jets of each event that a fold may learn from, shape (events, 2); 0 elsewhere.
 
         Only those of the signal region are used, which no autoencoder was trained on.
         """
-        known = [
-            rows_of_jets(np.isin(region, (LOW, HIGH)) & (sample.fold != fold)) for fold in range(N_FOLDS)
-        ]
-        asked = [(region == SIGNAL) & (sample.fold != fold) for fold in range(N_FOLDS)]
+        known = rows_of_jets(np.isin(region, (LOW, HIGH)) & (sample.fold != fold))
         settings = self.options.labeler
-        network, inputs = labeler(settings, sample.columns, x, known)
-        key = "x" if settings.inputs == "features" else "image"
-        split = [np.repeat(inner_split(sample.batch, fold), 2) for fold in range(N_FOLDS)]
-        jobs = [
-            StackJob(
-                network,
-                settings.schedule,
-                {key: inputs[fold]},
-                members_of_splits(known[fold], split[fold], self.seeds(fold, "labeler")),
-            )
-            for fold in range(N_FOLDS)
-        ]
-        results: Sequence[StackResult] = yield jobs
-        scores = []
-        for fold, result in enumerate(results):
-            rows = rows_of_jets(asked[fold])
-            errors = np.zeros(2 * len(region))
-            errors[rows] = errors_of_jets(network, merged_arrays(result.networks), inputs[fold][rows])
-            scores.append(errors.reshape(-1, 2))
-        return scores
+        network = labeler(settings, x.shape[2])
+        if settings.inputs == "images":
+            inputs = sample.once(f"{self.name}: images", lambda: jet_images(settings, sample.columns))
+            data = {"image": inputs}
+        else:
+            inputs = jet_features(settings, x.reshape(-1, x.shape[2]), known)
+            data = {"x": inputs}
+        split = np.repeat(inner_split(sample.batch, fold), 2)
+        members = members_of_splits(known, split, self.seeds(fold, "labeler"))
+        (result,) = yield [StackJob(network, settings.schedule, data, members)]
+        rows = rows_of_jets((region == SIGNAL) & (sample.fold != fold))
+        errors = np.zeros(2 * len(region))
+        errors[rows] = errors_of_jets(network, merged_arrays(result.networks), inputs[rows])
+        return errors.reshape(-1, 2)
 
     def _tagged_again(
         self, networks: Arrays, sample: TrainingSample, x: Inputs, region: IntArray, fold: int

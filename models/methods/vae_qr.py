@@ -1,6 +1,7 @@
 """Autoencoder of the jets' particles with a cut at a quantile that follows mjj, as CMS-EXO-22-026 ran it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -9,7 +10,7 @@ import pydantic
 
 from data.errors import InputError, TrainingError
 from data.eventid import N_FOLDS, N_INNER, inner_split
-from data.types import BoolArray, FloatArray
+from data.types import BoolArray, FloatArray, IntArray
 from models.arrays import Arrays
 from models.base import register
 from models.folded import FoldedMethod
@@ -87,6 +88,27 @@ def jet_frame(constituents: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     return np.stack(turned, axis=2)
 
 
+@dataclass(frozen=True)
+class _DrawnJets:
+    """The jets that networks learn from: their rows, ascending, their particles, and the two parts of each network's."""
+
+    rows: IntArray
+    x: Inputs
+    of_network: list[list[tuple[IntArray, IntArray]]]
+
+
+def _constituents(columns: Mapping[str, npt.NDArray[Any]], name: str) -> npt.NDArray[Any]:
+    """Momenta of the particles of each event's jet, shape (events, particles, 3)."""
+    constituents = columns[name]
+    if constituents.ndim != 3 or constituents.shape[2] != COORDINATES:
+        msg = (
+            f"column '{name}': expected px, py, pz of the particles of each event's jet, shape (events, "
+            f"particles, 3), found {constituents.shape}; skim with features.constituents: true"
+        )
+        raise InputError(msg)
+    return constituents
+
+
 @register
 class VaeQr(FoldedMethod):
     """Jets that an autoencoder of ordinary jets cannot reproduce, at a cut that keeps the mjj spectrum as it is.
@@ -153,73 +175,75 @@ class VaeQr(FoldedMethod):
     def _network(self) -> ParticleVae:
         return ParticleVae(self.options.particles, self.options.latent, self.options.beta)
 
-    def train(self, sample: TrainingSample, extras: Mapping[str, TrainingSample]) -> Training[list[Arrays]]:
-        """One autoencoder a fold, or more; each is standardised with its own training jets."""
+    def train_fold(
+        self, sample: TrainingSample, extras: Mapping[str, TrainingSample], fold: int
+    ) -> Training[Arrays]:
+        """One autoencoder or more, each standardised with its own training jets; see `FoldTraining.train_fold`."""
         source = extras.get("wide", sample)
-        allowed = np.ones(len(source.fold), dtype=np.bool_)
-        if "wide" not in extras:
-            allowed = self.window.of(source.columns["mjj"]) != SIGNAL
-        x = self._jets(source.columns)
-        members = [member for fold in range(N_FOLDS) for member in self._members(source, allowed, x, fold)]
-        used = np.unique(np.concatenate([rows for m in members for rows in (m.fitted, m.validation)]))
-        members = [
-            Member(
-                np.searchsorted(used, member.fitted),
-                np.searchsorted(used, member.validation),
-                member.seed,
-                member.buffers,
-            )
-            for member in members
-        ]
-        job = StackJob(self._network, self.options.schedule, {"x": x[used]}, tuple(members))
-        (result,) = yield [job]
-        count = self.options.members
-        return [merged_arrays(result.networks[fold * count : (fold + 1) * count]) for fold in range(N_FOLDS)]
-
-    def _members(self, source: TrainingSample, allowed: BoolArray, x: Inputs, fold: int) -> list[Member]:
-        """Networks of a fold: rows of jets, both jets of an event on the same side."""
-        split = inner_split(source.batch, fold)
+        drawn = source.once(f"{self.name}: drawn", lambda: self._drawn(source, wide="wide" in extras))
         members = []
         for number in range(self.options.members):
-            seed = self.seeds(fold, "split", number)
-            rng = np.random.default_rng(seed("jets"))
-            parts = []
-            for share, mask in ((0.75, split != number), (0.25, split == number)):
-                jets = np.flatnonzero(np.repeat(allowed & (split >= 0) & mask, 2))
-                jets = jets[(x[jets] != 0).any(axis=(1, 2))]
-                if len(jets) == 0:
-                    msg = (
-                        f"fold {fold}: inner split {number} leaves no jet with constituents to train or validate on; "
-                        "check the columns constituents_j1 and constituents_j2, add events, or give the table 'wide'"
-                    )
-                    raise TrainingError(msg)
-                most = max(int(share * self.options.most_jets), 1)
-                parts.append(np.sort(rng.permutation(jets)[:most]))
-            particles = x[parts[0]].reshape(-1, COORDINATES)
+            fitted, validation = (
+                np.searchsorted(drawn.rows, rows) for rows in drawn.of_network[fold][number]
+            )
+            particles = drawn.x[fitted].reshape(-1, COORDINATES)
             mean, deviation = standardisation(particles[(particles != 0).any(axis=1)])
             buffers = {"mean": mean[None], "deviation": deviation[None]}
-            members.append(Member(parts[0], parts[1], seed("network"), buffers))
-        return members
+            seed = self.seeds(fold, "split", number)("network")
+            members.append(Member(fitted, validation, seed, buffers))
+        (result,) = yield [StackJob(self._network, self.options.schedule, {"x": drawn.x}, tuple(members))]
+        return merged_arrays(result.networks)
+
+    def _drawn(self, source: TrainingSample, *, wide: bool) -> _DrawnJets:
+        allowed = np.full(len(source.fold), fill_value=True)
+        if not wide:
+            allowed = self.window.of(source.columns["mjj"]) != SIGNAL
+        jets = [_constituents(source.columns, name)[:, : self.options.particles] for name in COLUMNS]
+        filled = np.stack([(own != 0).any(axis=(1, 2)) for own in jets], axis=1) & allowed[:, None]
+        of_network = [
+            [self._parts(source, filled.ravel(), fold, number) for number in range(self.options.members)]
+            for fold in range(N_FOLDS)
+        ]
+        rows = np.unique(np.concatenate([part for fold in of_network for parts in fold for part in parts]))
+        x = np.empty((len(rows), self.options.particles, COORDINATES), dtype=np.float32)
+        for jet, name in enumerate(COLUMNS):
+            own = rows % len(COLUMNS) == jet
+            x[own] = self._framed(source.columns[name][rows[own] // len(COLUMNS)])
+        return _DrawnJets(rows, x, of_network)
+
+    def _parts(
+        self, source: TrainingSample, usable: BoolArray, fold: int, number: int
+    ) -> tuple[IntArray, IntArray]:
+        """Rows of the jets that a network learns from and validates on, both jets of an event on the same side."""
+        split = np.repeat(inner_split(source.batch, fold), len(COLUMNS))
+        rng = np.random.default_rng(self.seeds(fold, "split", number)("jets"))
+        parts = []
+        for share, mask in ((0.75, split != number), (0.25, split == number)):
+            jets = np.flatnonzero(usable & (split >= 0) & mask)
+            if len(jets) == 0:
+                msg = (
+                    f"fold {fold}: inner split {number} leaves no jet with constituents to train or validate on; "
+                    "check the columns constituents_j1 and constituents_j2, add events, or give the table 'wide'"
+                )
+                raise TrainingError(msg)
+            most = max(int(share * self.options.most_jets), 1)
+            parts.append(np.sort(rng.permutation(jets)[:most]))
+        return parts[0], parts[1]
 
     def _jets(self, columns: Mapping[str, npt.NDArray[Any]]) -> Inputs:
         """Particles of both jets, the jets of an event following each other, float32, shape (2·events, particles, 3)."""
+        jets = [self._framed(_constituents(columns, name)) for name in COLUMNS]
+        return np.stack(jets, axis=1).reshape(-1, *jets[0].shape[1:])
+
+    def _framed(self, constituents: npt.NDArray[Any]) -> Inputs:
+        """The hardest particles in the frame wanted, float32, shape (jets, particles, 3)."""
         wanted = self.options.particles
-        jets = []
-        for name in COLUMNS:
-            constituents = columns[name]
-            if constituents.ndim != 3 or constituents.shape[2] != COORDINATES:
-                msg = (
-                    f"column '{name}': expected px, py, pz of the particles of each event's jet, shape (events, "
-                    f"particles, 3), found {constituents.shape}; skim with features.constituents: true"
-                )
-                raise InputError(msg)
-            padded = np.zeros((len(constituents), wanted, COORDINATES), dtype=np.float32)
-            for first in range(0, len(constituents), FRAMED_AT_ONCE):
-                block = constituents[first : first + FRAMED_AT_ONCE]
-                momenta = jet_frame(block) if self.options.frame == "jet" else block
-                padded[first : first + len(block), : momenta.shape[1]] = momenta[:, :wanted]
-            jets.append(padded)
-        return np.stack(jets, axis=1).reshape(-1, wanted, COORDINATES)
+        padded = np.zeros((len(constituents), wanted, COORDINATES), dtype=np.float32)
+        for first in range(0, len(constituents), FRAMED_AT_ONCE):
+            block = constituents[first : first + FRAMED_AT_ONCE]
+            momenta = jet_frame(block) if self.options.frame == "jet" else block
+            padded[first : first + len(block), : momenta.shape[1]] = momenta[:, :wanted]
+        return padded
 
     def raw_score(self, fold: Arrays, columns: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
         """Smaller of both jets' scores, each the mean of the fold's networks."""

@@ -175,7 +175,13 @@ class ConvolutionalAutoencoder(Network):
 
     def losses(self, parameters: Parameters, batch: Batch, noise: Noise) -> torch.Tensor:  # noqa: ARG002
         """Reconstruction error of ``image`` times ``weight`` (1 where there is none)."""
-        return weighted(self.errors(parameters, batch["image"]), batch)
+        images = batch["image"]
+        if len(images) > 1:
+            return weighted(self.errors(parameters, images), batch)
+        # Convolutions of one group round otherwise than those of several: a network alone trains beside its copy, so
+        # that its bits do not depend on the stack that it is in.
+        twins = {name: value.expand(2, *value.shape[1:]) for name, value in parameters.items()}
+        return weighted(self.errors(twins, images.expand(2, -1, -1, -1))[:1], batch)
 
     def check(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Refuse arrays that are not a stack of such networks.

@@ -159,8 +159,8 @@ def test_a_stack_of_two_convolutional_networks_trains_as_two_stacks_of_one():
     for number, member in enumerate(members):
         alone = train_stack(network, schedule, data, [member])
         for name, array in alone.networks[0].items():
-            np.testing.assert_allclose(both.networks[number][name], array, atol=1e-5)
-        np.testing.assert_allclose(both.history[number], alone.history[0], rtol=1e-5)
+            np.testing.assert_array_equal(both.networks[number][name], array)
+        np.testing.assert_array_equal(both.history[number], alone.history[0])
 
 
 def test_gradients_do_not_mix_members():

@@ -59,8 +59,9 @@ def toy(rows, signal=0, seed=0):
 def compared(method, table, folds=1):
     """Rows and what is compared of the first folds."""
     names = ("mjj", *method.inputs)
-    rows = method.fold_rows(training_sample(table, names, names))[:folds]
-    return rows, train_together([method.compared(rows)])[0]
+    sample = training_sample(table, names, names)
+    rows = [method.fold_rows(sample, fold) for fold in range(folds)]
+    return rows, train_together([method.compared(own) for own in rows])
 
 
 def area(first, second):

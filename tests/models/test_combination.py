@@ -109,6 +109,13 @@ def joined(table):
     return combined("union").fit(table)
 
 
+def test_a_fold_trained_alone_is_that_of_the_whole_union(table, joined):
+    alone, whole = combined("union").fit_fold(table, 3), joined._trained.folds[3]
+    assert alone.keys() == whole.keys()
+    for name, values in alone.items():
+        np.testing.assert_array_equal(values, whole[name])
+
+
 def own_band_ranks(score, table, window):
     """Ranks of scores within the side bands of each event's own fold, both bands equal; by hand."""
     fold = fold_of(batch_number(table["run"], table["luminosity_block"], table["event"]))

@@ -48,8 +48,8 @@ def toy(rows, signal=0, seed=0):
 def compared(method, table):
     """Rows and comparison of fold 0."""
     names = ("mjj", *method.inputs)
-    rows = method.fold_rows(training_sample(table, names, names))[:1]
-    return rows[0], train_together([method.compared(rows)])[0][0]
+    rows = method.fold_rows(training_sample(table, names, names), 0)
+    return rows, train_together([method.compared(rows)])[0]
 
 
 def area(first, second):

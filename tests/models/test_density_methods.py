@@ -52,7 +52,7 @@ def events(count, rng, mjj=None):
 
 def learned(settings, x, mjj):
     problem = DensityProblem(x, mjj, np.ones(len(x)), np.arange(len(x)) % 4)
-    return train_together([train_densities(settings, [problem], [seeds])])[0][0]
+    return train_together([train_densities(settings, [problem], [seeds], len(problem.x))])[0][0]
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,12 @@ import functools
 
 import numpy as np
 import pytest
+import threadpoolctl
 
 from data.errors import TrainingError
 from models import driver, trees
 from models.driver import train_together
-from models.jobs import Member, Schedule, StackJob, TreeJob
+from models.jobs import Member, Schedule, StackJob, TreeJob, side_by_side
 from models.networks.dense import DenseClassifier
 from models.problems import Problem
 from models.seeds import task_seed
@@ -136,6 +137,28 @@ def test_a_generator_sees_its_own_errors():
 
     with pytest.raises(TrainingError, match="as planned"):
         train_together([rounds([tree_job(2)]), failing()])
+
+
+def test_what_happens_between_jobs_has_one_thread_too():
+    """Sums over many rows would else depend on the machine."""
+
+    def looking():
+        counts = {library["num_threads"] for library in threadpoolctl.threadpool_info()}
+        yield [tree_job(1)]
+        return counts | {library["num_threads"] for library in threadpoolctl.threadpool_info()}
+
+    with threadpoolctl.threadpool_limits(2):
+        assert train_together([looking()]) == [{1}]
+
+
+def test_trainings_as_one_ask_for_the_jobs_of_all_that_still_run():
+    whole = side_by_side([rounds(["a"], ["b"]), rounds(), rounds(["c", "d"], ["e"], ["f"])])
+    assert next(whole) == ["a", "c", "d"]
+    assert whole.send([1, 2, 3]) == ["b", "e"]
+    assert whole.send([4, 5]) == ["f"]
+    with pytest.raises(StopIteration) as stop:
+        whole.send([6])
+    assert stop.value.value == [[[1], [4]], [], [[2, 3], [5], [6]]]
 
 
 def test_no_trainings():

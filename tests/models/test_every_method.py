@@ -129,6 +129,32 @@ def test_a_saved_bundle_scores_the_same_bits_elsewhere_and_in_any_chunking(train
         assert file.read_bytes() == (tmp_path / "moved" / file.name).read_bytes()
 
 
+def bundle(method, folder):
+    method.save(folder)
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_a_fold_trained_alone_is_that_of_the_whole_method(trained, tmp_path):
+    """One fold of each method, another one of each; the method made of folds is the method."""
+    fold = NAMES.index(trained.name) % 5
+    folds = list(trained.method._trained.folds)
+    alone = make(trained.name).fit_fold(trained.table, fold, **trained.further)
+    assert alone.keys() == folds[fold].keys()
+    for name, values in alone.items():
+        np.testing.assert_array_equal(values, folds[fold][name])
+    folds[fold] = alone
+    assembled = make(trained.name).assemble(trained.table, folds, **trained.further)
+    assert bundle(assembled, tmp_path / "parts") == bundle(trained.method, tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_all_folds_trained_one_by_one_are_those_of_the_whole_method(trained):
+    folds = [make(trained.name).fit_fold(trained.table, fold, **trained.further) for fold in range(5)]
+    for alone, whole in zip(folds, trained.method._trained.folds, strict=True):
+        assert alone.keys() == whole.keys()
+        assert all(np.array_equal(alone[name], whole[name]) for name in alone)
+
+
 def test_labels_are_never_read_and_the_order_of_rows_changes_no_bit(trained):
     if trained.name in UNTRAINED:
         pytest.skip("learns nothing")

@@ -12,7 +12,7 @@ from models.folds import training_sample
 from models.methods.tnt import of_split
 from models.problems import Problem
 from models.regions import HIGH, LOW, SIGNAL
-from models.tagging import LabelerSettings, labeler, tag, tag_weights
+from models.tagging import LabelerSettings, jet_features, tag, tag_weights
 
 WINDOW = {"signal_region": (3000.0, 3600.0), "low_band": (2500.0, 3000.0), "high_band": (3600.0, 4400.0)}
 FEATURES = ["u_j1", "v_j1", "u_j2", "v_j2"]
@@ -307,7 +307,7 @@ def fold_scores(table, **labeler):
     method = make(labeler={"hidden": (8,), "schedule": LABELER["schedule"]} | labeler)
     sample = training_sample(table, ("mjj", *FEATURES), ("mjj", *FEATURES))
     region = method.window.of(sample.columns["mjj"])
-    scores = train_together([method._tagged(sample, method._jets(sample.columns), region)])[0][0]
+    (scores,) = train_together([method._tagged(sample, method._jets(sample.columns), region, 0)])
     return sample, scores, (region == SIGNAL) & (sample.fold != 0)
 
 
@@ -328,7 +328,7 @@ def test_a_heavy_tail_changes_no_rank():
     largest = {}
     for transform in ("rank", "standardise"):
         settings = LabelerSettings(transform=transform)
-        first, second = (labeler(settings, {}, x, [np.arange(4000)])[1][0] for x in (jets, stretched))
+        first, second = (jet_features(settings, x.reshape(-1, 2), np.arange(4000)) for x in (jets, stretched))
         largest[transform] = np.abs(np.diff(np.stack([first, second]), axis=0))[
             :, np.abs(first[:, 1]) < 2
         ].max()
