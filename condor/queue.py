@@ -1,0 +1,140 @@
+"""What HTCondor's own commands say and do; everything else about a job is in its manifest."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from condor.submit_file import plain_path
+from data.errors import BatchError
+
+_STATES = {1: "idle", 2: "running", 3: "removed", 4: "completed", 5: "held", 6: "running", 7: "suspended"}
+_SCHEDULER = 7  # universe of DAGMan's own job
+_TIMEOUT = 120  # s
+
+
+@dataclass(frozen=True)
+class QueuedJob:
+    """A job in the queue.
+
+    Attributes
+    ----------
+    number
+        ``cluster.process``.
+    name
+        Its name; None for DAGMan's own job.
+    state
+        ``idle``, ``running``, ``held``, ``suspended``, ``removed`` or ``completed``.
+    reason, code, subcode
+        Why it is held.
+    starts
+        How often it was started.
+    """
+
+    number: str
+    name: str | None
+    state: str
+    reason: str = ""
+    code: int = 0
+    subcode: int = 0
+    starts: int = 0
+
+
+def queued(folder: Path) -> list[QueuedJob]:
+    """The jobs of a work folder that are in the queue, DAGMan's own among them.
+
+    Raises
+    ------
+    BatchError
+        If HTCondor is not there or does not answer.
+    """
+    attributes = (
+        "ClusterId,ProcId,JobUniverse,OddjetJob,JobStatus,HoldReason,HoldReasonCode,HoldReasonSubCode,"
+        "NumShadowStarts"
+    )
+    constraint = f'OddjetRun == "{plain_path(folder)}"'
+    text = _run(["condor_q", "-constraint", constraint, "-json", "-attributes", attributes])
+    return parse_queue(text)
+
+
+def parse_queue(text: str) -> list[QueuedJob]:
+    """The jobs of ``condor_q -json``; an empty queue is an empty text."""
+    found = json.loads(text) if text.strip() else []
+    return [
+        QueuedJob(
+            number=f"{job['ClusterId']}.{job['ProcId']}",
+            name=None if job.get("JobUniverse") == _SCHEDULER else job.get("OddjetJob"),
+            state=_STATES.get(job.get("JobStatus", 0), "unknown"),
+            reason=str(job.get("HoldReason", "")),
+            code=int(job.get("HoldReasonCode", 0)),
+            subcode=int(job.get("HoldReasonSubCode", 0)),
+            starts=int(job.get("NumShadowStarts", 0)),
+        )
+        for job in found
+    ]
+
+
+def submit_dag(folder: Path, title: str) -> str:
+    """Submit the DAG of a work folder, from its beginning: its scripts skip what is done.
+
+    Returns
+    -------
+    str
+        What HTCondor said.
+
+    Raises
+    ------
+    BatchError
+        If it was refused.
+    """
+    return _run(
+        [
+            "condor_submit_dag", "-f", "-AutoRescue", "0", "-batch-name", title,
+            "-append", f'MY.OddjetRun = "{plain_path(folder)}"', plain_path(folder / "oddjet.dag"),
+        ],
+        folder,
+    )  # fmt: skip
+
+
+def release(jobs: Iterable[QueuedJob], memory_mb: int | None = None) -> None:
+    """Start held jobs once more.
+
+    Parameters
+    ----------
+    jobs
+        The jobs.
+    memory_mb
+        Memory that they ask for from now on; None: as their submit file says.
+
+    Raises
+    ------
+    BatchError
+        If HTCondor refuses.
+    """
+    numbers = [job.number for job in jobs]
+    if memory_mb is not None:
+        for number in numbers:
+            _run(["condor_qedit", number, "RequestMemory", str(memory_mb)])
+    _run(["condor_release", *numbers])
+
+
+def _run(command: list[str], folder: Path | None = None) -> str:
+    """Standard output of one of HTCondor's commands."""
+    program = shutil.which(command[0])
+    if program is None:
+        msg = f"{command[0]} is not on this machine; submit where HTCondor is, or add --dry-run"
+        raise BatchError(msg)
+    try:
+        done = subprocess.run(  # noqa: S603 - arguments are a list, and no shell reads them
+            [program, *command[1:]], capture_output=True, text=True, timeout=_TIMEOUT, check=False, cwd=folder
+        )
+    except subprocess.TimeoutExpired:
+        msg = f"{command[0]} has not answered for {_TIMEOUT} s; try again, or ask whether the schedd is up"
+        raise BatchError(msg) from None
+    if done.returncode:
+        words = (done.stderr.strip() or done.stdout.strip())[-2000:]
+        msg = f"{command[0]} refused (exit code {done.returncode}): {words}"
+        raise BatchError(msg)
+    return done.stdout

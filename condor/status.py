@@ -1,0 +1,128 @@
+"""Where a submission stands, from the jobs' manifests and the queue."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from condor.campaign import Campaign, Folder, lacking_by_stage
+from condor.jobs import ERRORS, JobSpec, Stage
+from condor.queue import QueuedJob
+
+_MOST_NAMED = 20
+_TAIL = 4000  # bytes of a log in which its last line is looked for
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """Jobs of a stage by what has become of them.
+
+    Attributes
+    ----------
+    jobs, done
+        All, and those with a valid manifest.
+    running, idle, held
+        In the queue, without one.
+    waiting
+        Neither done nor in the queue.
+    """
+
+    stage: str
+    jobs: int
+    done: int
+    running: int
+    idle: int
+    held: int
+    waiting: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """A whole submission."""
+
+    stages: tuple[StageStatus, ...]
+    held: tuple[QueuedJob, ...]
+    dag: str | None
+    """State of DAGMan's own job; None where it has left the queue."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every job is done."""
+        return all(stage.done == stage.jobs for stage in self.stages)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether somebody must do something: a job is held, or DAGMan left before all was done."""
+        return bool(self.held) or (self.dag is None and not self.complete)
+
+
+def status_of(folder: Folder, campaign: Campaign, queue: Sequence[QueuedJob]) -> Status:
+    """The status of a submission.
+
+    Parameters
+    ----------
+    folder, campaign
+        The submission.
+    queue
+        Its jobs in the queue, DAGMan's own among them.
+    """
+    lacking = lacking_by_stage(folder, campaign)
+    named = {job.name: job for job in queue if job.name is not None}
+    own = [job for job in queue if job.name is None and job.state not in {"removed", "completed"}]
+    stages = tuple(
+        _stage_status(stage, len(campaign.stages[stage].jobs), specs, named)
+        for stage, specs in lacking.items()
+    )
+    wanted = {spec.name for specs in lacking.values() for spec in specs}
+    held = tuple(job for name, job in sorted(named.items()) if job.state == "held" and name in wanted)
+    return Status(stages, held, own[0].state if own else None)
+
+
+def _stage_status(
+    stage: Stage, jobs: int, lacking: Sequence[JobSpec], queue: Mapping[str, QueuedJob]
+) -> StageStatus:
+    states = Counter(queue[spec.name].state for spec in lacking if spec.name in queue)
+    running, idle, held = states["running"] + states["suspended"], states["idle"], states["held"]
+    waiting = len(lacking) - running - idle - held
+    return StageStatus(stage, jobs, jobs - len(lacking), running, idle, held, waiting)
+
+
+def status_lines(status: Status, folder: Folder) -> list[str]:
+    """A status in words: one line a stage, then the held jobs, each with its reason and its log, then what to do."""
+    columns = ("stage", "jobs", "done", "running", "idle", "held", "waiting")
+    lines = ["  ".join(f"{name:>8}" for name in columns)]
+    for stage in status.stages:
+        values = (stage.stage, *(getattr(stage, name) for name in columns[1:]))
+        lines.append("  ".join(f"{value:>8}" for value in values))
+    for job in status.held[:_MOST_NAMED]:
+        log = folder.jobs / (job.name or "") / ERRORS
+        tries = "1 try" if job.starts == 1 else f"{job.starts} tries"
+        lines += [
+            f"held: job '{job.name}' ({job.number}) after {tries}: {job.reason} [code {job.code}, subcode {job.subcode}]",
+            f"  log: {log}",
+        ]
+        if words := last_line(log):
+            lines.append(f"  last line: {words}")
+    if len(status.held) > _MOST_NAMED:
+        lines.append(f"… and {len(status.held) - _MOST_NAMED} more held jobs")
+    return [*lines, _advice(status, folder)]
+
+
+def _advice(status: Status, folder: Folder) -> str:
+    if status.complete:
+        return "all jobs are done; `oddjet merge` checks and puts together what DAGMan has not yet"
+    if status.held:
+        return "mend the cause, then `oddjet resubmit`; jobs whose tries are not used up start again by themselves"
+    if status.dag is None:
+        return f"DAGMan has left the queue: see {folder.path / 'oddjet.dag.dagman.out'} and {folder.logs}, then `oddjet resubmit`"
+    return f"DAGMan's job is {status.dag}"
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log that holds something; empty where there is none."""
+    if not log.is_file():
+        return ""
+    with log.open("rb") as stream:
+        stream.seek(max(log.stat().st_size - _TAIL, 0))
+        lines = stream.read().decode(errors="replace").strip().splitlines()
+    return lines[-1].strip() if lines else ""

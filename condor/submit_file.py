@@ -1,0 +1,244 @@
+"""Texts of submit files, DAGs and wrappers: pure functions, so that every line can be looked at before it is used.
+
+A job that fails is held, not lost: HTCondor starts it again by itself a few times, with more memory, on another
+machine, and then keeps it held with its reason. A job that leaves the queue without its output, removed by somebody,
+fails its node; DAGMan then submits the stage again, of which a script has listed what is missing.
+"""
+
+import itertools
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from condor.jobs import ERRORS, OUT, OUTPUT, SPEC
+from condor.profile import Profile
+from data.errors import ConfigError
+
+SKIP = 100
+"""Exit code of a node's first script where nothing is missing."""
+HOLD_POLICY, HOLD_MEMORY = 3, 34
+MEMORY_SUBCODE = 34
+"""Subcode of our own hold for memory, which has the code of all holds by policy; exit codes have their own number."""
+_MEMORY_STEP = (
+    256  # MB; every other value of request_memory would be a group of jobs of its own to the negotiator
+)
+_TRANSFER = (12, 13)  # output or input could not be moved
+_RELEASED = (
+    f"HoldReasonCode == {HOLD_POLICY} || HoldReasonCode == {HOLD_MEMORY}"
+    " || (HoldReasonCode == 21 && HoldReasonSubCode == 102) || "
+    + " || ".join(f"HoldReasonCode == {code}" for code in _TRANSFER)
+)
+
+
+@dataclass(frozen=True)
+class StageFiles:
+    """What a stage's submit file is made of.
+
+    Attributes
+    ----------
+    stage
+        Its name.
+    folder
+        The work folder; jobs have folders of their own below ``folder/jobs``.
+    inputs
+        Files and folders that every job of the stage is given, besides its own specification.
+    own
+        Whether each job is also given a file of its own, named in its line of the list.
+    container
+        Image that the jobs run in.
+    proxy
+        X.509 proxy that the jobs are given.
+    """
+
+    stage: str
+    folder: Path
+    inputs: tuple[Path, ...]
+    own: bool = False
+    container: str | None = None
+    proxy: Path | None = None
+
+
+def submit_file(stage: StageFiles, profile: Profile) -> str:
+    """The submit file of a stage: one cluster, one job a line of its list.
+
+    Parameters
+    ----------
+    stage
+        The stage.
+    profile
+        The site.
+
+    Returns
+    -------
+    str
+        Reads the names of the jobs and the memory of their first try from ``folder/STAGE.list``.
+
+    Raises
+    ------
+    ConfigError
+        If a path holds what submit files cannot carry.
+    """
+    folder = plain_path(stage.folder)
+    request = profile.request
+    lines = {
+        "universe": "vanilla",
+        "executable": f"{folder}/job.sh",
+        "initialdir": f"{folder}/jobs/$(job)",
+        "output": OUTPUT,
+        "error": ERRORS,
+        "log": f"{folder}/logs/{stage.stage}.log",
+        "should_transfer_files": "YES",
+        "when_to_transfer_output": "ON_EXIT",
+        "transfer_input_files": ", ".join(
+            [SPEC, *(plain_path(path) for path in stage.inputs), *(["$(own)"] if stage.own else [])]
+        ),
+        "transfer_output_files": OUT,
+        "request_cpus": str(request.cpus),
+        "request_disk": f"{request.disk_mb}MB",
+        "request_memory": _memory(profile),
+        **_failures(profile),
+        **_machine(profile),
+        "environment": '"' + " ".join(f"{k}='{v}'" for k, v in sorted(profile.environment.items())) + '"',
+        "MY.OddjetRun": f'"{folder}"',
+        "MY.OddjetJob": '"$(job)"',
+    }
+    if stage.container is not None:
+        lines |= _container(stage.container, profile)
+    if stage.proxy is not None:
+        lines |= {"use_x509userproxy": "True", "x509userproxy": plain_path(stage.proxy)}
+    lines |= profile.submit
+    text = "\n".join(f"{name} = {value}" for name, value in lines.items())
+    columns = "job,memory,own" if stage.own else "job,memory"
+    return f"# {stage.stage}: written by oddjet\n{text}\nqueue {columns} from {folder}/{stage.stage}.list\n"
+
+
+def _memory(profile: Profile) -> str:
+    """The list's memory at first; after a hold, what the job had used and more, never above the most."""
+    request = profile.request
+    used = f"quantize(int(MemoryUsage * {request.memory_growth:g}), {_MEMORY_STEP})"
+    more = f"min({{{request.memory_most_mb}, max({{$(memory), {used}}})}})"
+    return f"ifThenElse(NumHolds =!= undefined && MemoryUsage =!= undefined, {more}, $(memory))"
+
+
+def _failures(profile: Profile) -> dict[str, str]:
+    """Hold what failed with its exit code or for its memory; release it until it was tried often enough."""
+    return {
+        "on_exit_hold": "ExitCode =!= 0",
+        "on_exit_hold_reason": 'ifThenElse(ExitBySignal =?= True, strcat("killed by signal ", ExitSignal), '
+        'strcat("exit code ", ExitCode))',
+        "on_exit_hold_subcode": "ifThenElse(ExitBySignal =?= True, 128 + ExitSignal, ExitCode)",
+        "periodic_hold": "JobStatus == 2 && MemoryUsage =!= undefined && MemoryProvisioned =!= undefined"
+        " && MemoryUsage > MemoryProvisioned",
+        "periodic_hold_reason": 'strcat("memory: ", MemoryUsage, " MB used of ", MemoryProvisioned)',
+        "periodic_hold_subcode": str(MEMORY_SUBCODE),
+        "periodic_release": f"({_RELEASED}) && NumShadowStarts < {profile.tries}"
+        f" && (time() - EnteredCurrentStatus) > {profile.pause_s}",
+    }
+
+
+def _machine(profile: Profile) -> dict[str, str]:
+    last = "LastRemoteHost =?= undefined || TARGET.Machine =!= splitSlotName(LastRemoteHost)[1]"
+    demands = [profile.requirements, last if profile.avoid_last_machine else ""]
+    together = " && ".join(f"({demand})" for demand in demands if demand)
+    return {"requirements": together} if together else {}
+
+
+def _container(image: str, profile: Profile) -> dict[str, str]:
+    if not profile.container:
+        msg = "batch.container names an image, but the profile does not say how jobs are put into one; add its key 'container'"
+        raise ConfigError(msg)
+    return {name: value.replace("{image}", image) for name, value in profile.container.items()}
+
+
+def dag_file(folder: Path, stages: Sequence[str], profile: Profile) -> str:
+    """The DAG: the stages in order; before each a script lists what is missing, after it one checks and merges.
+
+    Parameters
+    ----------
+    folder
+        The work folder, with ``STAGE.sub`` and ``script.sh``.
+    stages
+        Their names.
+    profile
+        The site.
+    """
+    here = plain_path(folder)
+    lines = ["# written by oddjet", f"CONFIG {here}/dagman.config"]
+    for stage in stages:
+        lines += [
+            f"JOB {stage} {here}/{stage}.sub",
+            f"SCRIPT PRE {stage} {here}/script.sh pending {stage}",
+            f"PRE_SKIP {stage} {SKIP}",
+            f"SCRIPT POST {stage} {here}/script.sh merge {stage}",
+            f"RETRY {stage} {profile.node_retries}",
+        ]
+    lines += [f"PARENT {one} CHILD {other}" for one, other in itertools.pairwise(stages)]
+    return "\n".join(lines) + "\n"
+
+
+def dagman_config() -> str:
+    """Settings of DAGMan: by default it removes a whole stage after 100 holds of any of its jobs."""
+    return "DAGMAN_MAX_JOB_HOLDS = 0\n"
+
+
+def job_list(jobs: Iterable[Sequence[str]]) -> str:
+    """The list that a submit file queues from: a job's name, memory (MB), and file of its own, a line each."""
+    return "".join(", ".join(columns) + "\n" for columns in jobs)
+
+
+def wrapper(python: Sequence[str], wheel: str, workers: int, environment: Mapping[str, str]) -> str:
+    """What a job runs: unpacks the code, starts the program, and leaves with its exit code.
+
+    Parameters
+    ----------
+    python
+        Command that starts Python on the worker.
+    wheel
+        File name of oddjet's wheel.
+    workers
+        Processes of the job.
+    environment
+        Variables of threads and caches, as bash reads them.
+    """
+    exports = "".join(f"export {name}={value}\n" for name, value in environment.items())
+    start = shlex.join(python)
+    # Jobs are given folders called like our packages: Python must not look for code in the current folder.
+    return (
+        "#!/usr/bin/env bash\n"
+        "# One job of oddjet; its exit code is that of the program.\n"
+        "set -euo pipefail\n"
+        f"mkdir -p {OUT}  # HTCondor holds a job whose output is not there, and hides why it failed\n"
+        'export PYTHONPATH="$PWD/code" PYTHONSAFEPATH=1 PYTHONNOUSERSITE=1\n'
+        f"{exports}"
+        f"{start} -m zipfile -e {shlex.quote(wheel)} code\n"
+        f"exec {start} -c 'from analysis.cli import main; main()' job {SPEC} --workers {workers}\n"
+    )
+
+
+def script(python: Sequence[str], folder: Path) -> str:
+    """What DAGMan runs on the submit machine: ``pending STAGE`` or ``merge STAGE``, with the code that was submitted."""
+    here = plain_path(folder)
+    return (
+        "#!/usr/bin/env bash\n"
+        "# DAGMan keeps nothing of what its scripts say.\n"
+        "set -euo pipefail\n"
+        f'exec >> "{here}/logs/$2.script.log" 2>&1\n'
+        f'export PYTHONPATH="{here}/code" PYTHONSAFEPATH=1 PYTHONNOUSERSITE=1\n'
+        f'exec {shlex.join(python)} -c \'from analysis.cli import main; main()\' node "$1" "$2" "{here}"\n'
+    )
+
+
+def plain_path(path: Path) -> str:
+    """A path as submit files and DAGs can carry it.
+
+    Raises
+    ------
+    ConfigError
+        If it holds white space, a quote, a comma, a dollar sign, a backslash or a semicolon.
+    """
+    text = str(path)
+    if any(character.isspace() or character in "\"',$\\;" for character in text):
+        msg = f"'{text}': HTCondor's files cannot carry this path; use one of letters, digits, '/', '.', '_' and '-'"
+        raise ConfigError(msg)
+    return text

@@ -1,0 +1,212 @@
+"""What HTCondor's commands say, in words that name the job, the reason and the log."""
+
+import json
+
+import pytest
+
+from condor.campaign import (
+    Campaign,
+    Folder,
+    StageRecord,
+    check_place,
+    list_missing,
+    set_memory,
+    write_campaign,
+)
+from condor.jobs import OUT, JobManifest, JobSpec
+from condor.profile import Profile
+from condor.queue import parse_queue, queued, release, submit_dag
+from condor.status import last_line, status_lines, status_of
+from data.errors import BatchError, ConfigError, InputError
+
+HELD = {
+    "ClusterId": 7, "ProcId": 1, "JobUniverse": 5, "OddjetJob": "skim.b", "JobStatus": 5, "NumShadowStarts": 3,
+    "HoldReason": "exit code 1", "HoldReasonCode": 3, "HoldReasonSubCode": 1,
+}  # fmt: skip
+DAGMAN = {"ClusterId": 6, "ProcId": 0, "JobUniverse": 7, "JobStatus": 2}
+RUNNING = {"ClusterId": 7, "ProcId": 2, "JobUniverse": 5, "OddjetJob": "skim.c", "JobStatus": 2}
+
+
+def spec(name: str) -> JobSpec:
+    return JobSpec(name=name, stage="skim", task={}, config_hash="c", code_version="v")
+
+
+def campaign(**changed: object) -> Campaign:
+    jobs = tuple(spec(f"skim.{letter}") for letter in "abcd")
+    facts = {
+        "title": "t", "code_version": "v", "commit": "0123", "config_hash": "c", "profile": Profile(),
+        "container": None, "stages": {"skim": StageRecord(jobs=jobs, memory_mb=1000)},
+    }  # fmt: skip
+    return Campaign(**(facts | changed))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    work = Folder(tmp_path / "run" / "condor")
+    write_campaign(work, campaign(), {"config": {}})
+    return work
+
+
+def finish(folder: Folder, name: str) -> None:
+    job = spec(name)
+    JobManifest(
+        job=name, spec_hash=job.digest(), config_hash="c", code_version="v", commit="0", entries=(),
+        entries_read=0, outputs={}, attempt=1, host="h", seconds=1.0,
+    ).write(folder.jobs / name / OUT)  # fmt: skip
+
+
+@pytest.fixture
+def tools(tmp_path, monkeypatch):
+    """Stand-ins for HTCondor's commands: each says what it is told to, and writes down how it was called."""
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    monkeypatch.setenv("PATH", f"{bin_folder}:/usr/bin:/bin")
+
+    def make(name: str, says: str = "", code: int = 0) -> None:
+        (bin_folder / f"{name}.out").write_text(says)
+        file = bin_folder / name
+        file.write_text(
+            f'#!/bin/sh\necho "$0 $*" >> {tmp_path}/calls\ncat {bin_folder}/{name}.out\nexit {code}\n'
+        )
+        file.chmod(0o755)
+
+    make.calls = lambda: [
+        line.rpartition("/bin/")[2] for line in (tmp_path / "calls").read_text().splitlines()
+    ]
+    return make
+
+
+def test_an_empty_queue_is_an_empty_text():
+    assert parse_queue("") == []
+
+
+def test_the_status_names_held_jobs_with_reason_and_log(folder):
+    finish(folder, "skim.a")
+    log = folder.jobs / "skim.b" / "job.err"
+    log.write_text("Traceback\nerror: file 'x.root' cannot be read\n\n")
+    status = status_of(folder, campaign(), parse_queue(json.dumps([DAGMAN, HELD, RUNNING])))
+    (stage,) = status.stages
+    assert (stage.jobs, stage.done, stage.running, stage.idle, stage.held, stage.waiting) == (
+        4,
+        1,
+        1,
+        0,
+        1,
+        1,
+    )
+    assert status.stuck
+    text = "\n".join(status_lines(status, folder))
+    assert "held: job 'skim.b' (7.1) after 3 tries: exit code 1 [code 3, subcode 1]" in text
+    assert str(log) in text
+    assert "last line: error: file 'x.root' cannot be read" in text
+    assert "oddjet resubmit" in text
+
+
+def test_a_held_job_whose_manifest_is_there_needs_nobody(folder):
+    finish(folder, "skim.b")
+    assert status_of(folder, campaign(), parse_queue(json.dumps([DAGMAN, HELD]))).held == ()
+
+
+def test_a_submission_without_its_dagman_is_stuck_until_all_is_done(folder):
+    status = status_of(folder, campaign(), [])
+    assert status.stuck
+    assert "DAGMan has left the queue" in status_lines(status, folder)[-1]
+    for letter in "abcd":
+        finish(folder, f"skim.{letter}")
+    status = status_of(folder, campaign(), [])
+    assert status.complete
+    assert not status.stuck
+
+
+def test_what_is_missing_is_listed_and_the_rest_of_earlier_tries_removed(folder):
+    finish(folder, "skim.a")
+    left = folder.jobs / "skim.b" / OUT / "half"
+    left.parent.mkdir(parents=True)
+    left.write_text("half")
+    assert [job.name for job in list_missing(folder, "skim")] == ["skim.b", "skim.c", "skim.d"]
+    assert (folder.path / "skim.list").read_text() == "skim.b, 1000\nskim.c, 1000\nskim.d, 1000\n"
+    assert not left.exists()
+    assert (folder.jobs / "skim.a" / OUT / "manifest.json").is_file()
+
+
+def test_the_memory_of_what_is_missing_can_be_raised(folder):
+    set_memory(folder, folder.read(), ["skim"], 3000)
+    list_missing(folder, "skim")
+    assert (folder.path / "skim.list").read_text().splitlines()[0] == "skim.a, 3000"
+
+
+def test_everything_that_a_submission_needs_is_written(folder):
+    for name in (
+        "oddjet.dag",
+        "dagman.config",
+        "skim.sub",
+        "skim.list",
+        "job.sh",
+        "script.sh",
+        "payload.json",
+    ):
+        assert (folder.path / name).is_file()
+    assert (folder.jobs / "skim.d" / "spec.json").is_file()
+    assert (folder.path / "job.sh").stat().st_mode & 0o111
+    assert folder.read() == campaign()
+    assert (folder.path / "dagman.config").read_text() == "DAGMAN_MAX_JOB_HOLDS = 0\n"
+
+
+@pytest.mark.parametrize(("key", "word"), [("code_version", "code"), ("config_hash", "configuration")])
+def test_a_folder_holds_one_submission(folder, key, word):
+    write_campaign(folder, campaign(), {})
+    with pytest.raises(
+        ConfigError, match=f"holds a submission of other {word}; give this one another folder"
+    ):
+        write_campaign(folder, campaign(**{key: "other"}), {})
+
+
+def test_a_folder_without_a_submission_says_what_to_do(tmp_path):
+    with pytest.raises(InputError, match="run `oddjet submit` with this configuration first"):
+        Folder(tmp_path).read()
+
+
+def test_folders_that_cannot_be_submitted_from_are_refused():
+    from pathlib import Path
+
+    eos = Profile(never_from=(Path("/eos"),))
+    with pytest.raises(ConfigError, match="nothing can be submitted from /eos"):
+        check_place(Folder(Path("/eos/user/run/condor")), eos)
+    with pytest.raises(ConfigError, match="DAGMan keeps no logs in temporary folders"):
+        check_place(Folder(Path("/tmp/run/condor")), eos)  # noqa: S108
+    check_place(Folder(Path("/afs/run/condor")), eos)
+
+
+def test_the_queue_is_asked_for_this_run_only(folder, tools):
+    tools("condor_q", json.dumps([HELD]))
+    (job,) = queued(folder.path)
+    assert (job.number, job.name, job.state, job.starts) == ("7.1", "skim.b", "held", 3)
+    assert f'OddjetRun == "{folder.path}"' in tools.calls()[0]
+
+
+def test_a_command_that_refuses_is_quoted(folder, tools):
+    tools("condor_submit_dag", "ERROR: no schedd", code=1)
+    with pytest.raises(BatchError, match=r"condor_submit_dag refused \(exit code 1\): ERROR: no schedd"):
+        submit_dag(folder.path, "t")
+
+
+def test_without_htcondor_the_message_says_so(folder, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(
+        BatchError, match="condor_q is not on this machine; submit where HTCondor is, or add --dry-run"
+    ):
+        queued(folder.path)
+
+
+def test_held_jobs_are_released_with_more_memory(tools):
+    tools("condor_qedit")
+    tools("condor_release")
+    release(parse_queue(json.dumps([HELD])), 4000)
+    assert tools.calls() == ["condor_qedit 7.1 RequestMemory 4000", "condor_release 7.1"]
+
+
+def test_the_last_line_of_a_log(tmp_path):
+    log = tmp_path / "log"
+    assert last_line(log) == ""
+    log.write_bytes(b"x" * 10_000 + b"\nerror: \xff late\n\n")
+    assert last_line(log) == "error: \ufffd late"
