@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.logging import RichHandler
 
+from analysis.batch_cli import app as batch_app
 from analysis.cli_common import (
     CONSOLE,
     ConfigArgument,
@@ -20,6 +21,7 @@ from analysis.cli_common import (
     conclude,
     prepare,
     progress_bar,
+    working,
 )
 from analysis.export_cli import export_command
 from analysis.models_cli import app as models_app
@@ -44,6 +46,7 @@ app = typer.Typer(
 )
 app.add_typer(models_app)
 app.add_typer(statistics_app)
+app.add_typer(batch_app)
 _CONFIGS = Path(__file__).with_name("configs")
 DEMOS = {"demo": _CONFIGS / "demo.yaml", "demo_null": _CONFIGS / "demo_null.yaml"}
 
@@ -57,7 +60,8 @@ def skim_command(
     region: RegionOption = None,
 ) -> None:
     """Pass 1: read the events, select, write the table of features."""
-    skim(prepare(config, out, workers, settings, region))
+    with working(prepare(config, out, workers, settings, region)) as run:
+        skim(run)
 
 
 @app.command(name="train", epilog="Example: oddjet train search.yaml --workers 8")
@@ -69,7 +73,8 @@ def train_command(
     region: RegionOption = None,
 ) -> None:
     """Train every method in every window on the table of features."""
-    train(prepare(config, out, workers, settings, region))
+    with working(prepare(config, out, workers, settings, region)) as run:
+        train(run)
 
 
 @app.command(name="hist", epilog="Example: oddjet hist search.yaml")
@@ -81,7 +86,8 @@ def hist_command(
     region: RegionOption = None,
 ) -> None:
     """Pass 2: read the events again, score each chunk, fill the histograms."""
-    histogram(prepare(config, out, workers, settings, region))
+    with working(prepare(config, out, workers, settings, region)) as run:
+        histogram(run)
 
 
 @app.command(name="report", epilog="Example: oddjet report search.yaml")
@@ -93,7 +99,8 @@ def report_command(
     region: RegionOption = None,
 ) -> None:
     """Write the page and the plots of a finished scan."""
-    write_run_report(prepare(config, out, workers, settings, region))
+    with working(prepare(config, out, workers, settings, region)) as run:
+        write_run_report(run)
 
 
 @app.command(name="run", epilog="Example: oddjet run search.yaml --out output/search --workers 2")
@@ -105,8 +112,8 @@ def run_command(
     region: RegionOption = None,
 ) -> None:
     """All stages in order; what is already done from the same inputs and options is kept."""
-    run = prepare(config, out, workers, settings, region)
-    run_all(run)
+    with working(prepare(config, out, workers, settings, region)) as run:
+        run_all(run)
     conclude([run], limits=True)
 
 
@@ -118,7 +125,8 @@ def demo_command(
     """Search the shipped sample with its planted 3 TeV resonance, and its twin without one."""
     runs = [prepare(config, out / name, workers, None) for name, config in DEMOS.items()]
     for run in runs:
-        run_all(run)
+        with working(run):
+            run_all(run)
     conclude(runs, limits=True)
 
 

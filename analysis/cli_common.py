@@ -9,11 +9,15 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from analysis.accounts import account_table, failure_lines
 from analysis.config import Region, load_config
 from analysis.limit_summary import invalid_limits, limit_lines
 from analysis.run import Run
 from analysis.summary import invalid_masses, summary_lines
 from data.errors import FitError
+from data.locks import clear_leftovers, run_lock
+from data.sections import read_yaml
+from processors.executors import close_clients
 
 CONSOLE = Console(stderr=True)
 
@@ -51,10 +55,53 @@ def prepare(
     if out is not None:
         overrides.append(f"run.output={out}")
     if workers is not None:
-        executor = "futures" if workers > 1 else "iterative"
-        overrides += [f"processing.workers={workers}", f"processing.executor={executor}"]
+        overrides += [f"processing.workers={workers}", *_local_executor(config, workers, overrides)]
     parsed, samples = load_config(config, tuple(overrides), region)
     return Run(parsed, samples)
+
+
+def _local_executor(config: Path, workers: int, overrides: list[str]) -> list[str]:
+    """The executor that goes with a number of workers; dask, where it is configured, has any number."""
+    given = read_yaml(config).get("processing")
+    chosen = given.get("executor") if isinstance(given, dict) else None
+    for override in overrides:
+        key, _, value = override.partition("=")
+        chosen = value if key.strip() == "processing.executor" else chosen
+    return [] if chosen == "dask" else [f"processing.executor={'futures' if workers > 1 else 'iterative'}"]
+
+
+@contextlib.contextmanager
+def working(run: Run) -> Iterator[Run]:
+    """Hold the run folder for a command that writes there; at its end, show the account of the events.
+
+    Raises
+    ------
+    LockedError
+        If another process works there.
+    """
+    before = _stamp(run)
+    with run_lock(run.root):
+        clear_leftovers(run.root, but=("partials", "condor"))
+        try:
+            yield run
+        finally:
+            close_clients()
+            if _stamp(run) != before:
+                show_account(run)
+
+
+def show_account(run: Run) -> None:
+    """Print the account of a run, and its chunks that did not succeed at once."""
+    table = account_table(run)
+    if table is not None:
+        CONSOLE.print(table, crop=False)
+    for line in failure_lines(run):
+        CONSOLE.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _stamp(run: Run) -> int | None:
+    path = run.root / "account.json"
+    return path.stat().st_mtime_ns if path.is_file() else None
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from analysis.scan_config import ScanConfig
 from analysis.systematics_config import SystematicsConfig, check_sources
 from analysis.training_tables import check_columns, check_tables
 from analysis.windows import Window, window_of
+from condor.config import BatchConfig
 from data.errors import ConfigError
 from data.samples import Sample, read_samples, year
 from data.sections import Section, read_yaml
@@ -35,6 +36,8 @@ class RunConfig(Section):
     title: str = "oddjet search"
     output: Path
     """The run folder; a relative path is relative to the current folder."""
+    copy_to: str | None = None
+    """A folder or a ``root://`` address that the outputs of each finished stage are copied to."""
     seed: int = pydantic.Field(default=0, ge=0)
     status: str = ""
     """Words after "oddjet" above every plot, e.g. ``simulation`` or ``work in progress``."""
@@ -111,6 +114,8 @@ class Config(Section):
     systematics: SystematicsConfig = SystematicsConfig()
     limits: LimitConfig | None = None
     """What ``oddjet limit`` does; without it there are no limits with retraining."""
+    batch: BatchConfig = BatchConfig()
+    """How ``oddjet submit`` cuts the stages into jobs, and where they run."""
 
     def windows(self) -> list[Window]:
         """The windows that the scanned masses need, in order of mass, each once."""
@@ -155,7 +160,7 @@ def load_config(
     if region == "validation":
         given = any(override.startswith("run.output=") for override in overrides)
         mapping = validation_overrides(mapping, str(path), keep_output=given)
-    config = _with_paths(Config.parse(mapping, str(path)), path.parent)
+    config = with_paths(Config.parse(mapping, str(path)), path.parent)
     defined = read_samples(path.parent / config.samples)
     names = (config.search.data, *config.search.signals, *config.search.background)
     for name in names:
@@ -212,6 +217,8 @@ def validation_overrides(
     config = Config.parse(changed, source)  # from here on every section is known to be one
     if not keep_output:
         changed["run"] = {**changed["run"], "output": f"{config.run.output}_validation"}
+        if config.run.copy_to is not None:
+            changed["run"]["copy_to"] = f"{config.run.copy_to.rstrip('/')}_validation"
     scan = {**changed["scan"]}
     scan["fit_start"] = max(VALIDATION_FIT_START, config.scan.fit_start or VALIDATION_FIT_START)
     scan["masses"] = [mass for mass in config.scan.masses if mass >= VALIDATION_FIRST_MASS]
@@ -232,8 +239,8 @@ def _selecting(mapping: Mapping[str, Any], **chosen: object) -> dict[str, Any]:
     return copy.deepcopy({**mapping, "selection": changed})
 
 
-def _with_paths(config: Config, folder: Path) -> Config:
-    """Correction files as absolute paths, so that workers and manifests find them."""
+def with_paths(config: Config, folder: Path) -> Config:
+    """The configuration with correction files as absolute paths, so that workers and manifests find them."""
     corrections = {name: _absolute(section, folder) for name, section in config.corrections.items()}
     return config.model_copy(update={"corrections": corrections})
 

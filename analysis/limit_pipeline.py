@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.run import Run
-from analysis.stages import Product, beside, event_options, filled, run_stage, sample_options
+from analysis.stages import Product, beside, event_options, filled, planned, run_stage, sample_options
 from data.files import read_json, write_json
 from processors.run import run_varied_skim
 from processors.scorers import INCLUSIVE
@@ -151,7 +151,15 @@ def _find_injection(run: Run, signal: str, method: str) -> Product:
 
 
 def _vary(run: Run, signal: str) -> Product:
-    result = run_varied_skim(run.samples[signal], run.config.processing, run.config.events(), run.root)
+    sample = run.samples[signal]
+    result = run_varied_skim(
+        sample,
+        run.config.processing,
+        run.config.events(),
+        run.root,
+        plan=planned(run, sample),
+        store=run.store(f"limit {signal} varied"),
+    )
     return Product(result.outputs, result.account.expected, result.account.processed)
 
 

@@ -10,10 +10,10 @@ from typing import Any, Self, cast
 import numpy as np
 
 import models
-from analysis.run import Run, selection_label, training_tables, untrained
+from analysis.run import Run, method_columns, searched_table, selection_label, training_tables, untrained
 from analysis.spectra import Spectra, expected_events, resonance_mass
 from analysis.spectrum import Spectrum
-from analysis.training_tables import searched
+from analysis.training_tables import EVENT_COLUMNS
 from analysis.windows import Window, window_of
 from data.errors import InputError
 from data.eventid import N_FOLDS
@@ -22,12 +22,10 @@ from data.sections import Section
 from data.types import FloatArray, IntArray, Table
 from models.cuts import ProngSelection
 from models.folded import FoldedMethod
-from models.folds import ID_COLUMNS
 from models.studies import Injection, draw_injections, event_weights, injected_table, train_injected
 from processors.histogram_io import read_histograms
 from processors.histograms import MJJ_BINS, MJJ_HIGH, MJJ_LOW
 from processors.scorers import INCLUSIVE
-from processors.skim import read_features
 
 EDGES: FloatArray = np.linspace(MJJ_LOW, MJJ_HIGH, MJJ_BINS + 1)
 
@@ -125,14 +123,14 @@ def study(run: Run, signal: str, method: str) -> StudyRecord:
     sample = run.samples[signal]
     mass = resonance_mass(sample)
     window = window_of(mass)
-    region = run.config.selection.region
-    simulated = searched(read_features(run.root / "features" / signal), region)
+    columns = EVENT_COLUMNS if method == INCLUSIVE else method_columns(run, [method])
+    simulated = searched_table(run, signal, columns)
     weights = event_weights(simulated)
     acceptance = float(weights.sum()) / expected_events(sample)
     seeds = [run.config.run.seed + number for number in range(limits.seeds)]
     drawn = draw_injections(simulated, limits.signals[signal], run.data.luminosity(), acceptance, seeds)
     if method == INCLUSIVE:
-        data = searched(read_features(run.root / "features" / run.data.name), region)
+        data = searched_table(run, run.data.name, EVENT_COLUMNS)
         nominal = counts_of(data["mjj"])
         made = [_inclusive(injection, data, simulated) for injection in drawn]
     else:
@@ -171,21 +169,21 @@ def _trained(
     def make(seed: int) -> FoldedMethod:
         return cast("FoldedMethod", untrained(run, method, window, seed))  # as all methods are
 
-    first = make(drawn[0].seed)
-    data, simulated = (needed_columns(first, table) for table in (data, simulated))
     made: dict[int, InjectedSpectra] = {}
     for seed in dict.fromkeys(injection.seed for injection in drawn):
         places = [place for place, injection in enumerate(drawn) if injection.seed == seed]
         here = [drawn[place] for place in places]
         trained = train_injected(
-            make, data, simulated, here, workers=run.config.processing.workers, further=further
+            make, data, simulated, here, workers=run.config.processing.local_workers, further=further
         )
         for place, injection, fitted in zip(places, here, trained, strict=True):
             mixed = injected_table(data, simulated, injection.chosen)
             counts = counts_of(mixed["mjj"][fitted.fold_votes(mixed, trained_on=True) == N_FOLDS])
             kept = injection.kept(fitted, simulated, trained_on=is_prior)
             made[place] = _spectra(injection, counts, simulated, kept)
-    return _nominal(run, method, window, first, data), [made[place] for place in range(len(drawn))]
+    return _nominal(run, method, window, make(drawn[0].seed), data), [
+        made[place] for place in range(len(drawn))
+    ]
 
 
 def _nominal(
@@ -198,13 +196,6 @@ def _nominal(
         return _trimmed(spectra.spectrum(run.data, selection_label(method, window)).counts)
     untrained_method.fit(data)
     return counts_of(data["mjj"][untrained_method.fold_votes(data, trained_on=True) == N_FOLDS])
-
-
-def needed_columns(method: FoldedMethod, table: Table) -> dict[str, Any]:
-    """The columns that trainings read, with weights and event ids: every injection copies the table."""
-    optional = [name for names in method.optional_columns.values() for name in names]
-    names = {"mjj", "weight", *ID_COLUMNS, *method.inputs, *method.training_columns(), *optional}
-    return {name: values for name, values in table.items() if name in names}
 
 
 def _spectra(

@@ -6,21 +6,35 @@ change a result (chunk size, executor, workers) are not among them.
 """
 
 import dataclasses
+import importlib
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import models
+from analysis.accounts import keep_account, write_account
 from analysis.limit_pipeline import run_limits
 from analysis.report import write_report
 from analysis.run import Run, selection_label, training_tables, untrained
 from analysis.search import analyse_run
-from analysis.stages import Product, beside, event_options, filled, run_stage, sample_options
+from analysis.stages import (
+    Product,
+    beside,
+    event_options,
+    filled,
+    planned,
+    run_stage,
+    sample_options,
+    stage_is_current,
+)
 from analysis.windows import Window
 from data.files import read_json, write_json
 from data.manifest import code_version
 from data.samples import Sample
 from processors.histogram_io import merge_histograms, read_histograms, write_histograms
 from processors.run import check_same_sources, run_histograms, run_skim
+
+if TYPE_CHECKING:
+    from models.folded import FoldedMethod
 
 
 def run_all(run: Run) -> None:
@@ -32,8 +46,8 @@ def run_all(run: Run) -> None:
     write_run_report(run)
 
 
-def skim(run: Run) -> None:
-    """Pass 1: events to tables of features, one a sample."""
+def skim(run: Run, *, only_merge: bool = False) -> None:
+    """Pass 1: events to tables of features, one a sample; ``only_merge``: no event is read, all chunks are done."""
     check_same_sources(run.samples.values(), run.config.events())
     for name, sample in run.samples.items():
         run_stage(
@@ -41,33 +55,64 @@ def skim(run: Run) -> None:
             f"skim {name}",
             inputs=run.identities[name] | beside(run, sample),
             options={"sample": sample_options(sample), "events": event_options(run, sample)},
-            work=partial(_skim_sample, run, sample),
+            work=partial(_skim_sample, run, sample, only_merge=only_merge),
         )
 
 
-def train(run: Run) -> None:
-    """Train every method in every window on the features of the data sample, and of those that it takes further."""
+def train(run: Run, *, only_merge: bool = False) -> None:
+    """Train every method in every window on the features of the data sample, and of those that it takes further.
+
+    ``only_merge``: no network is trained, all folds are in the stages' stores.
+    """
+    elsewhere = run.config.processing.executor == "dask"
+    if elsewhere and not only_merge:
+        _train_elsewhere(run)
+    work = _collect_method if only_merge or elsewhere else _train_method
     for method, window in run.tasks():
-        further = run.further_samples(method)
-        names = [run.data.name, *(name for names in further.values() for name in names)]
         run_stage(
             run,
             f"train {method} {window.name}",
-            inputs={f"features/{name}": run.identity(f"skim {name}") for name in names},
-            options={
-                "method": method,
-                "tables": further,
-                "options": run.config.methods[method],
-                "window": dataclasses.asdict(window),
-                "region": run.config.selection.region,
-                "seed": run.config.run.seed,
-            },
-            work=partial(_train_method, run, method, window),
+            inputs=_training_inputs(run, method),
+            options=_training_options(run, method, window),
+            work=partial(work, run, method, window),
         )
 
 
-def histogram(run: Run) -> None:
-    """Pass 2: events to histograms, each chunk scored by every trained method."""
+def _training_inputs(run: Run, method: str) -> dict[str, str]:
+    further = run.further_samples(method).values()
+    names = [run.data.name, *(name for names in further for name in names)]
+    return {f"features/{name}": run.identity(f"skim {name}") for name in names}
+
+
+def _training_options(run: Run, method: str, window: Window) -> dict[str, Any]:
+    return {
+        "method": method,
+        "tables": run.further_samples(method),
+        "options": run.config.methods[method],
+        "window": dataclasses.asdict(window),
+        "region": run.config.selection.region,
+        "seed": run.config.run.seed,
+    }
+
+
+def _train_elsewhere(run: Run) -> None:
+    """Train the folds of all methods whose stages are not done on the workers of dask."""
+    for method in run.config.methods:
+        inputs = _training_inputs(run, method)
+        windows = [
+            window
+            for window in run.config.windows()
+            if not stage_is_current(
+                run, f"train {method} {window.name}", inputs, _training_options(run, method, window)
+            )
+        ]
+        if windows:
+            folds = importlib.import_module("analysis.fold_tasks")  # its networks take seconds to import
+            folds.train_in_pool(run, method, windows)
+
+
+def histogram(run: Run, *, only_merge: bool = False) -> None:
+    """Pass 2: events to histograms, each chunk scored by every trained method; ``only_merge`` as for `skim`."""
     bundles = _bundles(run)
     for name, sample in run.filled.items():
         run_stage(
@@ -79,7 +124,7 @@ def histogram(run: Run) -> None:
                 "events": event_options(run, sample),
                 "trained_on": run.trained_on(name),
             },
-            work=partial(_fill_sample, run, sample),
+            work=partial(_fill_sample, run, sample, only_merge=only_merge),
         )
     run_stage(
         run,
@@ -88,6 +133,7 @@ def histogram(run: Run) -> None:
         options={},
         work=partial(_merge, run),
     )
+    write_account(run)
 
 
 def scan(run: Run) -> None:
@@ -128,15 +174,25 @@ def write_run_report(run: Run) -> None:
         "report",
         inputs=filled(run) | {stage: run.identity(stage) for stage in stages},
         options={
-            "config": _shown(run, {"run": {"output"}, "processing": True}),
+            "config": _shown(run, {"run": {"output", "copy_to"}, "processing": True, "batch": True}),
             "provenance": _provenance(run),
         },
         work=partial(_report, run),
     )
 
 
-def _skim_sample(run: Run, sample: Sample) -> Product:
-    result = run_skim(sample, run.config.processing, run.config.events(), run.root)
+def _skim_sample(run: Run, sample: Sample, *, only_merge: bool) -> Product:
+    stage = f"skim {sample.name}"
+    result = run_skim(
+        sample,
+        run.config.processing,
+        run.config.events(),
+        run.root,
+        plan=planned(run, sample),
+        store=run.store(stage),
+        only_merge=only_merge,
+        report=partial(keep_account, run, stage),
+    )
     return Product(result.outputs, result.account.expected, result.account.processed)
 
 
@@ -144,13 +200,27 @@ def _train_method(run: Run, method: str, window: Window) -> Product:
     table, further = training_tables(run, method)
     folder = run.root / "models" / method / window.name
     model = untrained(run, method, window, run.config.run.seed)
-    model.fit(table, workers=run.config.processing.workers, **further)
+    model.fit(table, workers=run.config.processing.local_workers, **further)
     model.save(folder)
     rows = len(table["mjj"])
     return Product(sorted(folder.iterdir()), rows, rows)
 
 
-def _fill_sample(run: Run, sample: Sample) -> Product:
+def _collect_method(run: Run, method: str, window: Window) -> Product:
+    """Make a method of folds that were trained elsewhere."""
+    tasks = importlib.import_module("models.tasks")  # its networks take seconds to import
+    table, further = training_tables(run, method)
+    folder = run.root / "models" / method / window.name
+    model = cast("FoldedMethod", untrained(run, method, window, run.config.run.seed))
+    tables = model.tables(table, further)
+    folds = tasks.collect_parts(model, tables, run.store(f"train {method} {window.name}").files())
+    model.assemble_of(tables, folds, workers=run.config.processing.local_workers).save(folder)
+    rows = len(table["mjj"])
+    return Product(sorted(folder.iterdir()), rows, rows)
+
+
+def _fill_sample(run: Run, sample: Sample, *, only_merge: bool) -> Product:
+    stage = f"hist {sample.name}"
     result = run_histograms(
         sample,
         run.config.processing,
@@ -161,11 +231,16 @@ def _fill_sample(run: Run, sample: Sample) -> Product:
         },
         trained_on=run.trained_on(sample.name),
         out_root=run.root,
+        plan=planned(run, sample),
+        store=run.store(stage),
+        only_merge=only_merge,
+        report=partial(keep_account, run, stage),
     )
     record = run.root / "histograms" / f"{sample.name}.json"
     luminosity = None if result.luminosity is None else dataclasses.asdict(result.luminosity)
     content = {
-        "account": result.account.to_json(),
+        "expected": result.account.expected,
+        "processed": result.account.processed,
         "cutflow": result.cutflow,
         "luminosity": luminosity,
         "without_particles": result.without_particles,
@@ -175,27 +250,17 @@ def _fill_sample(run: Run, sample: Sample) -> Product:
 
 
 def _merge(run: Run) -> Product:
-    """Histograms, accounts and cutflows of all samples, each in one file."""
+    """Histograms and cutflows of all samples, each in one file."""
     folder = run.root / "histograms"
     records = {name: read_json(folder / f"{name}.json") for name in run.filled}
-    files = [file for record in records.values() for file in record["account"]["files"]]
-    expected, processed = (sum(file[key] for file in files) for key in ("expected", "processed"))
-    account = {
-        "files": files,
-        "expected": expected,
-        "processed": processed,
-        "complete": expected == processed,
-        "luminosity": {
-            name: record["luminosity"] for name, record in records.items() if record["luminosity"]
-        },
-        "jets_without_particles": {name: record["without_particles"] for name, record in records.items()},
-    }
-    outputs = [run.root / name for name in ("histograms.h5", "account.json", "cutflow.json")]
+    expected, processed = (
+        sum(record[key] for record in records.values()) for key in ("expected", "processed")
+    )
+    outputs = [run.root / name for name in ("histograms.h5", "cutflow.json")]
     write_histograms(
         outputs[0], merge_histograms(read_histograms(folder / f"{name}.h5") for name in run.filled)
     )
-    write_json(outputs[1], account)
-    write_json(outputs[2], {name: record["cutflow"] for name, record in records.items()})
+    write_json(outputs[1], {name: record["cutflow"] for name, record in records.items()})
     return Product(outputs, expected, processed)
 
 

@@ -7,7 +7,7 @@ from typing import cast
 import numpy as np
 
 from analysis.limit_record import UncertaintySource
-from analysis.limit_study import counts_of, is_prior, needed_columns
+from analysis.limit_study import counts_of, is_prior
 from analysis.retraining_systematics import (
     Range,
     Relevance,
@@ -17,11 +17,11 @@ from analysis.retraining_systematics import (
     relevance,
     retrained_shifts,
 )
-from analysis.run import Run, training_tables, untrained
+from analysis.run import Run, searched_table, training_tables, untrained
 from analysis.run_systematics import configured_sources
 from analysis.spectra import expected_events, resonance_mass
 from analysis.systematics import SourceShift
-from analysis.training_tables import searched, stacked
+from analysis.training_tables import columns_read, searched, stacked
 from analysis.windows import window_of
 from data.eventid import N_FOLDS
 from data.sections import Section
@@ -29,7 +29,6 @@ from data.types import Table
 from models.folded import FoldedMethod
 from models.studies import event_weights
 from processors.recipe import NOMINAL
-from processors.skim import read_features
 from processors.varied_skim import read_varied
 
 ENSEMBLES = ("toys", "replicas", "hessian")
@@ -117,8 +116,8 @@ def retrain_systematics(
     acceptance = float(event_weights(nominal).sum()) / expected_events(run.samples[signal])
     injected = cross_section * luminosity * acceptance
     first = make(seeds[0])
-    data, nominal = needed_columns(first, data), needed_columns(first, nominal)
-    tables = {name: needed_columns(first, table) for name, table in tables.items()}
+    nominal = _needed(first, nominal)
+    tables = {name: _needed(first, table) for name, table in tables.items()}
     tested = relevance(nominal, tables, sources, first.inputs, injected)
     relevant = {one.source for one in tested if one.relevant}
     wanted = [source for source in sources if source.name in relevant and source.kind not in ENSEMBLES]
@@ -138,7 +137,7 @@ def retrain_systematics(
         luminosity=luminosity,
         acceptance=acceptance,
         seeds=seeds,
-        workers=run.config.processing.workers,
+        workers=run.config.processing.local_workers,
         further=further,
         within=within,
         trained_on=prior,
@@ -159,6 +158,12 @@ def _varied_tables(run: Run, signal: str) -> tuple[Table, dict[str, Table]]:
         for name, table in read_varied(run.root / "varied" / signal).items()
     }
     return tables.pop(NOMINAL), tables
+
+
+def _needed(method: FoldedMethod, table: Table) -> Table:
+    """The columns that trainings read: every injection copies the table."""
+    names = columns_read(method)
+    return {name: values for name, values in table.items() if name in names}
 
 
 def _sources(
@@ -184,8 +189,8 @@ def _background(run: Run, method: str, methods: Sequence[FoldedMethod]) -> Selec
     names = run.config.search.background
     if not names:
         return None
-    region = run.config.selection.region
-    table = stacked([searched(read_features(run.root / "features" / name), region) for name in names])
+    columns = columns_read(methods[0])
+    table = stacked([searched_table(run, name, columns) for name in names])
     weights = event_weights(table)
     scale = float(weights.sum() / np.sum(weights**2))
     trained_on = "background" in run.further_samples(method)

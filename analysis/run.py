@@ -1,21 +1,29 @@
 """A configured run: its samples, its folder, and what its methods are trained on."""
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import models
 from analysis.config import Config
 from analysis.limit_config import LimitConfig
-from analysis.training_tables import beside, searched, stacked
+from analysis.training_tables import columns_read, regions_beside, stacked
 from analysis.windows import Window
+from data.credentials import check_samples
 from data.errors import ConfigError, IncompleteError
 from data.manifest import read_manifest
+from data.partials import PartialStore
 from data.samples import Sample
 from processors.features import Columns
+from processors.remote import of_each
 from processors.run import file_identity
 from processors.scorers import INCLUSIVE
 from processors.skim import read_features
+
+if TYPE_CHECKING:  # networks need seconds to import, which a command without any should not wait
+    from models.folded import FoldedMethod
 
 
 @dataclass(frozen=True)
@@ -45,10 +53,8 @@ class Run:
     @cached_property
     def identities(self) -> dict[str, dict[str, str]]:
         """Hash of every input file, by sample and file name: a run may move with its files."""
-        return {
-            name: {label: file_identity(file) for label, file in sorted(file_labels(sample).items())}
-            for name, sample in self.samples.items()
-        }
+        check_samples(self.samples.values())
+        return {name: _identities(sample) for name, sample in self.samples.items()}
 
     @property
     def limits(self) -> LimitConfig:
@@ -95,6 +101,10 @@ class Run:
         """Where a stage's manifest stands."""
         return self.root / "manifests" / f"{stage.replace(' ', '.')}.json"
 
+    def store(self, stage: str) -> PartialStore:
+        """Where the results of a stage's chunks are until it is done."""
+        return PartialStore(self.root / "partials" / stage.replace(" ", "."))
+
     def identity(self, stage: str) -> str:
         """Hash of the outputs of a finished stage.
 
@@ -140,21 +150,39 @@ def training_tables(run: Run, method: str) -> tuple[Columns, dict[str, Columns]]
     Returns
     -------
     table
-        The searched data: rows of the region that is searched.
+        The searched data: rows of the region that is searched, columns that the method reads.
     further
         The other tables that the method takes and this search has: ``signal`` and ``background``, simulation in the
         same region; ``wide``, the data beside it, where some were kept.
     """
-    region = run.config.selection.region
-    data = read_features(run.root / "features" / run.data.name)
+    columns = method_columns(run, [method])
     further = {
-        keyword: stacked([searched(read_features(run.root / "features" / name), region) for name in names])
+        keyword: stacked([searched_table(run, name, columns) for name in names])
         for keyword, names in run.further_samples(method).items()
     }
-    wide = beside(data, region)
-    if "wide" in models.describe(method).takes and len(wide["mjj"]):
-        further["wide"] = wide
-    return searched(data, region), further
+    if "wide" in models.describe(method).takes:
+        regions = regions_beside(run.config.selection.region)
+        wide = read_features(run.root / "features" / run.data.name, columns, regions)
+        further |= {"wide": wide} if len(wide["mjj"]) else {}
+    return searched_table(run, run.data.name, columns), further
+
+
+def method_columns(run: Run, methods: Iterable[str]) -> frozenset[str]:
+    """The columns that methods read as this search configures them; their windows are of no account."""
+    window = run.config.windows()[0]
+    trained = (untrained(run, name, window, run.config.run.seed) for name in methods)
+    return frozenset().union(*(columns_read(cast("FoldedMethod", method)) for method in trained))
+
+
+def searched_table(run: Run, sample: str, columns: Collection[str]) -> Columns:
+    """Some columns of a sample's feature table: rows of the region that is searched."""
+    return read_features(run.root / "features" / sample, columns, [run.config.selection.region])
+
+
+def _identities(sample: Sample) -> dict[str, str]:
+    labels = dict(sorted(file_labels(sample).items()))
+    hashes = of_each(lambda file: file_identity(file, sample.access(file)), labels.values())
+    return dict(zip(labels, hashes, strict=True))
 
 
 def file_labels(sample: Sample) -> dict[str, str]:

@@ -8,8 +8,7 @@ import numpy as np
 
 import models
 from analysis.comparison import matrix_json, sculpting_json, sculpting_or_none
-from analysis.run import Run, selection_label
-from analysis.training_tables import searched
+from analysis.run import Run, method_columns, searched_table, selection_label
 from analysis.windows import Window
 from data.errors import ConfigError
 from data.eventid import N_FOLDS
@@ -18,7 +17,6 @@ from models import Method
 from models.complementarity import Complementarity, complementarity
 from models.regions import OUTSIDE, SIGNAL
 from models.sculpting import Sculpting
-from processors.skim import read_features
 
 
 @dataclass(frozen=True)
@@ -67,8 +65,8 @@ def compare_run(run: Run) -> list[WindowComparison]:
         raise ConfigError(msg)
     for method, window in run.tasks():
         run.identity(f"train {method} {window.name}")
-    region = run.config.selection.region
-    tables = {name: searched(read_features(run.root / "features" / name), region) for name in run.filled}
+    columns = method_columns(run, names)
+    tables = {name: searched_table(run, name, columns) for name in run.filled}
     return [_compare_window(run, window, tables) for window in run.config.windows()]
 
 

@@ -63,7 +63,7 @@ def analyse_run(root: Path, config: Config, samples: Mapping[str, Sample]) -> li
             UncertainSignal(model, config.systematics.jes, config.systematics.jer, norm), config.scan,
             window=None if window is None else window.name,
             efficiencies=signal_efficiencies(spectra, signals, label, masses, spectrum, config),
-            luminosity_ifb=data.luminosity(), workers=config.processing.workers,
+            luminosity_ifb=data.luminosity(), workers=config.processing.local_workers,
         )  # fmt: skip
         rows.setdefault(method, []).extend(
             {**row, "signal_uncertainty": norm.get(row["mass"])} for row in result.rows
@@ -113,7 +113,7 @@ def _look_elsewhere(
     if n_toys == 0:
         return {}
     shared = shared_events(root, config, scans)
-    found = global_document(scans, n_toys, config.run.seed, config.processing.workers, shared=shared)
+    found = global_document(scans, n_toys, config.run.seed, config.processing.local_workers, shared=shared)
     return {"global": found}
 
 

@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from analysis.run import Run, file_labels
-from data.errors import ConfigError
+from data.errors import ConfigError, InputError
 from data.files import hash_json, sha256_file
 from data.manifest import Manifest, code_version, hash_outputs, is_current
+from data.remote_files import copy_out
 from data.samples import Sample
+from data.trees import as_tree
 from processors.corrections.config import correction_files
+from processors.plan_io import read_plan, write_plan
+from processors.preflight import SamplePlan
+from processors.run import look_at
 
 _LOG = logging.getLogger("oddjet")
 
@@ -29,10 +34,11 @@ class Product:
 def run_stage(
     run: Run, name: str, inputs: dict[str, str], options: object, work: Callable[[], Product]
 ) -> None:
-    """Do the work of a stage unless its manifest says that it is done."""
+    """Do the work of a stage unless its manifest says that it is done, and copy its outputs where they should go."""
     path, digest = run.manifest(name), hash_json(options)
-    if is_current(path, run.root, name, digest, inputs):
+    if stage_is_current(run, name, inputs, options):
         _LOG.info("%s: up to date", name)
+        _copy_out(run, name)
         return
     path.unlink(missing_ok=True)
     start = time.monotonic()
@@ -46,13 +52,43 @@ def run_stage(
         entries_read=product.read,
         outputs=hash_outputs(run.root, product.outputs),
     ).write(path)
+    run.store(name).remove()
     events = f", {product.read:,} of {product.expected:,} events" if product.expected else ""
     _LOG.info("%s: done in %.1f s%s", name, time.monotonic() - start, events)
+    _copy_out(run, name)
+
+
+def stage_is_current(run: Run, name: str, inputs: dict[str, str], options: object) -> bool:
+    """Whether the work of a stage is done, from these inputs and with these options."""
+    return is_current(run.manifest(name), run.root, name, hash_json(options), inputs)
+
+
+def _copy_out(run: Run, name: str) -> None:
+    target = run.config.run.copy_to
+    if target is not None:
+        copied = copy_out(run.root, run.manifest(name), target)
+        _LOG.info("%s: %d files copied to %s", name, copied, target)
+
+
+def planned(run: Run, sample: Sample) -> SamplePlan:
+    """What a sample's files hold: both passes, and a run that is resumed, open them all only once."""
+    path = run.root / "plans" / f"{sample.name}.json"
+    facts = [code_version(), as_tree(sample), event_options(run, sample), run.identities[sample.name]]
+    identity = hash_json(facts)
+    if path.is_file():
+        try:
+            return read_plan(path, identity)
+        except InputError as error:
+            _LOG.info("%s", error)
+    plan = look_at(sample, run.config.events())
+    write_plan(path, plan, identity)
+    return plan
 
 
 def sample_options(sample: Sample) -> dict[str, Any]:
     """What of a sample's definition its stages depend on; where its files lie is not part of it."""
-    options = sample.model_dump(exclude={"files", "description", "golden_json", "luminosity_table"})
+    places = {"files", "replicas", "sites", "golden_json", "luminosity_table"}
+    options = sample.model_dump(exclude={*places, "description"})
     return options | {"files": sorted(file_labels(sample))}
 
 
@@ -64,15 +100,15 @@ def event_options(run: Run, sample: Sample) -> dict[str, Any]:
         "selection": options.selection.model_dump(),
         "jets": options.jets.model_dump(),
         "features": options.features.model_dump(),
-        "corrections": None if corrections is None else _without_folders(corrections.model_dump()),
+        "corrections": None if corrections is None else without_folders(corrections.model_dump()),
         "seed": options.seed if corrections is not None else None,
     }
 
 
-def _without_folders(value: Any) -> Any:
+def without_folders(value: Any) -> Any:
     """The same values with only the last name of each path: a run may move with its files."""
     if isinstance(value, dict):
-        return {key: _without_folders(item) for key, item in value.items()}
+        return {key: without_folders(item) for key, item in value.items()}
     return value.name if isinstance(value, Path) else value
 
 

@@ -19,6 +19,7 @@ from analysis.cli_common import (
     conclude,
     prepare,
     progress_bar,
+    working,
 )
 from analysis.config import Region
 from analysis.limit_pipeline import run_limits
@@ -95,8 +96,8 @@ def scan_command(
     if kind == "--spectrum":
         _scan_spectrum(source, _result_file(source, out, settings, region), workers, look_elsewhere=True)
         return
-    run = prepare(source, out, workers, settings, region)
-    scan(run)
+    with working(prepare(source, out, workers, settings, region)) as run:
+        scan(run)
     conclude([run])
 
 
@@ -144,8 +145,8 @@ def limit_command(
         crossing = result["crossing_fb"]
         typer.echo(f"{file}: {result['status']}" + ("" if crossing is None else f", {crossing:.4g} fb"))
     else:
-        run = prepare(source, out, workers, settings, region)
-        run_limits(run, study=study)
+        with working(prepare(source, out, workers, settings, region)) as run:
+            run_limits(run, study=study)
         for line in limit_lines(run.root):
             typer.echo(line)
         check_limited([run])

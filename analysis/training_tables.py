@@ -2,17 +2,24 @@
 
 import difflib
 from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from data.errors import ConfigError, InputError
+from data.eventid import ID_COLUMNS
 from processors.config import FeaturesConfig
 from processors.features import Columns, columns
 from processors.resolve import absent_columns
 from processors.selection import REGIONS
 
+if TYPE_CHECKING:  # networks need seconds to import, which a command without any should not wait
+    from models.folded import FoldedMethod
+
 PRIOR = "prior"
 """Column of the table ``signal``: position of an event's sample among the signals."""
+EVENT_COLUMNS = ("mjj", "weight", *ID_COLUMNS)
+"""What is read of an event for any selection."""
 CONFIGURED_BY = {
     "signal": "name simulated signals in search.signals",
     "background": "name simulated background in search.background",
@@ -106,9 +113,19 @@ def searched(table: Columns, region: str) -> Columns:
 
 
 def beside(table: Columns, region: str) -> Columns:
-    """The rows of the other regions, rich in QCD; the signal region is never among them."""
-    code = table["region"]
-    return _rows(table, (code != REGIONS.index(region)) & (code != REGIONS.index("signal")))
+    """The rows of the regions beside the one that is searched; see `regions_beside`."""
+    return _rows(table, np.isin(table["region"], [REGIONS.index(name) for name in regions_beside(region)]))
+
+
+def regions_beside(region: str) -> tuple[str, ...]:
+    """The regions beside the one that is searched, rich in QCD; the signal region is never among them."""
+    return tuple(name for name in REGIONS if name not in {region, "signal"})
+
+
+def columns_read(method: "FoldedMethod") -> frozenset[str]:
+    """The columns that training and scoring read, with weights and event ids."""
+    optional = [name for names in method.optional_columns.values() for name in names]
+    return frozenset((*EVENT_COLUMNS, *method.inputs, *method.training_columns(), *optional))
 
 
 def stacked(tables: Sequence[Columns]) -> Columns:

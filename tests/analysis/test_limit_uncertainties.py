@@ -224,7 +224,7 @@ def test_relevant_pairs_are_retrained_and_ensembles_are_not(monkeypatch, tmp_pat
         "is_prior": lambda *found: False,
         "expected_events": lambda sample: 2000.0,
         "resonance_mass": lambda sample: 3000.0,
-        "read_features": lambda folder: uniform(3000, weight=0.5) | {"event": np.arange(3000)},
+        "searched_table": lambda *found: uniform(3000, weight=0.5) | {"event": np.arange(3000)},
         "searched": lambda table, region: table,
     }
     for name, stand_in in patch.items():
@@ -238,7 +238,7 @@ def test_relevant_pairs_are_retrained_and_ensembles_are_not(monkeypatch, tmp_pat
         samples={"signal": None}, root=tmp_path, further_samples=lambda method: {},
         data=SimpleNamespace(luminosity=lambda: 100.0),
         config=SimpleNamespace(
-            systematics=SystematicsConfig(), processing=SimpleNamespace(workers=1),
+            systematics=SystematicsConfig(), processing=SimpleNamespace(local_workers=1),
             search=SimpleNamespace(background=("qcd",)), selection=SimpleNamespace(region="signal"),
         ),
     )  # fmt: skip

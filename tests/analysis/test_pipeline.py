@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 import models
+from analysis import fold_tasks
 from analysis.config import load_config
 from analysis.pipeline import histogram, scan, skim, train, write_run_report
 from analysis.run import Run
@@ -173,6 +174,31 @@ def test_a_run_writes_every_file_of_the_design(finished):
     account = read_json(finished / "account.json")
     assert account["expected"] == account["processed"] == 9500
     assert account["complete"] is True
+
+
+def test_training_fold_by_fold_in_a_pool_gives_the_same_bits(copy, monkeypatch):
+    inputs, out = copy
+    before = digests(out, "models/**/*.*")
+    run = Run(*load_config(inputs / "search.yaml", (f"run.output={out}",)))
+    for path in out.glob("manifests/train.*"):
+        path.unlink()
+    shutil.rmtree(out / "models")
+    trained = []
+    real = fold_tasks.train_fold
+    monkeypatch.setattr(
+        fold_tasks,
+        "train_fold",
+        lambda model, tables, fold, code: trained.append(fold) or real(model, tables, fold, code),
+    )
+    fold_tasks.train_in_pool(run, "cwola", run.config.windows())
+    parts = run.store("train cwola B3").files()
+    assert len(parts) == len(trained) == 5
+    parts[2].unlink()
+    fold_tasks.train_in_pool(run, "cwola", run.config.windows())
+    assert len(trained) == 6
+    train(run, only_merge=True)
+    assert digests(out, "models/**/*.*") == before
+    assert not (out / "partials").exists()
 
 
 def test_limits_in_fb_follow_from_events_efficiency_and_luminosity(finished):

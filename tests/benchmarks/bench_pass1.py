@@ -13,6 +13,7 @@ from pathlib import Path
 
 import uproot
 
+from data.partials import PartialStore
 from data.samples import read_samples
 from processors.config import JetsConfig, ProcessingConfig
 from processors.event_options import EventOptions
@@ -33,9 +34,10 @@ def plain_uproot(plan):
 
 
 def pass_one(plan, options):
-    """The event loop of ``oddjet skim``, its parts written to a scratch folder."""
+    """The event loop of ``oddjet skim``, its partial results written to a scratch folder."""
     with tempfile.TemporaryDirectory() as scratch:
-        result = run_loop(plan, Skim(recipe_of(plan, options), Path(scratch)), ProcessingConfig())
+        store = PartialStore(Path(scratch))
+        result = run_loop(plan, Skim(recipe_of(plan, options)), ProcessingConfig(), store)
     return result.account.processed
 
 

@@ -1,0 +1,223 @@
+"""What a batch job does: one task of a stage, from the files in its folder to its output and manifest."""
+
+import importlib
+import logging
+import os
+import re
+import shutil
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from analysis.batch_plan import PARTIALS, config_hash
+from analysis.config import Config, with_paths
+from analysis.limit_pipeline import run_limits
+from analysis.pipeline import scan
+from analysis.run import Run, selection_label, training_tables, untrained
+from analysis.windows import window
+from condor.campaign import PAYLOAD
+from condor.jobs import MANIFEST, OUT, JobManifest, JobSpec, read_spec
+from condor.wheel import commit
+from data.errors import IncompleteError, InputError
+from data.files import read_json, sha256_file, write_json
+from data.manifest import code_version
+from data.partials import PartialStore
+from data.samples import Sample
+from processors.account import Account
+from processors.config import ProcessingConfig
+from processors.parts import histogram_part, skim_part, survey_part
+from processors.plan_io import read_plan
+
+if TYPE_CHECKING:
+    from models.folded import FoldedMethod
+
+ACCOUNT, RESULTS = "account.json", "results"
+"""Below a job's output: its event account; files as they lie in a run folder."""
+_LOG = logging.getLogger("oddjet")
+
+
+def run_job(file: Path, *, workers: int = 1) -> JobManifest:
+    """Run a job; its folder holds all that it needs, and is the current one.
+
+    Parameters
+    ----------
+    file
+        The specification; the output goes to the folder ``out`` beside it, its manifest last.
+    workers
+        Processes.
+
+    Returns
+    -------
+    JobManifest
+        Of the finished job.
+
+    Raises
+    ------
+    InputError
+        If the code is not that of the submission, or an input is wrong.
+    IncompleteError
+        If an entry was not read.
+    """
+    start = time.monotonic()
+    spec = read_spec(file)
+    if spec.code_version != code_version():
+        msg = (
+            f"job '{spec.name}' was submitted with code {spec.code_version}, here runs {code_version()}; use the same "
+            "container or wheel, or submit again"
+        )
+        raise InputError(msg)
+    here = file.resolve().parent
+    out = here / OUT
+    (out / MANIFEST).unlink(missing_ok=True)
+    out.mkdir(exist_ok=True)
+    run = run_of(read_json(here / PAYLOAD), here, workers)
+    _check_config(spec, run)
+    read = _WORK[spec.stage](run, spec, here)
+    expected = sum(part.stop - part.start for part in spec.entries)
+    if read != expected:
+        msg = f"job '{spec.name}': {read} of {expected} entries were read; look at the lines above"
+        raise IncompleteError(msg)
+    outputs = {
+        str(path.relative_to(out)): sha256_file(path)
+        for path in sorted(out.rglob("*"))
+        if path.is_file() and not path.name.startswith(".")
+    }
+    manifest = JobManifest(
+        job=spec.name,
+        spec_hash=spec.digest(),
+        config_hash=spec.config_hash,
+        code_version=code_version(),
+        commit=commit(),
+        entries=spec.entries,
+        entries_read=read,
+        outputs=outputs,
+        attempt=attempt(),
+        host=socket.gethostname(),
+        seconds=round(time.monotonic() - start, 3),
+    )
+    manifest.write(out)
+    _LOG.info("job %s: %d entries, %d outputs, %.1f s", spec.name, read, len(outputs), manifest.seconds)
+    return manifest
+
+
+def run_of(payload: dict[str, Any], here: Path, workers: int) -> Run:
+    """The run of a job: its folder is the run folder."""
+    config = with_paths(Config.parse(payload["config"], PAYLOAD), here)
+    executor = "futures" if workers > 1 else "iterative"
+    processing = config.processing.model_dump(exclude={"dask"}) | {"executor": executor, "workers": workers}
+    config = config.model_copy(
+        update={
+            "run": config.run.model_copy(update={"output": here}),
+            "processing": ProcessingConfig.parse(processing, PAYLOAD),
+        }
+    )
+    samples = {
+        name: _beside(Sample.model_validate(value), here) for name, value in payload["samples"].items()
+    }
+    return Run(config, samples)
+
+
+def _beside(sample: Sample, here: Path) -> Sample:
+    """A sample with the files beside its events where this job has them."""
+    paths = {key: getattr(sample, key) for key in ("golden_json", "luminosity_table")}
+    return sample.model_copy(update={key: here / path for key, path in paths.items() if path is not None})
+
+
+def attempt() -> int:
+    """How often HTCondor has started this job, from the description that it gives to every job."""
+    about = os.environ.get("_CONDOR_JOB_AD")
+    if about is None or not Path(about).is_file():
+        return 1
+    found = re.search(r"^NumJobStarts\s*=\s*(\d+)", Path(about).read_text(errors="replace"), re.MULTILINE)
+    return int(found.group(1)) + 1 if found else 1
+
+
+def _check_config(spec: JobSpec, run: Run) -> None:
+    if config_hash(run) != spec.config_hash:
+        msg = f"job '{spec.name}': {PAYLOAD} is of another configuration; submit again"
+        raise InputError(msg)
+
+
+def _event_work(part: Callable[..., Account | None]) -> Callable[[Run, JobSpec, Path], int]:
+    """The work of a job that reads events."""
+
+    def work(run: Run, spec: JobSpec, here: Path) -> int:
+        sample = run.samples[spec.task["sample"]]
+        number, count = spec.task["part"]
+        store = run.store(f"{spec.stage} {sample.name}")
+        before = frozenset(store.files())  # of the survey
+        account = part(
+            sample,
+            run.config.processing,
+            run.config.events(),
+            *_scorers(run, spec),
+            **_trained_on(run, spec),
+            plan=read_plan(here / f"{sample.name}.plan.json"),
+            store=store,
+            part=(number, count),
+        )
+        _keep_own(store, before, here / OUT / PARTIALS)
+        if account is None:
+            return 0
+        write_json(here / OUT / ACCOUNT, account.to_json())
+        return account.processed
+
+    return work
+
+
+def _keep_own(store: PartialStore, before: frozenset[Path], out: Path) -> None:
+    """Move the results of this job into its output."""
+    for path in sorted(set(store.files()) - before):
+        target = out / path.relative_to(store.folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
+
+
+def _scorers(run: Run, spec: JobSpec) -> tuple[dict[str, Path], ...]:
+    if spec.stage != "hist":
+        return ()
+    folders = {
+        selection_label(method, window): run.root / "models" / method / window.name
+        for method, window in run.tasks()
+    }
+    return (folders,)
+
+
+def _trained_on(run: Run, spec: JobSpec) -> dict[str, Any]:
+    return {"trained_on": run.trained_on(spec.task["sample"])} if spec.stage == "hist" else {}
+
+
+def _train(run: Run, spec: JobSpec, here: Path) -> int:
+    tasks = importlib.import_module("models.tasks")  # its networks take seconds to import
+    chosen = window(spec.task["window"])
+    table, further = training_tables(run, spec.task["method"])
+    model = cast("FoldedMethod", untrained(run, spec.task["method"], chosen, run.config.run.seed))
+    store = PartialStore(here / OUT / PARTIALS)
+    tables = model.tables(table, further)
+    tasks.train_parts(model, tables, spec.task["folds"], store, workers=run.config.processing.local_workers)
+    return 0
+
+
+def _analyse(run: Run, _: JobSpec, here: Path) -> int:
+    """Fits, p-values, limits: what the stages wrote, as their own manifests list it."""
+    before = set((here / "manifests").glob("*.json"))
+    scan(run)
+    if run.config.limits is not None:
+        run_limits(run)
+    for manifest in sorted(set((here / "manifests").glob("*.json")) - before):
+        for name in [*read_json(manifest)["outputs"], str(manifest.relative_to(here))]:
+            target = here / OUT / RESULTS / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(here / name, target)
+    return 0
+
+
+_WORK: dict[str, Callable[[Run, JobSpec, Path], int]] = {
+    "survey": _event_work(survey_part),
+    "skim": _event_work(skim_part),
+    "hist": _event_work(histogram_part),
+    "train": _train,
+    "analyse": _analyse,
+}

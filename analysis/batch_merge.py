@@ -1,0 +1,171 @@
+"""What batch jobs made, checked and put together: a stage is merged from all its jobs, each once, or not at all."""
+
+import logging
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from analysis.accounts import keep_account
+from analysis.batch_job import ACCOUNT, RESULTS
+from analysis.batch_plan import PARTIALS, config_hash
+from analysis.pipeline import histogram, skim, train
+from analysis.run import Run
+from condor.account import complete
+from condor.campaign import Campaign, Folder
+from condor.jobs import MANIFEST, OUT, JobSpec, Stage
+from data.errors import ConfigError, IncompleteError
+from data.files import atomic_path, read_json
+from data.manifest import code_version
+from data.partials import PartialStore
+from processors.account import Account, ChunkFailure, FileAccount
+
+_LOG = logging.getLogger("oddjet")
+
+
+def check_same(run: Run, campaign: Campaign) -> None:
+    """Refuse to go on with a submission of other code or another configuration.
+
+    Raises
+    ------
+    ConfigError
+        If it is.
+    """
+    if campaign.code_version != code_version():
+        msg = (
+            f"{run.root}: submitted with code {campaign.code_version} (commit {campaign.commit}), here runs "
+            f"{code_version()}; check that commit out, or submit again with --out"
+        )
+        raise ConfigError(msg)
+    if campaign.config_hash != config_hash(run):
+        msg = (
+            f"{run.root}: submitted with another configuration; give the same one, or submit again with --out"
+        )
+        raise ConfigError(msg)
+
+
+def merge_stage(run: Run, folder: Folder, campaign: Campaign, stage: Stage) -> None:
+    """Check the jobs of a stage and put together what they made.
+
+    Parameters
+    ----------
+    run
+        The run; what the stages before made is there.
+    folder, campaign
+        Its submission.
+    stage
+        The stage.
+
+    Raises
+    ------
+    IncompleteError
+        If a job has no valid manifest, or an entry was not read exactly once.
+    ConfigError
+        If code or configuration are not those of the submission.
+    """
+    check_same(run, campaign)
+    record = campaign.stages[stage]
+    try:
+        manifests = complete(record.jobs, folder.jobs, record.files)
+    except IncompleteError as error:
+        msg = f"stage '{stage}': {error}"
+        raise IncompleteError(msg) from None
+    _MERGE[stage](run, folder, record.jobs)
+    again = sum(manifest.attempt > 1 for manifest in manifests)
+    _LOG.info("stage %s: %d jobs merged, %d of them after several tries", stage, len(manifests), again)
+
+
+def _merge_survey(run: Run, folder: Folder, jobs: Sequence[JobSpec]) -> None:
+    """Give both passes what was found."""
+    for job in jobs:
+        for stage in ("skim", "hist"):
+            _place(folder, job, run.store(f"{stage} {job.task['sample']}"))
+
+
+def _merge_events(work: Callable[[Run], None], run: Run, folder: Folder, jobs: Sequence[JobSpec]) -> None:
+    for job in jobs:
+        _place(folder, job, run.store(f"{job.stage} {job.task['sample']}"))
+    work(run)
+    for stage, own in _by_sample(jobs).items():
+        keep_account(run, stage, account_of_jobs(folder, own))
+        run.store(stage).remove()  # a stage that was up to date has left it
+
+
+def _by_sample(jobs: Sequence[JobSpec]) -> dict[str, list[JobSpec]]:
+    """Jobs by the name that the stage of their sample has in a run."""
+    found: dict[str, list[JobSpec]] = {}
+    for job in jobs:
+        found.setdefault(f"{job.stage} {job.task['sample']}", []).append(job)
+    return found
+
+
+def account_of_jobs(folder: Folder, jobs: Sequence[JobSpec]) -> Account:
+    """The account of the jobs of a sample: entries of jobs that were started several times count as retried."""
+    counts: dict[tuple[str, str], Counter[str]] = {}
+    failures: list[ChunkFailure] = []
+    for job in jobs:
+        out = folder.jobs / job.name / OUT
+        account = read_json(out / ACCOUNT)
+        failures += [ChunkFailure(**failure) for failure in account["failures"]]
+        again = read_json(out / MANIFEST)["attempt"] > 1
+        for file in account["files"]:
+            count = counts.setdefault((file["sample"], file["file"]), Counter())
+            count.update({name: file[name] for name in ("expected", "processed", "selected", "failed")})
+            count["retried"] += file["expected" if again else "retried"]
+    return Account(
+        tuple(
+            FileAccount(
+                sample,
+                file,
+                *(count[name] for name in ("expected", "processed", "selected", "retried", "failed")),
+            )
+            for (sample, file), count in counts.items()
+        ),
+        tuple(failures),
+    )
+
+
+def _merge_training(run: Run, folder: Folder, jobs: Sequence[JobSpec]) -> None:
+    stores = {job.name: run.store(f"train {job.task['method']} {job.task['window']}") for job in jobs}
+    for job in jobs:
+        _place(folder, job, stores[job.name])
+    train(run, only_merge=True)
+    for store in stores.values():
+        store.remove()
+
+
+def _merge_results(run: Run, folder: Folder, jobs: Sequence[JobSpec]) -> None:
+    """Copy files into the run folder, the manifests of their stages last."""
+    for job in jobs:
+        results = folder.jobs / job.name / OUT / RESULTS
+        names = sorted(path.relative_to(results) for path in results.rglob("*") if path.is_file())
+        for name in sorted(names, key=lambda name: name.parts[0] == "manifests"):
+            with atomic_path(run.root / name) as temporary:
+                shutil.copyfile(results / name, temporary)
+
+
+def _place(folder: Folder, job: JobSpec, store: PartialStore) -> None:
+    """Put the results of a job among those of the run: the same file under two names where the disk allows it."""
+    source = folder.jobs / job.name / OUT / PARTIALS
+    for path in sorted(source.rglob("*")):
+        if not path.is_file():
+            continue
+        place = store.folder / path.relative_to(source)
+        if place.is_file():
+            continue
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(path, place)
+        except OSError:  # another file system, or one without links
+            with atomic_path(place) as temporary:
+                shutil.copyfile(path, temporary)
+
+
+_MERGE: dict[str, Callable[[Run, Folder, Sequence[JobSpec]], None]] = {
+    "survey": _merge_survey,
+    "skim": partial(_merge_events, partial(skim, only_merge=True)),
+    "train": _merge_training,
+    "hist": partial(_merge_events, partial(histogram, only_merge=True)),
+    "analyse": _merge_results,
+}
