@@ -91,7 +91,10 @@ def replica_of(file: str, replica: str, folder: Path, where: str) -> str:
 
 def _is_pattern(name: str) -> bool:
     if "://" in name:
-        return any(sign in name.partition("?")[0] for sign in _REMOTE_WILD)
+        path = (
+            name.partition("://")[2].partition("/")[2].partition("?")[0]
+        )  # hosts in numbers have brackets too
+        return any(sign in path for sign in _REMOTE_WILD)
     return any(sign in name for sign in _WILD)
 
 

@@ -1,11 +1,12 @@
 """Proxies and tokens: found where the tools of the grid look for them, and valid for long enough before work starts."""
 
 import base64
+import dataclasses
 import datetime as dt
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -46,13 +47,16 @@ class Credential:
         return float("inf") if self.expires is None else (self.expires - now) / dt.timedelta(hours=1)
 
 
-def find_credentials(environment: Mapping[str, str]) -> list[Credential]:
+def find_credentials(environment: Mapping[str, str], wanted: Kind | None = None) -> list[Credential]:
     """The proxy and the token that XRootD would use.
 
     Parameters
     ----------
     environment
-        Variables of the process: X509_USER_PROXY, BEARER_TOKEN, BEARER_TOKEN_FILE, XDG_RUNTIME_DIR.
+        Variables of the process: X509_USER_PROXY, BEARER_TOKEN, BEARER_TOKEN_FILE, XDG_RUNTIME_DIR; empty ones count
+        as not set.
+    wanted
+        The kind that the servers demand: nothing else is looked for then. None: both are.
 
     Returns
     -------
@@ -62,10 +66,25 @@ def find_credentials(environment: Mapping[str, str]) -> list[Credential]:
     Raises
     ------
     CredentialError
-        If one that the environment names is missing or damaged.
+        If one that the environment names, or that is wanted, is missing or damaged. One that only lies where one is
+        looked for by default is warned of and left out: perhaps no server asks for it.
     """
-    found = [_proxy(environment), _token(environment)]
-    return [credential for credential in found if credential is not None]
+    found: list[Credential] = []
+    for kind, look in _LOOKS.items():
+        if wanted not in {None, kind}:
+            continue
+        for place in look(environment):
+            try:
+                credential = place.credential()
+            except (CredentialError, ConfigError) as error:
+                if place.chosen or wanted is not None:
+                    raise
+                _say_once(logging.WARNING, str(error), f"{error}; it is left out")
+                continue
+            if credential is not None:
+                found.append(credential)
+                break
+    return found
 
 
 def check_credentials(
@@ -97,8 +116,7 @@ def check_credentials(
     if not any(is_remote(address) for address in addresses):
         return
     moment = now or dt.datetime.now(dt.UTC)
-    found = find_credentials(os.environ if environment is None else environment)
-    usable = [one for one in found if wanted in {None, one.kind}]
+    usable = find_credentials(os.environ if environment is None else environment, wanted)
     if wanted is not None and not usable:
         msg = f"the servers demand a {wanted} (sites.credential), and there is none; {_REMEDIES[wanted]}"
         raise CredentialError(msg)
@@ -111,7 +129,7 @@ def check_credentials(
     msg = f"the {best.kind} {best.place} {_ending(best, moment, hours)}; {_REMEDIES[best.kind]}"
     if wanted is not None or best.chosen:
         raise CredentialError(msg)
-    _LOG.warning("%s, where a server asks for it", msg)
+    _say_once(logging.WARNING, str(best), f"{msg}, where a server asks for it")
 
 
 def check_samples(samples: Iterable[Sample]) -> None:
@@ -127,6 +145,22 @@ def check_samples(samples: Iterable[Sample]) -> None:
         check_credentials(addresses, sample.sites.credential, sample.sites.hours)
 
 
+def check_target(target: str, samples: Iterable[Sample]) -> None:
+    """The same for the place that outputs are copied to, by the rules of the samples' definitions.
+
+    Raises
+    ------
+    CredentialError
+        As `check_credentials`, naming the place.
+    """
+    for sites in dict.fromkeys(sample.sites for sample in samples):
+        try:
+            check_credentials([target], sites.credential, sites.hours)
+        except CredentialError as error:
+            msg = f"outputs cannot be copied to {target} (run.copy_to): {error}"
+            raise CredentialError(msg) from None
+
+
 def _ending(credential: Credential, now: dt.datetime, hours: float) -> str:
     left = credential.hours_left(now)
     if left < 0:
@@ -134,22 +168,86 @@ def _ending(credential: Credential, now: dt.datetime, hours: float) -> str:
     return f"is valid for {left:.1f} h more, sites.hours wants {hours:g} h"
 
 
-_ANNOUNCED: set[Credential] = set()
+_SAID: set[str] = set()
+
+
+def _say_once(level: int, key: str, text: str) -> None:
+    """Log what would be repeated at every stage and for every sample."""
+    if key not in _SAID:
+        _SAID.add(key)
+        _LOG.log(level, "%s", text)
 
 
 def _announce(credential: Credential, left: float) -> None:
-    if credential not in _ANNOUNCED:
-        _ANNOUNCED.add(credential)
-        valid = f"{left:.1f} h left" if credential.expires else "it does not say for how long"
-        _LOG.info("%s %s: %s", credential.kind, credential.place, valid)
+    valid = f"{left:.1f} h left" if credential.expires else "it does not say for how long"
+    _say_once(logging.INFO, str(credential), f"{credential.kind} {credential.place}: {valid}")
 
 
-def _proxy(environment: Mapping[str, str]) -> Credential | None:
-    named = environment.get("X509_USER_PROXY")
-    place = Path(named or f"/tmp/x509up_u{os.getuid()}")  # noqa: S108 - where voms-proxy-init puts it
-    content = _read(place, "proxy", required=named is not None)
-    if content is None:
-        return None
+@dataclass(frozen=True)
+class _Place:
+    """Where a credential may be: a file, or the text of a variable."""
+
+    kind: Kind
+    name: str
+    chosen: bool
+    text: str = dataclasses.field(default="", repr=False)
+
+    def credential(self) -> Credential | None:
+        """What is there; None where nothing is and nothing need be."""
+        content = self.text.encode(errors="replace") or self._content()
+        if content is None:
+            return None
+        if self.kind == "token" and not content.strip():
+            if not self.chosen:
+                return None
+            msg = f"the token {self.name} is empty; {_REMEDIES['token']}"
+            raise CredentialError(msg)
+        if self.kind == "token":
+            return Credential(
+                "token", self.name, _end_of_token(content.decode(errors="replace")), self.chosen
+            )
+        return Credential("proxy", self.name, _end_of_proxy(self.name, content), self.chosen)
+
+    def _content(self) -> bytes | None:
+        try:
+            return Path(self.name).read_bytes()
+        except FileNotFoundError:
+            if not self.chosen:
+                return None
+            msg = (
+                f"the {self.kind} {self.name}, which the environment names, does not exist; "
+                f"{_REMEDIES[self.kind]}"
+            )
+            raise CredentialError(msg) from None
+        except OSError as error:
+            msg = f"the {self.kind} {self.name} cannot be read ({error.strerror}); {_REMEDIES[self.kind]}"
+            raise CredentialError(msg) from None
+
+
+def _proxy_places(environment: Mapping[str, str]) -> list[_Place]:
+    if named := environment.get("X509_USER_PROXY"):
+        return [_Place("proxy", named, chosen=True)]
+    default = f"/tmp/x509up_u{os.getuid()}"  # noqa: S108 - where voms-proxy-init puts it
+    return [_Place("proxy", default, chosen=False)]
+
+
+def _token_places(environment: Mapping[str, str]) -> list[_Place]:
+    if text := environment.get("BEARER_TOKEN", "").strip():
+        return [_Place("token", "BEARER_TOKEN", chosen=True, text=text)]
+    if named := environment.get("BEARER_TOKEN_FILE"):
+        return [_Place("token", named, chosen=True)]
+    folders = [folder for folder in (environment.get("XDG_RUNTIME_DIR"), "/tmp") if folder]  # noqa: S108 - as WLCG says
+    return [_Place("token", str(Path(folder) / f"bt_u{os.getuid()}"), chosen=False) for folder in folders]
+
+
+_LOOKS: dict[Kind, Callable[[Mapping[str, str]], list[_Place]]] = {
+    "proxy": _proxy_places,
+    "token": _token_places,
+}
+
+
+def _end_of_proxy(place: str, content: bytes) -> dt.datetime:
+    """When the first certificate of its chain ends."""
     try:
         from cryptography import x509  # noqa: PLC0415 - only the extra has it
     except ImportError:
@@ -160,38 +258,10 @@ def _proxy(environment: Mapping[str, str]) -> Credential | None:
     except ValueError:
         msg = f"the proxy {place} holds no certificate; {_REMEDIES['proxy']}"
         raise CredentialError(msg) from None
-    return Credential("proxy", str(place), min(one.not_valid_after_utc for one in chain), named is not None)
+    return min(one.not_valid_after_utc for one in chain)
 
 
-def _token(environment: Mapping[str, str]) -> Credential | None:
-    if environment.get("BEARER_TOKEN", "").strip():
-        return Credential("token", "BEARER_TOKEN", _expiry(environment["BEARER_TOKEN"]), chosen=True)
-    named = environment.get("BEARER_TOKEN_FILE")
-    name = f"bt_u{os.getuid()}"
-    folders = [folder for folder in (environment.get("XDG_RUNTIME_DIR"), "/tmp") if folder]  # noqa: S108 - as WLCG says
-    for place in [Path(named)] if named else [Path(folder) / name for folder in folders]:
-        content = _read(place, "token", required=named is not None)
-        if content:
-            return Credential(
-                "token", str(place), _expiry(content.decode(errors="replace")), named is not None
-            )
-    return None
-
-
-def _read(place: Path, kind: Kind, *, required: bool) -> bytes | None:
-    try:
-        return place.read_bytes()
-    except FileNotFoundError:
-        if not required:
-            return None
-        msg = f"the {kind} {place}, which the environment names, does not exist; {_REMEDIES[kind]}"
-        raise CredentialError(msg) from None
-    except OSError as error:
-        msg = f"the {kind} {place} cannot be read ({error.strerror}); {_REMEDIES[kind]}"
-        raise CredentialError(msg) from None
-
-
-def _expiry(token: str) -> dt.datetime | None:
+def _end_of_token(token: str) -> dt.datetime | None:
     """The end of a JSON web token; None where it is none or has none."""
     parts = token.strip().split(".")
     if len(parts) != 3:

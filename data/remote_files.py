@@ -13,9 +13,9 @@ from data.files import atomic_path, sha256_file
 from data.manifest import read_manifest
 from data.xrootd import (
     DEFAULT_TIMEOUT,
+    ExistsError,
     NoFileError,
     RemoteError,
-    SilentError,
     ask,
     client,
     filesystem,
@@ -124,9 +124,7 @@ def _rename(temporary: str, address: str, timeout: int) -> None:
     files, names = filesystem(address), (path_of(temporary), path_of(address))
     try:
         ask(address, files.mv, *names, timeout=timeout)
-    except SilentError:
-        raise
-    except RemoteError:  # some servers do not rename onto a file that is there
+    except ExistsError:  # some servers do not rename onto a file that is there
         _remove(address, timeout)
         ask(address, files.mv, *names, timeout=timeout)
 

@@ -1,6 +1,7 @@
 """Sample definitions: which files belong to a process and a year, and how to weight them."""
 
 import functools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,7 @@ class Sites(Section):
     """Rules for files on other machines; they hold for all samples of a definition."""
 
     blocked: tuple[str, ...] = ()
-    """Hosts that nothing is read from, e.g. ``*.site.org``; a redirector is asked for other ones."""
+    """Hosts that nothing is read from, e.g. ``*.site.org`` or ``192.0.2.*``; a redirector is asked for other ones."""
     mirrors: tuple[str, ...] = ()
     """Servers (``root://HOST:PORT/``) that hold every ``root://`` file too, under the same path."""
     timeout: int = pydantic.Field(default=DEFAULT_TIMEOUT, ge=1, le=3600)
@@ -65,6 +66,20 @@ class Sites(Section):
     """What the servers demand; None where any that is found will do, or none."""
     hours: float = pydantic.Field(default=1.0, ge=0, le=1000)
     """The credential must be valid for so many hours more when a stage starts."""
+    check_replicas: Literal["folders", "all"] = "folders"
+    """Whether one file of each folder of replicas, or every replica, is compared with its file before the work."""
+
+    @pydantic.field_validator("blocked")
+    @classmethod
+    def _hosts(cls, blocked: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in blocked:
+            port = pattern.count(":") == 1 or "]:" in pattern
+            if not pattern or port or set(pattern) & set("/@ ") or (":" in pattern and "[" in pattern):
+                msg = (
+                    f"'{pattern}' is no host; write it without scheme, port, path and brackets, as *.site.org"
+                )
+                raise ValueError(msg)
+        return blocked
 
     @pydantic.field_validator("mirrors")
     @classmethod
@@ -157,6 +172,10 @@ class _SampleFile(Section):
     sites: Sites = Sites()
 
 
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+"""Samples name folders, files and jobs."""
+
+
 @functools.cache
 def years() -> dict[str, Year]:
     """All years that oddjet knows, by name."""
@@ -195,8 +214,9 @@ def read_samples(path: Path) -> dict[str, Sample]:
     Raises
     ------
     ConfigError
-        If a key is unknown, a year is unknown, a sample has no file, simulation has no cross section, data
-        have generated sums, a file is named twice, a file does not exist, or no site that has it is allowed.
+        If a key is unknown, a year is unknown, a name is none for a folder, a sample has no file, simulation has no cross section, data
+        have generated sums, a file is named twice, a file does not exist, an address stands for two files, or no site that
+        has it is allowed.
     ReadError
         If a ``root://`` folder cannot be listed.
     """
@@ -208,7 +228,23 @@ def read_samples(path: Path) -> dict[str, Sample]:
             msg = f"{path}: file '{file}' stands in samples '{owner[file]}' and '{sample}'; an event counts once"
             raise ConfigError(msg)
         owner[file] = sample
+    _check_replicas(samples, path)
     return samples
+
+
+def _check_replicas(samples: dict[str, Sample], path: Path) -> None:
+    """Refuse an address that stands for two files."""
+    owner = {file: file for _, file in _all_files(samples)}
+    for name, sample in samples.items():
+        for file, replicas in sample.replicas.items():
+            for replica in replicas:
+                other = owner.setdefault(replica, file)
+                if other != file:
+                    msg = (
+                        f"{path}: sample '{name}': '{replica}' stands for two files, '{other}' and '{file}'; "
+                        "correct the replicas"
+                    )
+                    raise ConfigError(msg)
 
 
 def _all_files(samples: dict[str, Sample]) -> Iterator[tuple[str, str]]:
@@ -219,6 +255,9 @@ def _all_files(samples: dict[str, Sample]) -> Iterator[tuple[str, str]]:
 
 def _resolve(name: str, entry: _Definition, path: Path, sites: Sites) -> Sample:
     where = f"{path}: sample '{name}'"
+    if not _NAME.fullmatch(name):
+        msg = f"{where}: its name becomes that of folders and jobs; use letters, digits and _ . + - after the first"
+        raise ConfigError(msg)
     year(entry.year)
     if not entry.files:
         msg = f"{where} lists no files; add them or remove the sample"

@@ -1,14 +1,19 @@
 """XRootD's client with its waiting bounded: every call ends within the time given, well or with a reason."""
 
+import contextlib
 import fnmatch
 import functools
 import importlib
+import ipaddress
+import logging
 import os
+import socket
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from data.errors import ConfigError, OddjetError
 
+_LOG = logging.getLogger("oddjet")
 SCHEME = "root://"
 DEFAULT_TIMEOUT = 60
 """Seconds within which a server has to answer."""
@@ -30,6 +35,10 @@ class SilentError(RemoteError):
 
 class NoFileError(RemoteError):
     """A server has no such file or folder."""
+
+
+class ExistsError(RemoteError):
+    """A server has a file of that name already, and leaves it."""
 
 
 def is_remote(address: str) -> bool:
@@ -78,6 +87,8 @@ def ask(address: str, call: Callable[..., Any], *arguments: object, timeout: int
     ------
     NoFileError
         If the server has no such file.
+    ExistsError
+        If it has one where none is wanted.
     SilentError
         If it cannot be reached, or does not answer in time.
     RemoteError
@@ -93,11 +104,13 @@ def ask(address: str, call: Callable[..., Any], *arguments: object, timeout: int
     msg = f"{address}: {_reason(status, timeout)}"
     if status.errno == _NOT_FOUND:
         raise NoFileError(msg)
+    if status.errno == _EXISTS:
+        raise ExistsError(msg)
     raise RemoteError(msg) if status.errno else SilentError(msg)
 
 
 _PORT = 1094
-_NOT_FOUND, _NOT_AUTHORISED = 3011, 3010
+_NOT_FOUND, _NOT_AUTHORISED, _EXISTS = 3011, 3010, 3018
 _LOGIN_FAILED, _AUTHENTICATION_FAILED, _EXPIRED, _SOCKET_TIMEOUT = 203, 204, 206, 103
 
 
@@ -112,15 +125,31 @@ def _reason(status: Any, timeout: int) -> str:
     return text or f"error {status.code}"
 
 
+def _place_of(address: str) -> tuple[str, str]:
+    """Host and port of an address; a host in numbers of IPv6 keeps its brackets, a port that is not there is ''."""
+    place = address.partition("://")[2] if "://" in address else address
+    place = place.split("/", 1)[0].rsplit("@", 1)[-1]
+    if place.startswith("["):
+        host, _, port = place.partition("]")
+        return f"{host}]", port.removeprefix(":")
+    host, _, port = place.partition(":")
+    return host, port
+
+
 def host_of(address: str) -> str:
-    """Host of an address, without user and port."""
-    return address.removeprefix(SCHEME).split("/", 1)[0].rsplit("@", 1)[-1].split(":", 1)[0]
+    """Host of an address, without user, port and the brackets around numbers of IPv6."""
+    return _place_of(address)[0].strip("[]")
 
 
 def hostid_of(address: str) -> str:
     """``HOST:PORT`` of an address."""
-    place = address.removeprefix(SCHEME).split("/", 1)[0].rsplit("@", 1)[-1]
-    return place if ":" in place else f"{place}:{_PORT}"
+    host, port = _place_of(address)
+    return f"{host}:{port or _PORT}"
+
+
+def without_port(address: str) -> str:
+    """Host of an address as other addresses write it, with the brackets around numbers of IPv6."""
+    return _place_of(address)[0]
 
 
 def server_of(address: str) -> str:
@@ -135,9 +164,48 @@ def path_of(address: str) -> str:
 
 
 def is_blocked(address: str, blocked: Iterable[str]) -> bool:
-    """Whether the host of an address matches one of the patterns, e.g. ``*.site.org``; a path on disk has none."""
+    """Whether the host of an address matches one of the patterns, e.g. ``*.site.org``; a path on disk has none.
+
+    Redirectors may name servers by numbers only: these are looked up where a pattern is about names. Where nobody knows
+    the name of a server, that is logged.
+    """
     host = host_of(address).lower()
-    return bool(host) and any(fnmatch.fnmatchcase(host, pattern.lower()) for pattern in blocked)
+    patterns = [pattern.lower() for pattern in blocked]
+    if not host or not patterns:
+        return False
+    names = {host}
+    if number := _number_of(host):
+        names.add(number)
+        if not all(_in_numbers(pattern) for pattern in patterns):
+            names |= _names_of(number)
+    return any(fnmatch.fnmatchcase(name, pattern) for name in names for pattern in patterns)
+
+
+def _number_of(host: str) -> str:
+    """The IP address that a host is given by, in its usual form; '' for one that has a name."""
+    if ":" in host and "." in host:  # XRootD's way of writing IPv4: ::ffff:10.1.2.3 or ::10.1.2.3
+        host = host.rpartition(":")[2]
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.ip_address(host))
+    return ""
+
+
+def _in_numbers(pattern: str) -> bool:
+    return ":" in pattern or not any(sign.isalpha() for sign in pattern)
+
+
+@functools.cache
+def _names_of(number: str) -> frozenset[str]:
+    """The names of a host that is given by its IP address."""
+    try:
+        name, others, _ = socket.gethostbyaddr(number)
+    except OSError:
+        _LOG.warning(
+            "%s has no name that sites.blocked could match; block the address itself if it is not wanted",
+            number,
+        )
+        return frozenset()
+    return frozenset(one.lower() for one in (name, *others))
 
 
 def filesystem(address: str) -> Any:

@@ -11,12 +11,14 @@ from data.errors import IncompleteError, InputError, ReadError
 from data.luminosity import unique_sections
 from data.samples import Access, Sample, year
 from data.types import IntArray
-from processors.remote import of_each
+from processors.remote import ReplicaTrouble, of_each, trouble_of
 from processors.resolve import Demand, FileSchema, resolve
 from processors.root_files import named, open_root, reading, remedy
 from processors.weights import DATA_SCALE, GeneratedSums, WeightScale, total_sums, weight_scale
 
 _LOG = logging.getLogger("oddjet")
+_MOST_WRONG = 5
+"""Wrong replicas that are named."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,8 @@ def plan_sample(sample: Sample, demand: Demand, headroom: float = 1.0) -> Sample
     CredentialError
         If a proxy or token for remote files is missing or ends too soon.
     InputError
-        If a file is missing, damaged, lacks a branch, is a copy of another one, or means something else than the
-        others by its branches.
+        If a file is missing, damaged, lacks a branch, is a copy of another one, means something else than the others by
+        its branches, or has a replica that is another file (`data.samples.Sites.check_replicas`).
     IncompleteError
         If a file does not hold the entries that the sample definition says.
     """
@@ -91,6 +93,7 @@ def plan_sample(sample: Sample, demand: Demand, headroom: float = 1.0) -> Sample
         return facts if schema is None else replace(facts, schema=shared.setdefault(schema, schema))
 
     files = of_each(look_at, sorted(sample.files))
+    _check_replicas(sample, files)
     _check_copies(sample, files)
     _check_entries(sample, files)
     _check_labels(sample, files)
@@ -187,6 +190,40 @@ def _generated(file: Any, names: set[str], where: str, sample: Sample) -> Genera
             raise InputError(msg)
     parts = zip(*values.values(), strict=True)
     return total_sums(GeneratedSums(int(count), sumw, sumw2) for count, sumw, sumw2 in parts)
+
+
+def _check_replicas(sample: Sample, files: list[FileFacts]) -> None:
+    """Refuse replicas that are other files; warn of those that cannot be read now, which others make up for.
+
+    A replica's UUID is compared whenever it is read, so a wrong one never counts. Here a wrong list is found before the
+    work starts and not where a server fails in its middle. Lists are mostly wrong by whole folders: unless all replicas
+    are wanted, one of each folder is opened, so that many files cost no more than few.
+    """
+    chosen: dict[str, tuple[str, FileFacts]] = {}
+    for file in files:
+        for address in sample.access(file.path).addresses:
+            folder = address if sample.sites.check_replicas == "all" else address.rpartition("/")[0]
+            if address != file.path:
+                chosen.setdefault(folder, (address, file))
+    looked = dict(chosen.values())
+
+    def look_at(address: str) -> ReplicaTrouble | None:
+        return trouble_of(address, looked[address].uuid, sample.access(looked[address].path))
+
+    wrong = []
+    for address, trouble in zip(looked, of_each(look_at, looked), strict=True):
+        if trouble is None:
+            continue
+        line = f"replica '{address}' of file '{looked[address].path}': {trouble.reason}"
+        if trouble.other_file:
+            wrong.append(line)
+        else:
+            _LOG.warning("sample '%s': %s", sample.name, line)
+    if wrong:
+        more = f"\n… and {len(wrong) - _MOST_WRONG} more" if len(wrong) > _MOST_WRONG else ""
+        shown = "\n".join(wrong[:_MOST_WRONG])
+        msg = f"sample '{sample.name}': {shown}{more}\nCorrect the replicas in the sample definition, or remove them"
+        raise InputError(msg)
 
 
 def _check_copies(sample: Sample, files: list[FileFacts]) -> None:

@@ -15,6 +15,7 @@ from uproot.source.chunk import Chunk, Source
 from uproot.source.futures import TrivialFuture
 
 from data.errors import InputError, ReadError
+from data.samples import Access
 from data.xrootd import (
     DEFAULT_TIMEOUT,
     RemoteError,
@@ -24,6 +25,7 @@ from data.xrootd import (
     hostid_of,
     is_blocked,
     is_remote,
+    without_port,
 )
 
 T = TypeVar("T")
@@ -44,6 +46,18 @@ _REDIRECTS = 5
 
 class _WrongFileError(Exception):
     """An address answers, but not with the file."""
+
+
+class _OtherFileError(_WrongFileError):
+    """An address answers with another file."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ReplicaTrouble:
+    """Why a replica cannot be read, and whether that is because it is another file."""
+
+    reason: str
+    other_file: bool
 
 
 @dataclasses.dataclass
@@ -146,16 +160,20 @@ class RemoteSource(Source):  # type: ignore[misc]
         self._timeout = timeout
         self._blocks: dict[int, bytes] = {}
         self._file: Any = None
+        self._silent = False
         wrong, silent = [], []
+        last: Exception | None = None
         for address in in_order(addresses or (file_path,), attempt):
             try:
                 self._open(address, blocked)
                 _check_header(self._block(0), self._num_bytes, uuid)
             except RemoteError as error:
                 silent.append(str(error))
+                last = error
                 self._note(error)
             except _WrongFileError as error:
                 wrong.append(f"{address}: {error}")
+                last = error
                 FAILURES.add(address)
             else:
                 self._opened([*wrong, *silent])
@@ -164,9 +182,9 @@ class RemoteSource(Source):  # type: ignore[misc]
         reasons = "; ".join([*wrong, *silent])
         if not silent:
             msg = f"{where} is nowhere whole: {reasons}; replace it by a whole copy, or add a replica"
-            raise InputError(msg)
+            raise InputError(msg) from last
         msg = f"{where} cannot be had: {reasons}; see that its server works, or add a replica"
-        raise ReadError(msg)
+        raise ReadError(msg) from last
 
     def _opened(self, reasons: Iterable[str]) -> None:
         _SERVED[self._file_path] = self._address
@@ -176,7 +194,7 @@ class RemoteSource(Source):  # type: ignore[misc]
 
     def _open(self, address: str, blocked: Sequence[str]) -> None:
         """Open one address; behind a redirector, on a server that is allowed and did not fail just now."""
-        self._address, self._server, self._blocks = address, hostid_of(address), {}
+        self._address, self._server, self._blocks, self._silent = address, hostid_of(address), {}, False
         failed = [name for name in FAILURES.recent() if not is_remote(name) and name != self._server]
         try:
             self._open_avoiding(failed, blocked)
@@ -232,7 +250,8 @@ class RemoteSource(Source):  # type: ignore[misc]
 
     def _note(self, error: RemoteError) -> None:
         """Remember what failed: a server that is silent for one file is so for others."""
-        FAILURES.add(self._address, *([self._server] if isinstance(error, SilentError) else []))
+        self._silent = isinstance(error, SilentError)
+        FAILURES.add(self._address, *([self._server] if self._silent else []))
 
     @contextlib.contextmanager
     def _noting_failure(self) -> Iterator[None]:
@@ -287,15 +306,27 @@ class RemoteSource(Source):  # type: ignore[misc]
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
-            self._file.close(timeout=self._timeout)  # whatever it answers, nothing was written
+            # whatever it answers, nothing was written: one that is silent is not waited for again
+            self._file.close(timeout=1 if self._silent else self._timeout)
             self._file = None
+
+
+def trouble_of(address: str, uuid: bytes, access: Access) -> ReplicaTrouble | None:
+    """Open a replica and read its first bytes; None where it is the file with this UUID (16 bytes), whole."""
+    try:
+        RemoteSource(
+            address, addresses=(address,), blocked=access.blocked, uuid=uuid, timeout=access.timeout
+        ).__exit__()
+    except InputError as error:
+        return ReplicaTrouble(str(error.__cause__), isinstance(error.__cause__, _OtherFileError))
+    return None
 
 
 def _avoiding(address: str, servers: Sequence[str]) -> str:
     """An address that tells a redirector not to send us to some servers; others ignore it."""
     if not servers or not is_remote(address):
         return address
-    hosts = ",".join(dict.fromkeys(server.partition(":")[0] for server in servers))
+    hosts = ",".join(dict.fromkeys(without_port(server) for server in servers))
     return f"{address}{'&' if '?' in address else '?'}tried={hosts}&triedrc=resel"
 
 
@@ -316,7 +347,7 @@ def _check_header(head: bytes, size: int, uuid: bytes | None) -> None:
         raise _WrongFileError(msg)
     if uuid is not None and own != uuid:
         msg = f"it holds another file (UUID {own.hex()} instead of {uuid.hex()})"
-        raise _WrongFileError(msg)
+        raise _OtherFileError(msg)
 
 
 def merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -3,9 +3,10 @@
 import pytest
 import yaml
 
+from data import xrootd
 from data.errors import ConfigError
 from data.samples import Access, read_samples
-from data.xrootd import host_of, hostid_of, is_blocked, path_of, server_of
+from data.xrootd import host_of, hostid_of, is_blocked, path_of, server_of, without_port
 
 FIRST = "root://one.site.org//store/a.root"
 
@@ -25,11 +26,11 @@ def define(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
 
-    def read(files, **more):
+    def read(files, name="mock", **more):
         path = tmp_path / "samples.yaml"
         sample = {"kind": "data", "process": "data", "year": "2017", "files": files}
-        path.write_text(yaml.safe_dump({"samples": {"mock": sample}, **more}))
-        return read_samples(path)["mock"]
+        path.write_text(yaml.safe_dump({"samples": {name: sample}, **more}))
+        return read_samples(path)[name]
 
     return read
 
@@ -118,3 +119,100 @@ def test_parts_of_addresses():
     assert hostid_of("root://host.org//a") == "host.org:1094"
     assert is_blocked("HOST.org:1094", ["*.org"])
     assert not is_blocked("root://host.org//a.site.com", ["*.com"])
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "hostid", "bare"),
+    [
+        ("root://[2001:db8::1]:99//a", "2001:db8::1", "[2001:db8::1]:99", "[2001:db8::1]"),
+        ("root://me@[2001:db8::1]//a:b", "2001:db8::1", "[2001:db8::1]:1094", "[2001:db8::1]"),
+        ("[::1]:1095", "::1", "[::1]:1095", "[::1]"),
+        ("https://host.org:8443/a", "host.org", "host.org:8443", "host.org"),
+        ("/store/a:b@c.root", "", ":1094", ""),
+    ],
+)
+def test_hosts_in_numbers(address, host, hostid, bare):
+    assert (host_of(address), hostid_of(address), without_port(address)) == (host, hostid, bare)
+
+
+def test_a_server_in_numbers_is_no_pattern(define):
+    files = {"root://[2001:db8::1]:99//a.root": {"replicas": ["root://[2001:db8::2]//b/"]}}
+    sample = define(files, sites={"mirrors": ["root://[2001:db8::3]/"]})
+    assert sample.access("root://[2001:db8::1]:99//a.root").addresses == (
+        "root://[2001:db8::1]:99//a.root",
+        "root://[2001:db8::2]//b/a.root",
+        "root://[2001:db8::3]//a.root",
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "blocked", "pattern"),
+    [
+        ("root://[2001:DB8::1]:99//a", True, "2001:db8:*"),
+        ("root://[2001:db8:0:0::1]//a", True, "2001:db8::1"),
+        ("root://[2001:db8::1]//a", False, "2001"),
+        ("[::ffff:192.0.2.7]:1094", True, "192.0.2.*"),  # both are how XRootD writes IPv4
+        ("[::192.0.2.7]:1094", True, "192.0.2.7"),
+        ("192.0.2.70:1094", False, "192.0.2.7"),
+    ],
+)
+def test_blocked_hosts_in_numbers(address, blocked, pattern):
+    assert is_blocked(address, [pattern]) is blocked
+
+
+def test_hosts_in_numbers_do_not_escape_patterns_of_names(monkeypatch, caplog):
+    asked = []
+
+    def look_up(number):
+        asked.append(number)
+        if number != "192.0.2.7":
+            raise OSError(1, "unknown host")
+        return "One.Site.org", ["alias.org"], [number]
+
+    monkeypatch.setattr("socket.gethostbyaddr", look_up)
+    xrootd._names_of.cache_clear()
+    assert not is_blocked("192.0.2.7:1094", ["192.0.3.*", "2001:db8:*"])
+    assert asked == []  # nobody waits for a name that no pattern is about
+    assert is_blocked("192.0.2.7:1094", ["*.site.org"])
+    assert is_blocked("root://192.0.2.7//a", ["alias.*"])
+    assert not is_blocked("192.0.2.7:1094", ["*.other.org"])
+    for _ in range(2):
+        assert not is_blocked("[2001:db8::2]:1094", ["*.site.org"])
+    assert asked == ["192.0.2.7", "2001:db8::2"]
+    assert caplog.text.count("2001:db8::2 has no name that sites.blocked could match") == 1
+    xrootd._names_of.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "pattern", ["root://a.org", "a.org:1094", "[2001:db8::1]", "[2001:db8::1]:99", "a.org/", ""]
+)
+def test_what_is_no_host_is_no_blocked_site(define, pattern):
+    with pytest.raises(
+        ConfigError, match=r"key 'sites\.blocked': '.*' is no host; write it without scheme, port"
+    ):
+        define({FIRST: None}, sites={"blocked": [pattern]})
+
+
+@pytest.mark.parametrize("name", ["..", "a/b", "/a", "a b", ".a", "-x", "", "é", "a\n"])
+def test_names_of_samples_are_names_of_folders(define, name):
+    with pytest.raises(ConfigError, match="its name becomes that of folders and jobs; use letters, digits"):
+        define({"a.root": None}, name)
+    assert define({"a.root": None}, "TT_2017.v9+ext-1").name == "TT_2017.v9+ext-1"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {
+            FIRST: {"replicas": ["root://two//x.root"]},
+            "root://one//b.root": {"replicas": ["root://two//x.root"]},
+        },
+        {FIRST: {"replicas": ["root://one//b.root"]}, "root://one//b.root": None},
+        {FIRST: {"replicas": ["a.root"]}, "a.root": None},
+    ],
+)
+def test_an_address_stands_for_one_file(define, files):
+    with pytest.raises(
+        ConfigError, match=r"sample 'mock': '.*' stands for two files, '.*' and '.*'; correct the"
+    ):
+        define(files)

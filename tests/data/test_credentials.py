@@ -3,11 +3,15 @@
 import base64
 import datetime as dt
 import json
+import uuid
+from pathlib import Path
 
 import pytest
 
-from data.credentials import check_credentials, find_credentials
+from data import credentials
+from data.credentials import check_credentials, check_target, find_credentials
 from data.errors import CredentialError
+from data.samples import Sample
 
 x509 = pytest.importorskip("cryptography.x509", reason="needs cryptography, of the extra xrootd")
 
@@ -57,6 +61,7 @@ def check(environment, wanted=None, hours=1.0, addresses=REMOTE):
 @pytest.fixture(autouse=True)
 def _no_other_credentials(monkeypatch, tmp_path):
     monkeypatch.setattr("os.getuid", lambda: 987654321)  # whose proxy in /tmp nobody has
+    credentials._SAID.clear()
 
 
 def test_local_files_need_none(tmp_path):
@@ -148,3 +153,69 @@ def test_secrets_are_in_no_message(tmp_path, caplog):
     check({"BEARER_TOKEN": token(40)})
     shown = str(caught.value) + caplog.text + repr(find_credentials({"BEARER_TOKEN": secret}))
     assert not any(part in shown for part in secret.split("."))
+
+
+@pytest.mark.parametrize("variable", ["X509_USER_PROXY", "BEARER_TOKEN", "BEARER_TOKEN_FILE"])
+def test_empty_variables_name_nothing(variable):
+    assert find_credentials({variable: ""}) == []
+    check({variable: ""})
+
+
+def test_an_empty_token_is_none(tmp_path):
+    (tmp_path / "named").write_text(" \n")
+    (tmp_path / "bt_u987654321").write_text("\n")
+    assert find_credentials({"XDG_RUNTIME_DIR": str(tmp_path), "BEARER_TOKEN": " \n"}) == []
+    with pytest.raises(CredentialError, match=r"demand a token .* there is none"):
+        check({"XDG_RUNTIME_DIR": str(tmp_path)}, "token")
+    with pytest.raises(CredentialError, match=r"the token .*/named is empty; get one"):
+        check({"BEARER_TOKEN_FILE": str(tmp_path / "named")})
+
+
+@pytest.fixture
+def damaged_default(monkeypatch):
+    """Something that is no proxy, where one is looked for by default."""
+    user = uuid.uuid4().int % 10**12 + 10**12  # whom nobody is
+    monkeypatch.setattr("os.getuid", lambda: user)
+    place = Path("/") / "tmp" / f"x509up_u{user}"
+    place.write_text("rubbish")
+    yield place
+    if place.is_dir():
+        place.rmdir()
+    else:
+        place.unlink()
+
+
+def test_a_damaged_one_that_only_lies_there_is_warned_of(damaged_default, tmp_path, caplog):
+    for _ in range(3):
+        check({})
+    assert caplog.text.count(f"{damaged_default} holds no certificate") == 1
+    assert "it is left out" in caplog.text
+    check({"BEARER_TOKEN": token(5)}, "token")
+    with pytest.raises(CredentialError, match=f"{damaged_default} holds no certificate"):
+        check({}, "proxy")
+    damaged_default.unlink()
+    damaged_default.mkdir()
+    check({})
+    assert f"the proxy {damaged_default} cannot be read (Is a directory)" in caplog.text
+
+
+def test_what_is_not_wanted_is_not_looked_at(tmp_path):
+    broken = {"BEARER_TOKEN_FILE": str(tmp_path / "none")}
+    check(broken | proxy(tmp_path / "proxy", 5), "proxy")
+    with pytest.raises(CredentialError, match="does not exist"):
+        check(broken | proxy(tmp_path / "proxy", 5))
+
+
+def test_the_place_of_outputs_is_asked_for_like_the_inputs(tmp_path, monkeypatch):
+    monkeypatch.setenv("BEARER_TOKEN", token(-1))
+    facts = {"name": "mock", "kind": "data", "process": "data", "year": "2017", "files": {"/a.root": None}}
+    samples = [Sample(**facts, sites={"credential": "token", "hours": hours}) for hours in (0, 3)]
+    check_target(str(tmp_path), samples)
+    with pytest.raises(
+        CredentialError,
+        match=r"outputs cannot be copied to root://host//out \(run\.copy_to\): the token BEARER_TOKEN expired",
+    ):
+        check_target("root://host//out", samples)
+    monkeypatch.delenv("BEARER_TOKEN")
+    with pytest.raises(CredentialError, match=r"\(run\.copy_to\): the servers demand a token"):
+        check_target("root://host//out", samples)

@@ -33,10 +33,16 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.skip(reason=f"needs {' and '.join(MISSING)}"))
 
 
-def a_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+STARTING = 60.0
+"""Seconds that a server may need to start on a busy machine."""
+
+
+def reserved_port() -> tuple[socket.socket, int]:
+    """A port that nobody else is given while the socket is open: it never listens, so a server may, beside it."""
+    reserve = socket.socket()
+    reserve.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserve.bind(("", 0))
+    return reserve, reserve.getsockname()[1]
 
 
 def as_server(folder: Path, command: list[str]) -> list[str]:
@@ -49,11 +55,15 @@ def as_server(folder: Path, command: list[str]) -> list[str]:
     return [*command, "-R", "xrootd"]
 
 
+def state_of(thread: Path) -> str:
+    return (thread / "stat").read_text().rpartition(")")[2].split()[0]
+
+
 class Server:
     """A server of one folder: ``/store`` for everyone to write, ``/fixed`` to read only."""
 
-    def __init__(self, folder: Path, settings: str = "") -> None:
-        self.port = a_free_port()
+    def __init__(self, folder: Path, settings: str = "", **files: str) -> None:
+        self.reserve, self.port = reserved_port()
         self.folder = folder
         self.root = folder / "root"
         for part in ("root/store", "root/fixed", "admin"):
@@ -61,22 +71,29 @@ class Server:
         self.config = folder / "xrootd.cfg"
         self.config.write_text(
             f"all.export /store\nall.export /fixed r/o\noss.localroot {self.root}\nxrd.port {self.port}\n"
-            f"xrd.network nodnr\nall.adminpath {folder}/admin\nall.pidpath {folder}/admin\n{settings}"
+            f"xrd.network nodnr\nall.adminpath {folder}/admin\nall.pidpath {folder}/admin\n"
+            + settings.replace("{folder}", str(folder))
         )
+        for name, content in files.items():
+            (folder / name).write_text(content)
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
 
     def start(self) -> None:
-        command = ["xrootd", "-c", str(self.config), "-l", str(self.folder / "admin" / "log")]
-        command = as_server(self.folder, command)
+        log = self.folder / "admin" / "log"
+        log.unlink(missing_ok=True)
+        command = as_server(self.folder, ["xrootd", "-c", str(self.config), "-l", str(log)])
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for _ in range(200):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            assert self.process.poll() is None, "the server ended at once"
-            time.sleep(0.05)
-        pytest.fail(f"the server of {self.folder} does not listen")
+        end = time.monotonic() + STARTING
+        said = ""
+        while f":{self.port} initialization completed." not in said:
+            ended, late = self.process.poll() is not None, time.monotonic() > end
+            said = log.read_text(errors="replace") if log.exists() else ""
+            if ended or late:
+                how = f"ended with {self.process.returncode}" if ended else f"is not ready after {STARTING} s"
+                last = "\n".join(said.splitlines()[-10:])
+                pytest.fail(f"the server of {self.folder} {how}; its last words:\n{last}")
+            time.sleep(0.02)
 
     def stop(self) -> None:
         """As a crash does: without a word to anyone."""
@@ -85,8 +102,15 @@ class Server:
             self.process.wait()
             self.process = None
 
+    def close(self) -> None:
+        self.stop()
+        self.reserve.close()
+
     def freeze(self) -> None:
         self.process.send_signal(signal.SIGSTOP)
+        threads = Path(f"/proc/{self.process.pid}/task")
+        while any(state_of(thread) != "T" for thread in threads.iterdir()):  # each stops when it is its turn
+            time.sleep(0.005)
 
     def thaw(self) -> None:
         self.process.send_signal(signal.SIGCONT)
@@ -94,7 +118,9 @@ class Server:
     def put(self, path: Path, name: str = "") -> str:
         """Give the server a copy of a file; its address."""
         copy = self.root / "store" / (name or path.name)
-        copy.parent.mkdir(parents=True, exist_ok=True)
+        if not copy.parent.exists():
+            copy.parent.mkdir(parents=True)
+            copy.parent.chmod(0o777)
         shutil.copyfile(path, copy)
         copy.chmod(0o644)
         return self.address(name or path.name)
@@ -115,18 +141,28 @@ def serve() -> Iterator[Callable[..., Server]]:
     ) as top:  # pytest's own folders are closed to others
         Path(top).chmod(0o755)
 
-        def start(settings: str = "") -> Server:
-            servers.append(Server(Path(top) / str(len(servers)), settings))
+        def start(settings: str = "", **files: str) -> Server:
+            servers.append(Server(Path(top) / str(len(servers)), settings, **files))
             return servers[-1]
 
         yield start
         for server in servers:
-            server.stop()
+            server.close()
 
 
 @pytest.fixture
-def free_port() -> Callable[[], int]:
-    return a_free_port
+def free_port() -> Iterator[Callable[[], int]]:
+    """Ports for other servers."""
+    reserved: list[socket.socket] = []
+
+    def reserve() -> int:
+        held, port = reserved_port()
+        reserved.append(held)
+        return port
+
+    yield reserve
+    for held in reserved:
+        held.close()
 
 
 @pytest.fixture

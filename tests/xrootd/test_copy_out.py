@@ -13,8 +13,10 @@ from data import remote_files
 from data.errors import TransferError
 from data.manifest import Manifest, hash_outputs
 from data.remote_files import checksum_of, copy_file, copy_out
+from data.xrootd import ExistsError
 
-TIMEOUT = 2
+TIMEOUT = 30
+"""Seconds for servers that answer, on a machine that may be busy."""
 
 
 @pytest.fixture
@@ -131,9 +133,9 @@ def test_a_server_that_falls_silent(serve, stage):
     server, (root, manifest) = serve(), stage
     server.freeze()
     start = time.monotonic()
-    with pytest.raises(TransferError, match=f"no answer within {TIMEOUT} s"):
-        copy_out(root, manifest, server.address("out"), timeout=TIMEOUT)
-    assert time.monotonic() - start < 3 * TIMEOUT
+    with pytest.raises(TransferError, match="no answer within 2 s"):
+        copy_out(root, manifest, server.address("out"), timeout=2)
+    assert time.monotonic() - start < TIMEOUT
     server.thaw()
 
 
@@ -142,6 +144,46 @@ def test_a_folder_that_may_not_be_written(serve, stage):
     target = server.address().replace("/store/", "/fixed/out")
     with pytest.raises(TransferError, match=r"to root://.*/fixed/out/.*\[30\d\d\].*you may write there"):
         copy_out(root, manifest, target, timeout=TIMEOUT)
+
+
+def test_a_server_that_refuses_to_rename_keeps_what_it_has(serve, tmp_path):
+    server = serve(
+        "ofs.authorize\nacc.authdb {folder}/rights\n", rights="u * /store irlwdk\n"
+    )  # all but renaming
+    source = tmp_path / "x"
+    source.write_text("old")
+    address = server.put(source, "out/x")
+    source.write_text("new")
+    with pytest.raises(
+        TransferError, match=r"out/x: .*\[3010\].*renaming.*permission denied .*valid proxy or token"
+    ):
+        copy_file(source, address, timeout=TIMEOUT)
+    assert there(server) == {"x": b"old"}
+
+
+def test_a_server_that_does_not_rename_onto_a_file(serve, tmp_path, monkeypatch):
+    server, ask = serve(), remote_files.ask
+    source = tmp_path / "x"
+    source.write_text("old")
+    address = server.put(source, "out/x")
+    source.write_text("new")
+
+    def refuse(place, call, *args, **options):
+        if call.__name__ == "mv" and server.on_disk("out/x").exists():
+            msg = f"{place}: [3018] file exists"
+            raise ExistsError(msg)
+        return ask(place, call, *args, **options)
+
+    monkeypatch.setattr(remote_files, "ask", refuse)
+    copy_file(source, address, timeout=TIMEOUT)
+    assert there(server) == {"x": b"new"}
+
+
+def test_what_a_server_says_of_a_file_that_is_there(serve, stage):
+    server, (root, _) = serve(), stage
+    address = server.put(root / "account.json", "out/x")
+    with pytest.raises(ExistsError, match=r"\[3018\]"):
+        remote_files._send(root / "account.json", address, TIMEOUT)
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="only root may mount a small disk")

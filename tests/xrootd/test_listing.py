@@ -12,7 +12,7 @@ def define(tmp_path):
     def read(files, **sites):
         path = tmp_path / "samples.yaml"
         sample = {"kind": "data", "process": "data", "year": "2017", "files": files}
-        path.write_text(yaml.safe_dump({"samples": {"mock": sample}, "sites": {"timeout": 2, **sites}}))
+        path.write_text(yaml.safe_dump({"samples": {"mock": sample}, "sites": {"timeout": 30, **sites}}))
         return read_samples(path)["mock"]
 
     return read
@@ -49,6 +49,15 @@ def test_folders_and_patterns(server, define, pattern, found):
     assert list(define({server.address(pattern): None}).files) == [server.address(name) for name in found]
 
 
+def test_a_server_of_ipv6_lists_its_folders(server, define):
+    address = server.address("d/").replace("127.0.0.1", "[::1]")
+    try:
+        files = define({address: None}).files
+    except ReadError as error:
+        pytest.skip(f"this machine has no IPv6: {error}")
+    assert list(files) == [address + "10.root", address + "2.root"]
+
+
 def test_replicas_of_a_folder_keep_the_names(server, define):
     sample = define({server.address("d/"): {"replicas": ["root://other//place/"]}})
     assert sample.replicas[server.address("d/2.root")] == ("root://other//place/2.root",)
@@ -72,4 +81,4 @@ def test_a_server_that_does_not_list(define, silent_server):
     with pytest.raises(
         ReadError, match=r"d/\*\.root' cannot be listed .*no answer within 2 s\); see that the server"
     ):
-        define({silent_server + "/store/d/": None})
+        define({silent_server + "/store/d/": None}, timeout=2)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import time
 
@@ -13,7 +14,7 @@ from processors.remote import _avoiding
 from processors.root_files import open_root
 
 pytestmark = pytest.mark.slow
-TIMEOUT = 5
+TIMEOUT = 20
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def test_blocked_sites_behind_a_redirector(cluster, tmp_path, make_nano_file):
     redirector, server = cluster
     server.put(make_nano_file(tmp_path / "a.root", 100))
     address = redirector.address("a.root").replace("127.0.0.1", "localhost")
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while True:  # until the two know each other
         try:
             file = open_root(address, access=Access((address,), (), TIMEOUT))
@@ -57,9 +58,13 @@ def test_blocked_sites_behind_a_redirector(cluster, tmp_path, make_nano_file):
         InputError, match=rf"its redirector offers blocked sites only \(127\.0\.0\.1:{server.port}\)"
     ):
         open_root(address, access=Access((address,), ("127.*",), TIMEOUT))
+    name = socket.gethostbyaddr("127.0.0.1")[0]
+    with pytest.raises(InputError, match=r"its redirector offers blocked sites only"):
+        open_root(address, access=Access((address,), (f"{name[:3]}*",), TIMEOUT))
 
 
 def test_redirectors_are_told_whom_to_avoid():
     assert _avoiding("root://r//a", []) == "root://r//a"
     assert _avoiding("root://r//a", ["h:1", "g:2", "h:1"]) == "root://r//a?tried=h,g&triedrc=resel"
+    assert _avoiding("root://r//a", ["[2001:db8::1]:1"]) == "root://r//a?tried=[2001:db8::1]&triedrc=resel"
     assert _avoiding("root://r//a?x=y", ["h:1"]) == "root://r//a?x=y&tried=h&triedrc=resel"
