@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save
 
-from data.errors import PartialError
+from data.errors import PartialError, ReadError
 from data.files import atomic_path, writing
 from data.trees import Tree
 
@@ -29,6 +29,7 @@ _PREFACE = 96
 """Bytes of the first line: a multiple of 8, so that arrays lie where a memory-mapped view may look."""
 _MAGIC = b"oddjet partial 1 sha256 "
 _PLACE = "array:"
+_ABSENT = (FileNotFoundError, NotADirectoryError)
 _LOG = logging.getLogger("oddjet")
 _TYPES = {
     "F64": "<f8",
@@ -99,18 +100,37 @@ def read_partial(path: Path) -> Tree:
     ------
     PartialError
         If the file is missing, truncated, or not what was written.
+    ReadError
+        If the system does not let it be read: it may be sound.
     """
+    try:
+        return _checked(path)
+    except _ABSENT:
+        msg = f"{path}: no such partial result; run again, it is then made"
+        raise PartialError(msg) from None
+
+
+def _checked(path: Path, key: str | None = None) -> Tree:
+    """What a file holds, if it is what it says to be; one that is not there is left to the caller."""
     try:
         with path.open("rb") as stream:
             content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError) as error:  # an empty file cannot be mapped
-        msg = f"{path}: not a readable partial result ({error}); remove it, it is then made again"
+    except _ABSENT:
+        raise
+    except OSError as error:
+        msg = f"{path}: this partial result cannot be read now ({error.strerror}); mend that, then run again"
+        raise ReadError(msg) from None
+    except ValueError:  # an empty file cannot be mapped
+        msg = f"{path}: empty partial result; remove it, it is then made again"
         raise PartialError(msg) from None
     digest = hashlib.sha256(memoryview(content)[_PREFACE:]).hexdigest().encode()
     if content[:_PREFACE] != (_MAGIC + digest).ljust(_PREFACE - 1) + b"\n":
         msg = f"{path}: damaged partial result; remove it, it is then made again"
         raise PartialError(msg)
     tree: Tree = _tree(content)
+    if key is not None and tree.get("key", key) != key:
+        msg = f"{path}: the result of something else; remove it, it is then made again"
+        raise PartialError(msg)
     return tree
 
 
@@ -119,22 +139,21 @@ def _tree(content: mmap.mmap) -> Any:
     start = _PREFACE + 8
     first = start + int.from_bytes(content[_PREFACE:start], "little")
     header = json.loads(content[start:first])
+    return _with_arrays(json.loads(header["__metadata__"]["tree"]), header, content, first)
 
-    def array(name: str) -> npt.NDArray[Any]:
-        about = header[name]
-        kind, shape = np.dtype(_TYPES[about["dtype"]]), tuple(about["shape"])
-        count = int(np.prod(shape, dtype=np.int64))
-        return np.frombuffer(content, kind, count, first + about["data_offsets"][0]).reshape(shape)
 
-    def filled(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: filled(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [filled(item) for item in value]
-        is_place = isinstance(value, str) and value.startswith(_PLACE)
-        return array(value.removeprefix(_PLACE)) if is_place else value
-
-    return filled(json.loads(header["__metadata__"]["tree"]))
+def _with_arrays(value: Any, header: dict[str, Any], content: mmap.mmap, first: int) -> Any:
+    """The tree with the array of each name; no closure, which would be a cycle and keep the file open."""
+    if isinstance(value, dict):
+        return {key: _with_arrays(item, header, content, first) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_arrays(item, header, content, first) for item in value]
+    if not (isinstance(value, str) and value.startswith(_PLACE)):
+        return value
+    about = header[value.removeprefix(_PLACE)]
+    kind, shape = np.dtype(_TYPES[about["dtype"]]), tuple(about["shape"])
+    count = int(np.prod(shape, dtype=np.int64))
+    return np.frombuffer(content, kind, count, first + about["data_offsets"][0]).reshape(shape)
 
 
 class PartialStore:
@@ -160,18 +179,21 @@ class PartialStore:
     def find(self, key: str) -> Tree | None:
         """The result of a key, its arrays views of the file; None where there is none.
 
-        A damaged one counts as none: it is removed with a warning, and made again.
+        A damaged one, or one whose item ``key`` is another key, counts as none: it is removed with a warning, and made
+        again. One that only cannot be read stays.
 
         Raises
         ------
         PartialError
             If a damaged one cannot be removed.
+        ReadError
+            If the system does not let it be read.
         """
         path = self.path(key)
-        if not path.is_file():
-            return None
         try:
-            return read_partial(path)
+            return _checked(path, key)
+        except _ABSENT:
+            return None
         except PartialError as error:
             _LOG.warning("%s", error)
             try:

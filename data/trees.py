@@ -82,7 +82,7 @@ def from_tree(kind: Any, tree: Any) -> Any:
         absent = tree is None and type(None) in inner
         return None if absent else from_tree(next(one for one in inner if one is not type(None)), tree)
     if origin is np.ndarray:
-        return np.asarray(tree)
+        return np.array(tree)  # a copy: a view of a mapped file would keep that file open
     if origin is not None and origin is not typing.Literal:
         return _collection(origin, inner, tree)
     if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel):

@@ -11,9 +11,9 @@ from processors.schema import DISPENSABLE
 
 
 class DaskConfig(Section):
-    """Where the workers of dask are: behind an ``address``, or in a ``cluster`` that is started for the run."""
+    """Where the workers of dask are, each of one thread: behind an ``address``, or in a ``cluster`` started for the run."""
 
-    address: str | None = pydantic.Field(default=None, pattern=r"^[a-z]+://.+")
+    address: str | None = pydantic.Field(default=None, pattern=r"^(tcp|tls|ws|wss|ucx)://.+")
     """Of a scheduler that runs already, e.g. ``tcp://127.0.0.1:8786``."""
     cluster: Literal["local", "htcondor"] | None = None
     """``local``: processes of this machine; ``htcondor``: jobs of an HTCondor pool."""

@@ -70,6 +70,7 @@ def run_loop(
     processing: ProcessingConfig,
     store: PartialStore,
     *,
+    before: Sequence[ChunkFailure] = (),
     prepare: Callable[[], None] | None = None,
     report: Report | None = None,
 ) -> LoopResult:
@@ -85,6 +86,8 @@ def run_loop(
         Chunk size and executor.
     store
         Where results are kept; those that are there already are not made again.
+    before
+        What went wrong in a loop that this one builds on: the account tells it, too.
     prepare
         What each worker process does once before its first chunk, e.g. importing large libraries.
     report
@@ -102,7 +105,7 @@ def run_loop(
     IncompleteError
         If an entry was not processed exactly once, or a worker died again and again.
     """
-    account = fill_store(plan, work, processing, store, prepare=prepare, report=report)
+    account = fill_store(plan, work, processing, store, before=before, prepare=prepare, report=report)
     return merged(plan, work, processing, store, account.failures)
 
 
@@ -113,6 +116,7 @@ def fill_store(
     store: PartialStore,
     *,
     part: Part | None = None,
+    before: Sequence[ChunkFailure] = (),
     prepare: Callable[[], None] | None = None,
     report: Report | None = None,
 ) -> Account:
@@ -120,7 +124,7 @@ def fill_store(
 
     Parameters
     ----------
-    plan, work, processing, store, prepare, report
+    plan, work, processing, store, before, prepare, report
         As for `run_loop`.
     part
         The share; None for all.
@@ -137,19 +141,19 @@ def fill_store(
     """
     tasks = share(chunk_tasks(plan, work, processing), part)
     done: dict[ChunkTask, Range] = {}
-    for task in dict.fromkeys(tasks):
-        found = store.find(task.key)
-        if found is not None:
-            done[task] = range_of(task, found)
-    if done:
-        _LOG.info("sample %s: %d of %d chunks were done before", plan.sample.name, len(done), len(tasks))
     troubles: dict[ChunkTask, Trouble[ChunkTask]] = {}
     try:
+        for task in dict.fromkeys(tasks):
+            found = store.find(task.key)
+            if found is not None:
+                done[task] = range_of(task, found)
+        if done:
+            _LOG.info("sample %s: %d of %d chunks were done before", plan.sample.name, len(done), len(tasks))
         missing = [task for task in dict.fromkeys(tasks) if task not in done]
         if missing:
             _process(missing, work, processing, store, prepare, done, troubles)
     finally:
-        account = _account(plan, tasks, done, troubles)
+        account = _account(plan, tasks, done, [*before, *_failures(plan, troubles)])
         if report is not None:
             report(account)
     return account
@@ -305,13 +309,8 @@ def _add(total: dict[str, dict[str, float]], part: dict[str, dict[str, float]]) 
             sums[name] = sums.get(name, 0) + count
 
 
-def _account(
-    plan: SamplePlan,
-    tasks: Iterable[ChunkTask],
-    done: dict[ChunkTask, Range],
-    troubles: dict[ChunkTask, Trouble[ChunkTask]],
-) -> Account:
-    failures = [
+def _failures(plan: SamplePlan, troubles: dict[ChunkTask, Trouble[ChunkTask]]) -> list[ChunkFailure]:
+    return [
         ChunkFailure(
             plan.sample.name,
             task.item.filename,
@@ -323,6 +322,14 @@ def _account(
         )
         for task, trouble in troubles.items()
     ]
+
+
+def _account(
+    plan: SamplePlan,
+    tasks: Iterable[ChunkTask],
+    done: dict[ChunkTask, Range],
+    failures: Sequence[ChunkFailure],
+) -> Account:
     expected = [(task.item.filename, task.item.entrystart, task.item.entrystop) for task in tasks]
     return account_of(plan, expected, done.values(), failures)
 

@@ -8,7 +8,9 @@ chunk by chunk are of rounded weights, which add up exactly: the weights do not 
 import functools
 import logging
 import operator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from data.errors import InputError
 from data.partials import PartialStore, read_partial
 from data.trees import Tree, as_tree, from_tree
 from data.types import BoolArray, FloatArray
+from processors.account import Account, ChunkFailure
 from processors.config import FeaturesConfig, ProcessingConfig
 from processors.loop import Report, fill_store, merged
 from processors.lund_reweighting import DISTORTION_JETS_MIN, Source, event_products
@@ -48,6 +51,16 @@ class _Part:
     pt: FloatArray
     weight: FloatArray
     plane: LundPlane
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What the chunks found, read again whenever it is gone through: the jets of a sample are too many to hold."""
+
+    paths: tuple[Path, ...]
+
+    def __iter__(self) -> Iterator[_Part]:
+        return (from_tree(_Part, tree) for path in self.paths for tree in read_partial(path)["lund"])
 
 
 @dataclass(frozen=True)
@@ -87,8 +100,9 @@ def with_lund_weights(
     store: PartialStore,
     *,
     only_merge: bool = False,
+    prepare: Callable[[], None] | None = None,
     report: Report | None = None,
-) -> Recipe:
+) -> tuple[Recipe, tuple[ChunkFailure, ...]]:
     """The recipe with the Lund-plane reweighting of its sample, where the corrections have one.
 
     Parameters
@@ -103,12 +117,17 @@ def with_lund_weights(
         Where the results of chunks are kept.
     only_merge
         Read no events: the results of all chunks are there.
+    prepare
+        What each worker process does once before its first chunk: that of the pass that follows, whose workers these are.
     report
-        Called with the account of this pass.
+        Called with the account of this pass where it fails; else that of the pass that follows stands for both.
 
     Returns
     -------
-    Recipe
+    recipe
+        With the weights.
+    failures
+        Chunks that did not succeed at once, for the account of the pass that follows.
 
     Raises
     ------
@@ -117,12 +136,10 @@ def with_lund_weights(
     """
     survey = survey_of(recipe)
     if survey is None or survey.recipe.lund is None:
-        return recipe
+        return recipe, ()
     config, seed = survey.recipe.lund.config, recipe.options.seed
-    if not only_merge:
-        fill_store(plan, survey, processing, store, report=report)
-    found = merged(plan, survey, processing, store).partials
-    parts = [from_tree(_Part, tree) for path in found for tree in read_partial(path)["lund"]]
+    failures = () if only_merge else _looked_through(plan, survey, processing, store, prepare, report)
+    parts = _Parts(merged(plan, survey, processing, store).partials)
     if not any(len(part.weight) for part in parts):
         msg = (
             f"sample '{plan.sample.name}': no event is selected whose Lund-plane weights could be normalised; check the "
@@ -135,10 +152,37 @@ def with_lund_weights(
     except InputError as error:
         msg = f"sample '{plan.sample.name}', corrections.{plan.sample.year}.lund: {error}"
         raise InputError(msg) from None
-    return replace(recipe, lund=SampleReweighting(config, seed, constants))
+    return replace(recipe, lund=SampleReweighting(config, seed, constants)), failures
 
 
-def _constants(parts: list[_Part], config: LundConfig, seed: int) -> LundConstants:
+def _looked_through(
+    plan: SamplePlan,
+    survey: Survey,
+    processing: ProcessingConfig,
+    store: PartialStore,
+    prepare: Callable[[], None] | None,
+    report: Report | None,
+) -> tuple[ChunkFailure, ...]:
+    """Process all chunks of the survey; what went wrong on the way is told as the survey's."""
+    accounts: list[Account] = []
+    try:
+        fill_store(plan, survey, processing, store, prepare=prepare, report=accounts.append)
+    finally:
+        accounts = [_named(account) for account in accounts]
+        if report is not None and accounts and not accounts[0].complete:
+            report(accounts[0])
+    return accounts[0].failures
+
+
+def _named(account: Account) -> Account:
+    told = (
+        replace(one, reason=f"looked through for Lund-plane weights: {one.reason}")
+        for one in account.failures
+    )
+    return replace(account, failures=tuple(told))
+
+
+def _constants(parts: _Parts, config: LundConfig, seed: int) -> LundConstants:
     """Normalisation of all weights, the sample's Lund plane and the centre of its distortion."""
     # sums of rounded weights are exact in any order
     plane = functools.reduce(operator.add, (part.plane for part in parts)).density
@@ -167,7 +211,7 @@ def _constants(parts: list[_Part], config: LundConfig, seed: int) -> LundConstan
     )
 
 
-def _check_jets(parts: list[_Part]) -> None:
+def _check_jets(parts: _Parts) -> None:
     n_jets = sum(int(np.count_nonzero(part.prongs.n_quarks[_of_jets(part)])) for part in parts)
     if n_jets < DISTORTION_JETS_MIN:
         msg = (
@@ -183,7 +227,7 @@ def _of_jets(part: _Part) -> BoolArray:
     return counts
 
 
-def _report(sample: str, parts: list[_Part]) -> None:
+def _report(sample: str, parts: _Parts) -> None:
     """Say how well subjets and quarks go together."""
     n_quarks = np.concatenate([part.prongs.n_quarks for part in parts])
     bad = np.concatenate([part.prongs.bad for part in parts])

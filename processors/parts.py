@@ -97,8 +97,8 @@ def skim_part(
         If a worker died again and again.
     """
     plan, recipe = prepared(sample, options, plan)
-    work = Skim(with_lund_weights(plan, recipe, processing, store))
-    return fill_store(plan, work, processing, store, part=part, report=report)
+    recipe, before = with_lund_weights(plan, recipe, processing, store, report=report)
+    return fill_store(plan, Skim(recipe), processing, store, part=part, before=before, report=report)
 
 
 def histogram_part(
@@ -135,7 +135,7 @@ def histogram_part(
         If a worker died again and again.
     """
     plan, recipe = prepared(sample, options, plan)
-    recipe = with_lund_weights(plan, recipe, processing, store)
-    work = fill_of(sample, options, recipe, scorers, trained_on)
     prepare = import_methods if scorers else None
-    return fill_store(plan, work, processing, store, part=part, prepare=prepare, report=report)
+    recipe, before = with_lund_weights(plan, recipe, processing, store, prepare=prepare, report=report)
+    work = fill_of(sample, options, recipe, scorers, trained_on)
+    return fill_store(plan, work, processing, store, part=part, before=before, prepare=prepare, report=report)

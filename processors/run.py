@@ -4,7 +4,7 @@ import contextlib
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from data.files import hash_json, sha256_file
 from data.luminosity import ProcessedLuminosity, read_golden_json
 from data.partials import PartialStore, read_partial
 from data.samples import Access, Sample
-from processors.account import Account
+from processors.account import Account, ChunkFailure
 from processors.certified import certified_luminosity
 from processors.config import ProcessingConfig
 from processors.event_options import EventOptions
@@ -111,8 +111,12 @@ def run_skim(
     """
     with _kept(store, out_root) as kept:
         plan, recipe = prepared(sample, options, plan)
-        recipe = with_lund_weights(plan, recipe, processing, kept, only_merge=only_merge, report=report)
-        result = _loop(plan, Skim(recipe), processing, kept, only_merge=only_merge, report=report)
+        recipe, before = with_lund_weights(
+            plan, recipe, processing, kept, only_merge=only_merge, report=report
+        )
+        result = _loop(
+            plan, Skim(recipe), processing, kept, only_merge=only_merge, before=before, report=report
+        )
         folder = out_root / "features" / sample.name
         tables = _tables(result.partials, NOMINAL)
         unique = sample.kind == "data"
@@ -153,8 +157,9 @@ def run_varied_skim(
     """
     with _kept(store, out_root) as kept:
         plan, recipe = prepared(sample, options, plan)
-        recipe = with_lund_weights(plan, recipe, processing, kept, report=report)
-        result = _loop(plan, VariedSkim(recipe), processing, kept, only_merge=False, report=report)
+        recipe, before = with_lund_weights(plan, recipe, processing, kept, report=report)
+        work = VariedSkim(recipe)
+        result = _loop(plan, work, processing, kept, only_merge=False, before=before, report=report)
         empty = _empty_tables(result.partials)
         if NOMINAL not in empty:
             msg = (
@@ -216,10 +221,14 @@ def run_histograms(
     """
     with _kept(store, out_root) as kept:
         plan, recipe = prepared(sample, options, plan)
-        recipe = with_lund_weights(plan, recipe, processing, kept, only_merge=only_merge, report=report)
-        work = fill_of(sample, options, recipe, scorers, trained_on)
         prepare = import_methods if scorers else None
-        result = _loop(plan, work, processing, kept, only_merge=only_merge, report=report, prepare=prepare)
+        recipe, before = with_lund_weights(
+            plan, recipe, processing, kept, only_merge=only_merge, prepare=prepare, report=report
+        )
+        work = fill_of(sample, options, recipe, scorers, trained_on)
+        result = _loop(
+            plan, work, processing, kept, only_merge=only_merge, before=before, report=report, prepare=prepare
+        )
         total = work.sum(read_partial(path) for path in result.partials)
     histograms = finalise(total, plan.scale, sample.name)
     path = out_root / "histograms" / f"{sample.name}.h5"
@@ -264,12 +273,13 @@ def _loop(
     store: PartialStore,
     *,
     only_merge: bool,
+    before: Sequence[ChunkFailure],
     report: Report | None,
     prepare: Callable[[], None] | None = None,
 ) -> LoopResult:
     if only_merge:
         return merged(plan, work, processing, store)
-    return run_loop(plan, work, processing, store, prepare=prepare, report=report)
+    return run_loop(plan, work, processing, store, before=before, prepare=prepare, report=report)
 
 
 def _tables(partials: Iterable[Path], name: str) -> Iterator[Columns]:

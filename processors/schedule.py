@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from data.errors import IncompleteError, InputError, OddjetError, ReadError
-from processors.executors import Future, Pool
+from processors.pools import Future, Pool
 from processors.tasks import Outcome
 
 _MOST_BAD = 5  # chunks with wrong values that are named at once; then the search for more ends
@@ -23,7 +23,8 @@ _PAUSE, _GROWTH, _LONGEST = (
     10.0,
     60.0,
 )  # seconds before the first retry, how the pause grows, and where it ends
-_TEND = 5.0  # seconds without any news after which the workers are looked after
+_TEND = 5.0  # seconds after which the workers are looked after again
+_TOGETHER = 0.2  # seconds within which all tasks are heard of that died with one worker
 _LAST_WORDS = 600.0  # seconds that running tasks have to end when others failed
 
 
@@ -85,7 +86,10 @@ class Schedule(Generic[TaskKind]):
     _out: dict[Future, TaskKind] = field(default_factory=dict)
     _done: queue.SimpleQueue[Future] = field(default_factory=queue.SimpleQueue)
     _attempts: Counter[TaskKind] = field(default_factory=Counter)
+    _watched: set[TaskKind] = field(default_factory=set)
     _number: Iterator[int] = field(default_factory=itertools.count)
+    _lonely: TaskKind | None = None
+    _tended: float = field(default_factory=time.monotonic)
     _given_up: int = 0
     _bug: str | None = None
     _stop: bool = False
@@ -93,10 +97,10 @@ class Schedule(Generic[TaskKind]):
     def run(self, tasks: Iterable[TaskKind]) -> None:
         """Run all tasks.
 
-        A task whose bytes could not be had, or whose worker died, comes again after a pause. Workers that die take the
-        tasks beside them with them: all of these then run alone, so that the one at fault is found and no other one
-        pays for it. A few chunks that fail for good, by wrong values or after all their tries, end the run; so that they
-        are told together, not the first of them. A bug, a full disk or a lost scheduler ends it at once.
+        A task whose bytes could not be had, or whose worker died, comes again after a pause. A worker that dies takes the
+        tasks beside or behind it with it: all of these then run where no other one is, so that the one at fault is found
+        and no other one pays for it. A few chunks that fail for good, by wrong values or after all their tries, end the
+        run; so that they are told together, not the first of them. A bug, a full disk or a lost scheduler ends it at once.
 
         Raises
         ------
@@ -108,12 +112,13 @@ class Schedule(Generic[TaskKind]):
         self._waiting.extend(tasks)
         try:
             while not self._stop and (self._waiting or self._suspects or self._later or self._out):
+                if time.monotonic() >= self._tended + _TEND:
+                    self._tend()
                 self._hand_out()
                 self._take(self._next())
             self._wind_up()
         finally:
-            for future in self._out:
-                future.cancel()
+            self.pool.withdraw(self._out)
         if self._bug is not None:
             raise ChunkBugError(self._bug)
         failed = [trouble for trouble in self.troubles.values() if not trouble.recovered]
@@ -124,69 +129,99 @@ class Schedule(Generic[TaskKind]):
         now = time.monotonic()
         while self._later and self._later[0][0] <= now:
             self._waiting.appendleft(heapq.heappop(self._later)[2])
-        if self._suspects:
-            if not self._out:
-                self._submit(self._suspects.popleft())
-            return
-        room = self.pool.ahead() - len(self._out) if self._waiting else 0
-        for _ in range(min(room, len(self._waiting))):
-            self._submit(self._waiting.popleft())
+        careful = bool(self._suspects or self._watched)
+        room = self.pool.ahead(careful=careful) - len(self._out)
+        for _ in range(min(room, len(self._suspects) + len(self._waiting))):
+            self._submit(self._suspects or self._waiting)
 
-    def _submit(self, task: TaskKind) -> None:
+    def _submit(self, tasks: deque[TaskKind]) -> None:
+        """Hand out the first of some tasks."""
+        task = tasks.popleft()
         self._attempts[task] += 1
         try:
             future = self.start(task, self._attempts[task] - 1)
         except Exception as error:
-            if not self.pool.died(error):
+            if self.pool.death(error) is None:
                 raise
             self._attempts[task] -= 1  # it has not begun
-            self._suspects.appendleft(task)
-            self.pool.tend()
+            tasks.appendleft(task)
+            self._tend()
             return
+        if tasks is self._suspects:
+            self._watched.add(task)
+        self._lonely = None if self._out else task
         self._out[future] = task
         future.add_done_callback(self._done.put)
 
     def _next(self) -> Future | None:
         """The next future that is done; None where a task has become due or the workers want to be looked after."""
-        due = self._later[0][0] - time.monotonic() if self._later else _TEND
+        due = self._tended + _TEND
+        if self._later:
+            due = min(due, self._later[0][0])
+        return self._heard(max(due - time.monotonic(), 0.001))
+
+    def _heard(self, seconds: float) -> Future | None:
         try:
-            return self._done.get(timeout=max(min(due, _TEND), 0.001))
+            return self._done.get(timeout=seconds)
         except queue.Empty:
-            self.pool.tend()
             return None
 
+    def _tend(self) -> None:
+        self.pool.tend()
+        self._tended = time.monotonic()
+
     def _take(self, future: Future | None) -> None:
-        if future is None or future not in self._out:
-            return
-        alone = len(self._out) == 1
-        task = self._out.pop(future)
-        if future.cancelled():
-            msg = f"{task.title}: its task was cancelled, as happens when dask's scheduler ends; run again"
-            self._note(task, IncompleteError(msg))
-            self._give_up(at_once=True)
-            return
-        error = future.exception()
-        if error is None:
-            self._judge(task, future.result())
-        elif self.pool.died(error):
-            self._buried(task, error, alone=alone)
-        else:
-            raise error
+        """Judge a task that has ended; where its worker died, with all that died with it."""
+        buried: dict[str, dict[TaskKind, BaseException]] = {}
+        while future is not None:
+            task = self._out.pop(future, None)
+            if task is not None and future.cancelled():
+                self._cancelled(task)
+            elif task is not None and (error := future.exception()) is not None:
+                death = self.pool.death(error)
+                if death is None:
+                    self._note(task, IncompleteError(f"{task.title}: {_line(error)}"))
+                    raise error
+                buried.setdefault(death, {})[task] = error
+            elif task is not None:
+                self._judge(task, future.result())
+            future = self._heard(_TOGETHER) if buried else None
+        for errors in buried.values():
+            self._bury(errors)
+
+    def _cancelled(self, task: TaskKind) -> None:
+        """Put a task back that was dropped; nobody is left to drop one where the scheduler has ended, which tending tells."""
+        self._watched.discard(task)
+        msg = f"{task.title}: it was dropped when a worker died that held what it needs"
+        self._note(task, IncompleteError(msg))
+        self._tend()
+        self._again(task, IncompleteError(msg))
 
     def _judge(self, task: TaskKind, outcome: Outcome) -> None:
+        self._watched.discard(task)
         if outcome.bug is not None:
-            self._bug = f"{task.title} failed by an error of the code: {outcome.bug}"
+            what = f"{task.title} failed by an error of the code"
+            self._bug = f"{what}: {outcome.bug}"
+            self._note(task, IncompleteError(f"{what}: {outcome.bug.strip().splitlines()[-1]}"))
             self._stop = True
         elif outcome.error is None:
-            self.finished(task, outcome)
-            if task in self.troubles:
-                trouble = self.troubles[task]
-                self.troubles[task] = Trouble(task, trouble.error, self._attempts[task], recovered=True)
+            self._finish(task, outcome)
         elif isinstance(outcome.error, ReadError):
             self._again(task, outcome.error)
         else:
             self._note(task, outcome.error)
             self._give_up(at_once=not isinstance(outcome.error, InputError))
+
+    def _finish(self, task: TaskKind, outcome: Outcome) -> None:
+        try:
+            self.finished(task, outcome)
+        except OddjetError as error:
+            self._note(task, error)
+            self._give_up(at_once=True)
+            return
+        if task in self.troubles:
+            trouble = self.troubles[task]
+            self.troubles[task] = Trouble(task, trouble.error, self._attempts[task], recovered=True)
 
     def _again(self, task: TaskKind, error: OddjetError) -> None:
         """Put a task back, unless it has had its tries."""
@@ -198,17 +233,21 @@ class Schedule(Generic[TaskKind]):
         else:
             self._give_up(at_once=False)
 
-    def _buried(self, task: TaskKind, error: BaseException, *, alone: bool) -> None:
-        msg = (
-            f"{task.title}: its worker process died ({_line(error)}); most often memory ran out: lower "
-            "processing.chunk_size or processing.workers and run again"
-        )
-        self._note(task, IncompleteError(msg))
-        self.pool.tend()
-        if not alone or self._attempts[task] <= self.retries:
-            self._suspects.append(task)
-        else:
-            self._give_up(at_once=False)
+    def _bury(self, errors: dict[TaskKind, BaseException]) -> None:
+        """Put the tasks back that died together, unless it was one that ran alone and has had its tries."""
+        for task, error in errors.items():
+            alone = len(errors) == 1 and (task in self._watched or task is self._lonely)
+            self._watched.discard(task)
+            msg = (
+                f"{task.title}: its worker process died ({_line(error)}); most often memory ran out: lower "
+                "processing.chunk_size or processing.workers and run again"
+            )
+            self._note(task, IncompleteError(msg))
+            if not alone or self._attempts[task] <= self.retries:
+                self._suspects.append(task)
+            else:
+                self._give_up(at_once=False)
+        self._tend()
 
     def _note(self, task: TaskKind, error: OddjetError) -> None:
         self.troubles[task] = Trouble(task, error, self._attempts[task], recovered=False)
@@ -220,16 +259,14 @@ class Schedule(Generic[TaskKind]):
 
     def _wind_up(self) -> None:
         """After a failure, let what runs end: its results are kept, and its errors are told too."""
-        running = {future: task for future, task in self._out.items() if not future.cancel()}
+        running = self.pool.withdraw(self._out)
         end = time.monotonic() + _LAST_WORDS
         while running and time.monotonic() < end:
-            try:
-                future = self._done.get(timeout=_TEND)
-            except queue.Empty:
-                continue
-            task = running.pop(future, None)
-            if task is not None and future.exception() is None:
-                self._judge(task, future.result())
+            future = self._heard(_TEND)
+            if future in running:
+                running.remove(future)
+                if not future.cancelled() and future.exception() is None:
+                    self._judge(self._out[future], future.result())
         self._later.clear()
 
 

@@ -127,7 +127,7 @@ def process_chunk(work: ChunkWork, task: ChunkTask, target: Target, attempt: int
             return Outcome(tuple(found["range"]))
         with _garbage_freed():
             tree = _processed(work, task, attempt)
-        content = dump(tree)
+        content = dump({"key": task.key} | tree)
         if not seen:
             return Outcome(tuple(tree["range"]), content)
         store.put(task.key, content)

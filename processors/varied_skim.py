@@ -4,6 +4,7 @@ A kinematic variation has a table of its own, as other events may pass; a variat
 ``weight_NAME`` beside the nominal table.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,13 +44,15 @@ def _further_weights(part: Selected, name: str) -> Columns:
     return found
 
 
-def read_varied(folder: Path) -> dict[str, Columns]:
+def read_varied(folder: Path, regions: Collection[str] | None = None) -> dict[str, Columns]:
     """Read the feature tables of a simulated sample, nominal and varied.
 
     Parameters
     ----------
     folder
         ``varied/SAMPLE``, as `processors.run.run_varied_skim` writes it.
+    regions
+        Names of the regions whose rows are wanted; None for all.
 
     Returns
     -------
@@ -65,12 +68,12 @@ def read_varied(folder: Path) -> dict[str, Columns]:
     if not (folder / NOMINAL).is_dir():
         msg = f"{folder}: no varied feature tables; write them first"
         raise InputError(msg)
-    nominal = read_features(folder / NOMINAL)
+    nominal = read_features(folder / NOMINAL, regions=regions)
     features = {name: values for name, values in nominal.items() if not name.startswith(_PREFIX)}
     weights = {name.removeprefix(_PREFIX): nominal[name] for name in nominal if name.startswith(_PREFIX)}
     kinematic = sorted(path for path in folder.iterdir() if path.is_dir() and path.name != NOMINAL)
     return {
         NOMINAL: features,
-        **{path.name: read_features(path) for path in kinematic},
+        **{path.name: read_features(path, regions=regions) for path in kinematic},
         **{name: features | {"weight": weight} for name, weight in weights.items()},
     }

@@ -17,13 +17,13 @@ BATCH = 1024
 @contextlib.contextmanager
 def single_thread() -> Iterator[None]:
     """Run a block of torch with one thread; the earlier setting comes back afterwards."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with one_thread():
+    with one_thread():
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
             yield
-    finally:
-        torch.set_num_threads(threads)
+        finally:
+            torch.set_num_threads(threads)
 
 
 def tensors(arrays: Mapping[str, npt.NDArray[np.float32]]) -> Parameters:

@@ -1,5 +1,8 @@
+import contextlib
 import os
+import resource
 import subprocess
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -7,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load
 
-from data.errors import OutputError, PartialError
+from data.errors import OutputError, PartialError, ReadError
 from data.partials import PartialStore, dump, read_partial
+from data.trees import as_tree, from_tree
+from data.types import FloatArray
 
 KINDS = ("f8", "f4", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "?")
 TREE = {
@@ -86,6 +91,72 @@ def test_store_finds_what_was_put_and_drops_what_is_damaged(tmp_path, caplog):
     assert not store.path("ab12").exists()
     store.remove()
     assert not (tmp_path / "run" / "partials").exists()
+
+
+def test_a_result_under_another_name_is_dropped(tmp_path, caplog):
+    store = PartialStore(tmp_path)
+    for key in ("ab12", "cd34"):
+        store.put(key, dump(TREE | {"key": "ab12"}))
+    assert same(store.find("ab12"), TREE | {"key": "ab12"})
+    assert store.find("cd34") is None
+    assert "cd34.partial: the result of something else" in caplog.text
+    assert not store.path("cd34").exists()
+
+
+@contextlib.contextmanager
+def few_files(number):
+    """No more than so many files can be opened beside those that are open."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = [os.open(os.devnull, os.O_RDONLY) for _ in range(number + 1)]
+    for descriptor in free:
+        os.close(descriptor)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(free), limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_a_result_that_cannot_be_opened_now_is_kept(tmp_path):
+    store = PartialStore(tmp_path)
+    store.put("ab12", dump(TREE))
+    message = r"ab12.partial: this partial result cannot be read now \(Too many open files\); mend"
+    with few_files(0), pytest.raises(ReadError, match=message):
+        store.find("ab12")
+    assert same(store.find("ab12"), TREE)
+
+
+def test_a_result_on_a_storage_that_fails_is_kept(tmp_path, monkeypatch):
+    """A storage that answers with an error of its own."""
+    store = PartialStore(tmp_path)
+    store.put("ab12", dump(TREE))
+    real = type(tmp_path).open
+
+    def stale(path, *arguments):
+        if path.suffix == ".partial":
+            raise OSError(116, "Stale file handle")
+        return real(path, *arguments)
+
+    monkeypatch.setattr(type(tmp_path), "open", stale)
+    with pytest.raises(ReadError, match="Stale file handle"):
+        store.find("ab12")
+    monkeypatch.undo()
+    assert same(store.find("ab12"), TREE)
+
+
+@dataclass(frozen=True)
+class Part:
+    values: FloatArray
+
+
+def test_many_records_are_held_without_their_files(tmp_path):
+    store = PartialStore(tmp_path)
+    for number in range(40):
+        store.put(f"ab{number}", dump({"part": as_tree(Part(np.full(3, float(number))))}))
+    paths = [store.path(f"ab{number}") for number in range(40)]
+    with few_files(10):
+        parts = [from_tree(Part, read_partial(path)["part"]) for path in paths]
+    assert [part.values.tolist() for part in parts] == [[float(number)] * 3 for number in range(40)]
 
 
 def test_a_worker_knows_the_folder_by_its_mark(tmp_path):

@@ -2,10 +2,13 @@
 
 import os
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from data.errors import OutputError
 from processors.skim import Skim
+from processors.tasks import Outcome
 
 
 @dataclass(frozen=True)
@@ -28,3 +31,22 @@ class Dying(Skim):
                 os.kill(os.getppid(), signal.SIGKILL)
             os.kill(os.getpid(), signal.SIGKILL)
         return super().__call__(events)
+
+
+def sum_of(table, number, folder):
+    """A task that needs a large table; it kills its process once for each file ``NUMBER.*`` in a folder."""
+    for life in sorted(folder.glob(f"{number}.*"))[:1]:
+        life.unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return Outcome((number, int(table.sum()), 0))
+
+
+def slow_or_wrong(number, folder):
+    """Task 0 fails when all others have begun; these then take their time."""
+    (folder / f"begun.{number}").touch()
+    if number:
+        time.sleep(1)
+        return Outcome((number, 0, 0))
+    while len(list(folder.glob("begun.*"))) < 2:
+        time.sleep(0.01)
+    return Outcome(error=OutputError("disk full"))

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from data.errors import ConfigError, IncompleteError
-from data.partials import PartialStore, dump
-from processors import executors, tasks
+from data.partials import PartialStore, dump, read_partial
+from processors import dask_pool, executors, tasks
 from processors.config import DaskConfig, ProcessingConfig
 from processors.event_options import EventOptions
 from processors.loop import fill_store, merged, run_loop
@@ -48,6 +48,11 @@ def digests(out, sample, processing):
     assert skim.account.processed == spectra.account.processed == 3000
     files = [*skim.outputs, *spectra.outputs]
     return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def contents(result):
+    """The results of chunks without their keys, which name the work."""
+    return [dump({**read_partial(path), "key": ""}) for path in result.partials]
 
 
 def dask(**options):
@@ -100,18 +105,24 @@ def test_an_address_gives_the_same_bits(tmp_path, sample):
 )
 def test_a_worker_killed_in_the_middle_loses_nothing(tmp_path, deadly, processing):
     plan, work = deadly(tmp_path / "lives", {600: 1, 900: 2})
+    reports = []
     store = PartialStore(tmp_path / "store")
-    result = run_loop(plan, work, processing, store)
+    result = run_loop(plan, work, processing, store, report=reports.append)
     whole = run_loop(
         plan, Skim(work.recipe), ProcessingConfig(chunk_size=300), PartialStore(tmp_path / "whole")
     )
-    assert [path.read_bytes() for path in result.partials] == [path.read_bytes() for path in whole.partials]
+    assert contents(result) == contents(whole)
     assert result.cutflow == whole.cutflow
+    assert reports == [result.account]
     assert result.account.processed == 3000
-    told = {(one.start, one.recovered) for one in result.account.failures}
-    assert {(600, True), (900, True)} <= told
-    assert all("worker process died" in one.reason for one in result.account.failures)
-    assert all(one.recovered for one in result.account.failures)
+    assert {600, 900} <= {one.start for one in result.account.failures}
+    for one in result.account.failures:
+        assert one.recovered
+        assert 2 <= one.attempts <= 4
+        assert f"'{one.file}' entries {one.start}–{one.stop - 1}: its worker process died" in one.reason
+    totals = result.account.totals()
+    assert totals["retried"] == 300 * len(result.account.failures)
+    assert (totals["failed"], totals["expected"]) == (0, 3000)
 
 
 @pytest.mark.htcondor
@@ -135,7 +146,7 @@ def test_a_condor_job_killed_in_the_middle_loses_nothing(tmp_path, deadly):
     whole = run_loop(
         plan, Skim(work.recipe), ProcessingConfig(chunk_size=300), PartialStore(tmp_path / "whole")
     )
-    assert [path.read_bytes() for path in result.partials] == [path.read_bytes() for path in whole.partials]
+    assert contents(result) == contents(whole)
     assert result.account.processed == 3000
     assert {(600, True), (900, True)} <= {(one.start, one.recovered) for one in result.account.failures}
 
@@ -178,7 +189,8 @@ def test_a_worker_with_other_code_is_refused(tmp_path, sample, monkeypatch):
         run_loop(plan, work, ProcessingConfig(), PartialStore(tmp_path / "store"))
 
 
-def test_an_address_where_nobody_answers():
+def test_an_address_where_nobody_answers(monkeypatch):
+    monkeypatch.setattr(dask_pool, "_ANSWER", 0.5)
     processing = ProcessingConfig(executor="dask", dask=DaskConfig(address="tcp://127.0.0.1:9"))
     with (
         pytest.raises(ConfigError, match=r"no scheduler at tcp://127\.0\.0\.1:9 .*correct the address"),

@@ -8,7 +8,7 @@ from coffea.processor.executor import WorkItem
 
 from data.errors import IncompleteError, InputError, OutputError, ReadError
 from processors import schedule
-from processors.executors import InlinePool
+from processors.pools import InlinePool
 from processors.schedule import ChunkBugError, Schedule
 from processors.tasks import ChunkTask, Outcome
 
@@ -21,16 +21,16 @@ class Dead(Exception):  # noqa: N818 - not an error of ours
 
 
 class FakePool(InlinePool):
-    """Tasks run when the pool is asked for news; a death takes all that are out with it."""
+    """Workers that die: all of them are one, or, where they have names, as many as may be."""
 
-    def __init__(self, ahead):
-        self._ahead, self.most_out, self.tended = ahead, 0, 0
+    def __init__(self, ahead, *, named=0):
+        self._ahead, self._named, self.tended = ahead, named, 0
 
-    def ahead(self):
-        return self._ahead
+    def ahead(self, *, careful):
+        return (self._named or 1) if careful else self._ahead
 
-    def died(self, error):
-        return isinstance(error, Dead)
+    def death(self, error):
+        return (str(error) if self._named else "pool") if isinstance(error, Dead) else None
 
     def tend(self):
         self.tended += 1
@@ -44,9 +44,10 @@ def task(number):
 def quick(monkeypatch):
     monkeypatch.setattr(schedule, "_PAUSE", 0.01)
     monkeypatch.setattr(schedule, "_TEND", 0.05)
+    monkeypatch.setattr(schedule, "_TOGETHER", 0.02)
 
 
-def run(stories, *, retries=3, n=4, pool=None):
+def run(stories, *, retries=3, n=4, pool=None, finished=None):
     """Run tasks 0 … n − 1; ``stories`` gives the outcomes of each one's attempts, success afterwards."""
     done, started = [], []
     left = {number: list(story) for number, story in stories.items()}
@@ -65,7 +66,7 @@ def run(stories, *, retries=3, n=4, pool=None):
 
         return pool.submit(work)
 
-    plan = Schedule(pool, start, lambda one, outcome: done.append(int(one.key)), retries)
+    plan = Schedule(pool, start, finished or (lambda one, outcome: done.append(int(one.key))), retries)
     error = None
     try:
         plan.run([task(number) for number in range(n)])
@@ -119,10 +120,14 @@ def test_many_wrong_chunks_end_the_run(quick):
     "outcome", [Outcome(bug="Traceback\nKeyError: 'x'"), fails(OutputError("disk full"))]
 )
 def test_bugs_and_full_disks_end_the_run_at_once(quick, outcome):
-    _, done, started, error = run({1: [outcome]})
+    plan, done, started, error = run({1: [outcome]})
     assert started == [0, 1]
     assert done == [0]
+    (trouble,) = plan.troubles.values()
+    assert (trouble.task, trouble.attempts, trouble.recovered) == (task(1), 1, False)
     if outcome.bug:
+        told = "chunk 'a.root' entries 10–19 failed by an error of the code: KeyError: 'x'"
+        assert str(trouble.error) == told
         assert isinstance(error, ChunkBugError)
         assert "'a.root' entries 10–19" in str(error)
         assert "KeyError" in str(error)
@@ -161,16 +166,91 @@ def test_those_beside_a_dead_worker_run_alone_and_pay_for_nothing(quick):
     assert [one.task.key for one in plan.troubles.values() if not one.recovered] == ["1"]
 
 
-def test_a_cancelled_task_is_an_error(quick):
-    class Cancelling(InlinePool):
-        def submit(self, function, /, *arguments):
-            future = concurrent.futures.Future()
-            future.cancel()
-            return future
+def test_nobody_is_blamed_for_having_been_looked_at_last(quick):
+    """Without retries: of two tasks that one death took, neither ran alone, so both get to."""
+    together = {0: [Dead("gone")], 1: [Dead("gone")]}
+    plan, done, _started, error = run(together, retries=0, n=2, pool=FakePool(2))
+    assert error is None
+    assert sorted(done) == [0, 1]
+    assert all(one.recovered for one in plan.troubles.values())
 
-    _, _, _, error = run({}, pool=Cancelling())
-    assert isinstance(error, IncompleteError)
-    assert "its task was cancelled" in str(error)
+
+def test_others_go_on_beside_those_that_a_dead_worker_had(quick):
+    """Tasks 0 and 1 died with one of two workers: they come again first, never more than two tasks out."""
+    stories = {0: [Dead("a")], 1: [Dead("a")]}
+    plan, done, started, error = run(stories, retries=2, n=6, pool=FakePool(4, named=2))
+    assert error is None
+    assert sorted(done) == [0, 1, 2, 3, 4, 5]
+    assert started == [0, 1, 2, 3, 0, 1, 4, 5]
+    assert {one.task.key for one in plan.troubles.values()} == {"0", "1"}
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_a_chunk_that_kills_as_soon_as_the_one_before_it_ends_is_found(quick, retries):
+    """The worker is killed before it can say that task 0 is done: both seem to have died, and again, until they part."""
+    stories = {0: [Dead("a")], 1: [Dead("a"), *(Dead(f"w{n}") for n in range(9))]}
+    plan, done, started, error = run(stories, retries=retries, n=5, pool=FakePool(4, named=2))
+    with pytest.raises(IncompleteError, match=r"^chunk 'a.root' entries 10–19: its worker process died"):
+        raise error
+    assert sorted(done) == [0, 2, 3, 4]
+    assert started.count(0) == 2
+    assert started.count(1) == max(retries + 1, 2)
+    assert [one.task.key for one in plan.troubles.values() if not one.recovered] == ["1"]
+
+
+class Dropping(FakePool):
+    """The first attempts at tasks are dropped; where the scheduler ended, tending says so."""
+
+    def __init__(self, drops, lost=False):
+        super().__init__(1)
+        self._drops, self._lost = drops, lost
+
+    def submit(self, function, /, *arguments):
+        self._drops -= 1
+        if self._drops < 0:
+            return super().submit(function, *arguments)
+        future = concurrent.futures.Future()
+        future.cancel()
+        return future
+
+    def tend(self):
+        if self._lost:
+            msg = "the scheduler is lost"
+            raise IncompleteError(msg)
+
+
+def test_a_task_that_was_dropped_with_a_worker_comes_again(quick):
+    plan, done, started, error = run({}, pool=Dropping(2))
+    assert error is None
+    assert sorted(done) == [0, 1, 2, 3]
+    assert sorted(started) == [0, 0, 1, 1, 2, 3]
+    assert {(one.attempts, one.recovered) for one in plan.troubles.values()} == {(2, True)}
+
+
+def test_a_task_that_is_always_dropped_is_named(quick):
+    _, done, _, error = run({}, n=1, retries=1, pool=Dropping(99))
+    assert not done
+    with pytest.raises(IncompleteError, match=r"0–9: it was dropped when a worker died .*tried 2 times"):
+        raise error
+
+
+def test_a_lost_scheduler_ends_the_run_at_once_and_its_task_is_told(quick):
+    plan, done, started, error = run({}, pool=Dropping(1, lost=True))
+    assert (done, started) == ([], [0])
+    assert str(error) == "the scheduler is lost"
+    assert [(one.task.key, one.recovered) for one in plan.troubles.values()] == [("0", False)]
+
+
+def test_a_result_that_the_disk_does_not_take_is_told_with_its_task(quick):
+    def finished(one, outcome):
+        if one.key == "1":
+            msg = "disk full"
+            raise OutputError(msg)
+
+    plan, _, started, error = run({}, finished=finished)
+    assert isinstance(error, OutputError)
+    assert started == [0, 1]
+    assert [(one.task.key, one.recovered) for one in plan.troubles.values()] == [("1", False)]
 
 
 def test_pauses_grow(quick, monkeypatch):

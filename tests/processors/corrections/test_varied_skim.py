@@ -8,6 +8,7 @@ from processors.config import ProcessingConfig
 from processors.corrections.config import CorrectionsConfig
 from processors.event_options import EventOptions
 from processors.histogram_io import read_histograms
+from processors.merging import merge_tables
 from processors.run import run_histograms, run_skim, run_varied_skim
 from processors.skim import read_features
 from processors.varied_skim import read_varied
@@ -55,6 +56,23 @@ def test_every_variation_has_the_spectrum_of_pass_2(sample, options, written):
     assert not np.array_equal(tables["jes_up"]["pt_j1"], tables["nominal"]["pt_j1"])
     assert tables["mur_up"]["pt_j1"] is tables["nominal"]["pt_j1"]
     assert not any(column.startswith("weight_") for table in tables.values() for column in table)
+
+
+def test_rows_of_other_regions_are_not_read(tmp_path):
+    for number, (name, extra) in enumerate({"nominal": ["weight_mur_up"], "jes_up": []}.items()):
+        ids = {"run": np.ones(6, np.uint32), "luminosity_block": np.ones(6, np.uint32)}
+        ids |= {"event": np.arange(6, dtype=np.uint64), "region": np.array([0, 1, 2, 2, 1, 0], np.int8)}
+        table = ids | {column: np.arange(6.0) + 10 * number for column in ("mjj", "weight", *extra)}
+        empty = {column: values[:0] for column, values in table.items()}
+        merge_tables([table], tmp_path / name, empty, "signal", unique=False)
+    chosen = read_varied(tmp_path, ["validation", "wide"])
+    assert {name: table["mjj"].tolist() for name, table in chosen.items()} == {
+        "nominal": [1, 2, 3, 4],
+        "jes_up": [11, 12, 13, 14],
+        "mur_up": [1, 2, 3, 4],
+    }
+    assert read_varied(tmp_path, ["signal"])["mur_up"]["weight"].tolist() == [0, 5]
+    assert len(read_varied(tmp_path)["jes_up"]["mjj"]) == 6
 
 
 def test_the_nominal_table_is_that_of_pass_1(sample, options, written):

@@ -1,0 +1,224 @@
+"""Dask with everything that dies, hangs and is told wrong."""
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from coffea.processor.executor import WorkItem
+
+from data.errors import ConfigError, IncompleteError, OutputError
+from processors import dask_pool
+from processors.config import DaskConfig, ProcessingConfig
+from processors.dask_pool import DaskPool, close_clients
+from processors.executors import open_pool
+from processors.schedule import Schedule
+from processors.tasks import ChunkTask
+
+distributed = pytest.importorskip("distributed")
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    yield
+    close_clients()
+
+
+@pytest.fixture(scope="module")
+def tasks():
+    """Functions that workers can import."""
+    here = str(Path(__file__).parent)
+    sys.path.insert(0, here)
+    yield importlib.import_module("dying")
+    sys.path.remove(here)
+
+
+def numbered(count):
+    return [ChunkTask(WorkItem("mock", "a.root", "Events", n, n + 1, b""), str(n)) for n in range(count)]
+
+
+def dask(workers=1, **options):
+    cluster = DaskConfig(cluster="local", wait=120, options=options)
+    return ProcessingConfig(executor="dask", workers=workers, dask=cluster)
+
+
+def at(address):
+    return ProcessingConfig(executor="dask", dask=DaskConfig(address=address, wait=60))
+
+
+class Client:
+    """As much of dask's client as the pool looks at."""
+
+    status = "running"
+
+    def __init__(self, threads):
+        self.threads, self.asked = threads, 0
+
+    def nthreads(self):
+        self.asked += 1
+        if isinstance(self.threads, Exception):
+            raise self.threads
+        return self.threads
+
+
+def test_the_scheduler_is_not_asked_for_every_task():
+    client = Client({"tcp://a:1": 1, "tcp://b:1": 1})
+    pool = DaskPool(client, None, 60)
+    assert [pool.ahead(careful=False) for _ in range(50)] == [4] * 50
+    assert pool.ahead(careful=True) == 2
+    assert client.asked == 1
+    client.threads = {f"tcp://a:{port}": 1 for port in range(3000)}
+    pool.tend()
+    assert pool.ahead(careful=False) == 6000
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), TimeoutError("late"), RuntimeError("closed")])
+def test_a_scheduler_that_does_not_answer(error):
+    client = Client({"tcp://a:1": 1})
+    pool = DaskPool(client, None, 60)
+    client.threads = error
+    with pytest.raises(IncompleteError, match="connection to dask's scheduler is lost; start it again"):
+        pool.tend()
+    assert pool.ahead(careful=False) == 2
+
+
+def test_workers_that_are_gone_for_long():
+    client = Client({})
+    pool = DaskPool(client, None, 0.05)
+    pool.tend()
+    time.sleep(0.06)
+    with pytest.raises(IncompleteError, match=r"all of dask's workers are gone for 0.05 s; start some"):
+        pool.tend()
+
+
+def test_workers_of_several_threads_are_refused():
+    options = {"n_workers": 1, "threads_per_worker": 2, "processes": False}
+    with distributed.LocalCluster(**options, protocol="tcp://", dashboard_address=":0") as cluster:
+        message = (
+            r"worker at tcp://.* runs 2 tasks at a time in one process; .*--nthreads 1.*threads_per_worker: 1"
+        )
+        with pytest.raises(ConfigError, match=message), open_pool(at(cluster.scheduler_address)):
+            pass
+        close_clients()
+
+
+def test_a_connection_that_was_lost_is_made_anew():
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False}
+    with distributed.LocalCluster(**options, protocol="tcp://", dashboard_address=":0") as cluster:
+        with open_pool(at(cluster.scheduler_address)):
+            dask_pool._CLIENTS[0].close()
+        with open_pool(at(cluster.scheduler_address)) as pool:
+            assert pool.submit(abs, -3).result(20) == 3
+        close_clients()
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("tcp://a", "nothing can be reached at tcp://a .missing port number.*give an address such as"),
+        ("tcp://127.0.0.1:x", "nothing can be reached at tcp://127.0.0.1:x .invalid literal"),
+        ("tls://127.0.0.1:9", "nothing can be reached at tls://127.0.0.1:9 .*TLS configuration"),
+    ],
+)
+def test_addresses_that_are_none(address, message):
+    with pytest.raises(ConfigError, match=rf"processing\.dask: {message}"), open_pool(at(address)):
+        pass
+
+
+@pytest.mark.parametrize("address", ["http://a:1", "tcp:/a:1", "a:1", "inproc://x", "tcp://"])
+def test_schemes_that_dask_has_not(address):
+    options = {"executor": "dask", "dask": {"address": address}}
+    with pytest.raises(ConfigError, match=r"dask\.address"):
+        ProcessingConfig.parse(options, "search.yaml")
+
+
+def test_a_cluster_that_cannot_start():
+    message = r"options: the cluster 'local' cannot be started with them \(.*'/proc/none'\); correct them"
+    with (
+        pytest.raises(ConfigError, match=message),
+        open_pool(dask(local_directory="/proc/none", processes=False)),
+    ):
+        pass
+
+
+@pytest.mark.slow
+def test_tables_that_died_with_the_only_worker_are_sent_again(tmp_path, tasks):
+    (tmp_path / "3.life").touch()
+    table = np.arange(100_000)
+    done = {}
+    with open_pool(dask(1)) as pool:
+        shared = pool.share(table)
+        plan = Schedule(
+            pool,
+            lambda task, _: pool.submit(tasks.sum_of, shared, int(task.key), tmp_path),
+            lambda task, outcome: done.update({task.key: outcome.range}),
+            retries=3,
+        )
+        plan.run(numbered(12))
+    assert done == {str(n): (n, int(table.sum()), 0) for n in range(12)}
+    told = {trouble.task.key: trouble for trouble in plan.troubles.values()}
+    assert told["3"].attempts == 2
+    assert "its worker process died" in str(told["3"].error)
+    assert all(trouble.recovered and trouble.attempts == 2 for trouble in told.values())
+
+
+@pytest.mark.slow
+def test_what_a_worker_has_in_hand_when_another_task_fails_is_kept(tmp_path, tasks):
+    done = []
+    with open_pool(dask(2)) as pool:
+        plan = Schedule(
+            pool,
+            lambda task, _: pool.submit(tasks.slow_or_wrong, int(task.key), tmp_path),
+            lambda task, outcome: done.append(outcome.range[0]),
+            retries=3,
+        )
+        with pytest.raises(OutputError, match="disk full"):
+            plan.run(numbered(20))
+    begun = {int(path.suffix[1:]) for path in tmp_path.glob("begun.*")}
+    assert begun - {0} == {*done} != set()
+    assert len(begun) < 20
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_is_killed_ends_the_run(tmp_path, tasks):
+    here = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+
+    def started(*command):
+        line = [sys.executable, "-m", "distributed.cli." + command[0], *command[1:]]
+        with (tmp_path / f"{command[0]}.log").open("ab") as log:
+            return subprocess.Popen(line, env=here, stdout=log, stderr=log, cwd=tmp_path)
+
+    file = tmp_path / "scheduler.json"
+    first = started("dask_scheduler", "--scheduler-file", str(file), "--port", "0", "--no-dashboard")
+    while not file.is_file() or not file.read_text().endswith("}"):
+        time.sleep(0.05)
+    address, processes, done = json.loads(file.read_text())["address"], [first], []
+    try:
+        processes.append(started("dask_worker", address, "--nthreads", "1", "--no-nanny"))
+
+        def finished(task, outcome):
+            done.append(task.key)
+            if len(done) == 3:
+                os.kill(first.pid, signal.SIGKILL)
+
+        with open_pool(at(address)) as pool:
+            table = pool.share(np.arange(10))
+            plan = Schedule(
+                pool,
+                lambda task, _: pool.submit(tasks.sum_of, table, int(task.key), tmp_path),
+                finished,
+                retries=3,
+            )
+            with pytest.raises(IncompleteError, match="connection to dask's scheduler is lost"):
+                plan.run(numbered(2000))
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    assert 3 <= len(done) < 2000
