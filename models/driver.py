@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.errors import TrainingError
+from data.workers import attached
 from models import trees
 from models.arrays import Arrays
 from models.jobs import Job, Member, Result, StackJob, StackResult, Training, TreeJob, side_by_side
@@ -76,7 +77,7 @@ def _mapper(workers: int) -> Iterator[Map]:
         return
     # Fresh interpreters: a fork of a process whose OpenMP or torch threads have started can hang.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=attached()) as pool:
         yield lambda function, items: list(pool.map(function, items))
 
 

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal, cast
 from data.errors import TrainingError
 from data.eventid import N_FOLDS
 from data.sections import Section
-from data.types import IntArray, Table
+from data.types import Table
 from models.arrays import Arrays
 from models.base import Method
 from models.bundle import digest_of
@@ -25,7 +25,6 @@ from models.checks import (
     check_splits,
     check_window,
 )
-from models.driver import train_together
 from models.folds import TrainingSample, training_sample
 from models.jobs import Training, side_by_side
 from models.options import FeatureOptions, MethodOptions
@@ -123,32 +122,6 @@ class FoldTraining(Method):
         """Train all folds in lock step; see `train_fold`."""
         return side_by_side([self.train_fold(sample, extras, fold) for fold in range(N_FOLDS)])
 
-    def fit_fold(self, table: Table | None, fold: int, *, workers: int = 1, **further: Table) -> Arrays:
-        """Train one fold alone: what `fit` would train for it, to the bit on one CPU.
-
-        Parameters
-        ----------
-        table, workers, **further
-            As for `Method.fit`: the whole tables, of which the fold's own rows are left out here.
-        fold
-            0 … 4.
-
-        Returns
-        -------
-        dict
-            The fold's arrays, for `models.folded.FoldedMethod.assemble`.
-
-        Raises
-        ------
-        InputError, TrainingError
-            As `Method.fit`; TrainingError also if there is no such fold.
-        """
-        self.check_number(fold)
-        tables = self.tables(table, further)
-        training = self.train_fold(tables.sample, tables.extras, fold)
-        place = self.options.device, self.options.precision
-        return train_together([training], workers=workers, device=place[0], precision=place[1])[0]
-
     def check_number(self, fold: int) -> None:
         """Refuse the number of a fold that there is not.
 
@@ -177,9 +150,9 @@ class FoldTraining(Method):
         InputError, TrainingError
             As `Method.fit`.
         """
-        sample, extras = self._samples(table, further)
-        self._check(sample, extras, self.window.of(sample.columns["mjj"]))
-        return TrainingTables(sample, extras)
+        tables = TrainingTables(*self._samples(table, further))
+        self.check_tables(tables)
+        return tables
 
     def _samples(
         self, table: Table | None, further: Mapping[str, Table]
@@ -222,7 +195,16 @@ class FoldTraining(Method):
                 msg = f"column '{name}' is missing: {self.training_hint}"
                 raise TrainingError(msg)
 
-    def _check(self, sample: TrainingSample, extras: Mapping[str, TrainingSample], region: IntArray) -> None:
+    def check_tables(self, tables: TrainingTables) -> None:
+        """Check that tables, made for this window or another one, are enough to be trained on in this window.
+
+        Raises
+        ------
+        InputError, TrainingError
+            As `Method.fit`.
+        """
+        sample, extras = tables.sample, tables.extras
+        region = self.window.of(sample.columns["mjj"])
         check_window(region, sample, self.window, self.bands)
         check_inputs(sample, region, self.inputs)
         if not isinstance(self.options, FeatureOptions):

@@ -110,29 +110,27 @@ class FoldedMethod(FoldTraining):
         folds = yield from self.train(tables.sample, tables.extras)
         yield from self._assembling(tables, folds)
 
-    def assemble(
-        self, table: Table | None, folds: Sequence[Arrays], *, workers: int = 1, **further: Table
-    ) -> Self:
+    def assemble(self, tables: TrainingTables, folds: Sequence[Arrays], *, workers: int = 1) -> Self:
         """Make the trained method of five folds that were trained one by one.
 
         The result is that of `fit`, to the bit on one CPU.
 
         Parameters
         ----------
-        table, workers, **further
-            As for `Method.fit`: the tables that the folds were trained on.
+        tables
+            Those that the folds were trained on.
         folds
-            Arrays of fold 0 … 4, as `FoldTraining.fit_fold` gives them.
+            Arrays of fold 0 … 4, as `models.tasks.collect_parts` gives them.
+        workers
+            As for `Method.fit`.
 
         Raises
         ------
-        InputError, TrainingError
-            As `Method.fit`; InputError also if the arrays of a fold are not those of this method.
+        TrainingError
+            As `Method.fit`.
+        InputError
+            If the arrays of a fold are not those of this method.
         """
-        return self.assemble_of(self.tables(table, further), folds, workers=workers)
-
-    def assemble_of(self, tables: TrainingTables, folds: Sequence[Arrays], *, workers: int = 1) -> Self:
-        """`assemble` with tables that are checked already."""
         if len(folds) != N_FOLDS:
             msg = f"method '{self.name}' is made of {N_FOLDS} folds, found {len(folds)}; train those that are missing"
             raise InputError(msg)

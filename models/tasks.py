@@ -163,7 +163,7 @@ def collect_parts(method: FoldedMethod, tables: TrainingTables, files: Iterable[
     Returns
     -------
     list of dict
-        Arrays of fold 0 … 4, for `models.folded.FoldedMethod.assemble_of`.
+        Arrays of fold 0 … 4, for `models.folded.FoldedMethod.assemble`.
 
     Raises
     ------
@@ -196,6 +196,41 @@ def collect_parts(method: FoldedMethod, tables: TrainingTables, files: Iterable[
     return [arrays[fold] for fold in range(N_FOLDS)]
 
 
+def collect_kept(method: FoldedMethod, tables: TrainingTables, store: PartialStore) -> list[Arrays]:
+    """Read the parts of all folds of a method from a store; those of other trainings are passed over.
+
+    Parameters
+    ----------
+    method, tables
+        As for `collect_parts`.
+    store
+        Where the parts are kept.
+
+    Returns
+    -------
+    list of dict
+        As `collect_parts`.
+
+    Raises
+    ------
+    InputError
+        If a part is damaged.
+    IncompleteError
+        If folds are missing, naming them, and in what a part that is there instead differs.
+    """
+    own = [store.path(part_header(method, tables, fold).key) for fold in range(N_FOLDS)]
+    try:
+        return collect_parts(method, tables, [path for path in own if path.is_file()])
+    except IncompleteError as error:
+        others = [path for path in store.files() if path not in own]
+        if not others:
+            raise
+        header, _ = _read_part(others[0])
+        reason = difference(header, part_header(method, tables, header.fold))
+        msg = f"{error}\n  {others[0]}: this part of fold {header.fold} is not counted: {reason}"
+        raise IncompleteError(msg) from None
+
+
 def _read_part(file: Path) -> tuple[PartHeader, Arrays]:
     tree = read_partial(file)
     try:
@@ -208,15 +243,22 @@ def _read_part(file: Path) -> tuple[PartHeader, Arrays]:
 
 
 def _check_header(file: Path, header: PartHeader, expected: PartHeader) -> None:
+    if (reason := difference(header, expected)) is not None:
+        msg = (
+            f"{file}: this part of method '{header.method}', fold {header.fold}, does not belong here: {reason}; train "
+            "the fold again"
+        )
+        raise InputError(msg)
+
+
+def difference(header: PartHeader, expected: PartHeader) -> str | None:
+    """In what a training differs from the one expected, in words; None where it is the same but for the fold."""
     have, want = header.model_dump(mode="json"), expected.model_dump(mode="json")
     for key, reason in _SOURCES.items():
         if have[key] != want[key]:
             place, found, wished = _first_difference(key, have[key], want[key])
-            msg = (
-                f"{file}: this part of method '{header.method}', fold {header.fold}, does not belong here: {reason} "
-                f"({place} is {found}, expected {wished}); train the fold again"
-            )
-            raise InputError(msg)
+            return f"{reason} ({place} is {found}, expected {wished})"
+    return None
 
 
 def _first_difference(place: str, have: Any, want: Any) -> tuple[str, Any, Any]:

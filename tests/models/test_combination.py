@@ -17,6 +17,7 @@ from models.combination import (
     union,
     working_point_of_each,
 )
+from models.driver import train_together
 
 WINDOW = {"signal_region": (3000.0, 3600.0), "low_band": (2500.0, 3000.0), "high_band": (3600.0, 4400.0)}
 PARTS = {
@@ -110,7 +111,10 @@ def joined(table):
 
 
 def test_a_fold_trained_alone_is_that_of_the_whole_union(table, joined):
-    alone, whole = combined("union").fit_fold(table, 3), joined._trained.folds[3]
+    method = combined("union")
+    tables = method.tables(table, {})
+    (alone,) = train_together([method.train_fold(tables.sample, tables.extras, 3)])
+    whole = joined._trained.folds[3]
     assert alone.keys() == whole.keys()
     for name, values in alone.items():
         np.testing.assert_array_equal(values, whole[name])

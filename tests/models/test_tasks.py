@@ -11,7 +11,7 @@ import models
 from data.errors import IncompleteError, InputError, PartialError, TrainingError
 from data.partials import SUFFIX, PartialStore, dump, read_partial
 from models import tasks
-from models.tasks import collect_parts, part_header, train_parts
+from models.tasks import collect_kept, collect_parts, part_header, train_parts
 
 WINDOW = {"signal_region": (3000.0, 3600.0), "low_band": (2500.0, 3000.0), "high_band": (3600.0, 4400.0)}
 NAMES = ("mjj", "m_j1", "m_j2", "tau21_j1", "tau21_j2")
@@ -55,7 +55,7 @@ def test_parts_make_the_method_that_was_never_taken_apart(small, ready, trained_
     store, files = trained_parts
     assert sorted(store.folder.rglob(f"*{SUFFIX}")) == sorted(files)
     folds = collect_parts(make(), ready, reversed(files))
-    assert bundle(make().assemble_of(ready, folds), tmp_path / "parts") == bundle(
+    assert bundle(make().assemble(ready, folds), tmp_path / "parts") == bundle(
         make().fit(small), tmp_path / "whole"
     )
 
@@ -148,6 +148,24 @@ def test_folds_that_are_missing_or_there_twice_are_named(ready, trained_parts, t
         collect_parts(make(), ready, [*files, again])
 
 
+def test_a_store_may_hold_parts_of_other_trainings(ready, trained_parts, tmp_path):
+    """Of an earlier seed, which nobody collected."""
+    _, files = trained_parts
+    store = PartialStore(tmp_path)
+    train_parts(make(seed=4), ready, [0, 3], store)
+    for file in files[:3]:
+        store.put(file.stem, file.read_bytes())
+    wanted = r"2 of 5 folds are missing .3, 4.(.|\n)*fold [03] is not counted: .*another seed .seed is 4, expected 3."
+    with pytest.raises(IncompleteError, match=wanted):
+        collect_kept(make(), ready, store)
+    train_parts(make(), ready, [3, 4], store)
+    assert len(store.files()) == 7
+    for kept, whole in zip(
+        collect_kept(make(), ready, store), collect_parts(make(), ready, files), strict=True
+    ):
+        assert_same(kept, whole)
+
+
 @pytest.mark.parametrize("place", [3, 120, 2000, -1])
 def test_a_changed_byte_is_noticed(ready, trained_parts, tmp_path, place):
     content = bytearray(trained_parts[1][0].read_bytes())
@@ -170,27 +188,25 @@ def test_whole_files_of_something_else_are_named(ready, trained_parts, tmp_path)
 
 
 @pytest.mark.parametrize("fold", [-1, 5])
-def test_there_are_five_folds(small, ready, fold, tmp_path):
+def test_there_are_five_folds(ready, fold, tmp_path):
     with pytest.raises(
         TrainingError, match=rf"'linear_autoencoder': there is no fold {fold}; folds are 0 … 4"
     ):
-        make().fit_fold(small, fold)
-    with pytest.raises(TrainingError, match=f"no fold {fold}"):
         train_parts(make(), ready, [0, fold], PartialStore(tmp_path))
     assert not list(tmp_path.iterdir())
 
 
-def test_assembling_wants_five_folds_of_this_method(small):
+def test_assembling_wants_five_folds_of_this_method(ready, trained_parts):
     method = make()
-    folds = [method.fit_fold(small, fold) for fold in range(5)]
+    folds = collect_parts(method, ready, trained_parts[1])
     with pytest.raises(InputError, match="'linear_autoencoder' is made of 5 folds, found 4"):
-        method.assemble(small, folds[:4])
+        method.assemble(ready, folds[:4])
     with pytest.raises(
         InputError, match=r"'linear_autoencoder', fold 2: array .* is missing; train the fold"
     ):
-        method.assemble(small, [*folds[:2], {}, *folds[3:]])
+        method.assemble(ready, [*folds[:2], {}, *folds[3:]])
     with pytest.raises(InputError, match=r"'linear_autoencoder', fold 0: array 'directions' is .* expected"):
-        make(latent=1).assemble(small, folds)
+        make(latent=1).assemble(ready, folds)
 
 
 def _train(method, small, folder, fold):
@@ -211,7 +227,8 @@ def test_parts_trained_by_other_processes_are_the_same_files(small, tmp_path):
         assert len(collect_parts(method, ready, there)) == 5
 
 
-def test_untrained_methods_can_be_sent_to_other_processes(small):
+def test_untrained_methods_and_tables_can_be_sent_to_other_processes(ready, trained_parts, tmp_path):
     """As the pools of processes and dask do it."""
-    method = pickle.loads(pickle.dumps(make()))  # noqa: S301 - our own bytes
-    assert_same(method.fit_fold(small, 1), make().fit_fold(small, 1))
+    method, tables = pickle.loads(pickle.dumps((make(), ready)))  # noqa: S301 - our own bytes
+    (file,) = train_parts(method, tables, [1], PartialStore(tmp_path))
+    assert file.read_bytes() == trained_parts[1][1].read_bytes()
