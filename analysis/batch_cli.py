@@ -9,21 +9,30 @@ import typer
 
 from analysis.batch_job import run_job
 from analysis.batch_merge import check_same, merge_stage
-from analysis.batch_plan import campaign_of, folder_of, look, payload_of, site_of, write_plans
-from analysis.cli_common import ConfigArgument, OutOption, RegionOption, SetOption, conclude, prepare
+from analysis.batch_plan import campaign_of, config_hash, folder_of, look, payload_of, site_of, write_plans
+from analysis.cli_common import ConfigArgument, OutOption, RegionOption, SetOption, conclude, prepare, working
 from analysis.config import Config
 from analysis.pipeline import write_run_report
 from analysis.run import Run
-from condor.campaign import Folder, check_place, lacking_by_stage, list_missing, set_memory, write_campaign
+from condor.campaign import (
+    Folder,
+    check_other,
+    check_place,
+    lacking_by_stage,
+    list_missing,
+    set_memory,
+    write_campaign,
+)
 from condor.jobs import Stage
 from condor.profile import Profile
-from condor.queue import queued, release, submit_dag
+from condor.queue import check_tools, has_queue, queued, release, removal, submit_dag
 from condor.status import status_lines, status_of
-from condor.submit_file import SKIP
-from data.credentials import check_credentials, find_credentials
-from data.errors import BatchError
+from condor.submit_file import LATER, SKIP
+from data.credentials import check_credentials, check_target, find_credentials
+from data.errors import BatchError, CredentialError, LockedError
 from data.files import read_json, write_json
 from data.locks import run_lock
+from data.manifest import code_version
 from data.samples import Sample
 from data.xrootd import is_remote
 from processors.run import check_same_sources
@@ -51,13 +60,12 @@ def submit_command(
     """Submit all stages of a search to HTCondor, as one DAG."""
     run = prepare(config, out, None, settings, region)
     folder, profile = folder_of(run), site_of(run.config.batch)
-    if not dry_run:
-        check_place(folder, profile)
-        if present := queued(folder.path):
-            msg = f"{folder.path}: {len(present)} jobs of this run are in the queue already; see `oddjet status`"
-            raise BatchError(msg)
-    proxy = _proxy(run, profile)
+    _check_free(folder, profile, dry_run=dry_run)
+    proxy = proxy_of(run, profile)
+    if run.config.run.copy_to is not None:
+        check_target(run.config.run.copy_to, run.samples.values())
     with run_lock(run.root):
+        check_other(folder, code_version(), config_hash(run))
         check_same_sources(run.samples.values(), run.config.events())
         plans = look(run)
         campaign = campaign_of(run, plans, profile)
@@ -102,20 +110,29 @@ def resubmit_command(
     campaign = folder.read()
     check_same(run, campaign)
     status = status_of(folder, campaign, queued(folder.path))
-    if status.complete:
+    if status.complete and not status.all_held:
         typer.echo("every job has a valid manifest: nothing to submit; `oddjet merge` puts them together")
-    elif status.dag is None:
-        lacking = {stage: specs for stage, specs in lacking_by_stage(folder, campaign).items() if specs}
-        if memory is not None:
-            set_memory(folder, campaign, lacking, memory)
+        return
+    if status.strays:
+        msg = (
+            f"{folder.path}: {len(status.strays)} jobs are in the queue without their DAGMan, and would run twice; "
+            f"remove them with `{removal(folder.path)}`, then resubmit"
+        )
+        raise BatchError(msg)
+    lacking = {stage: specs for stage, specs in lacking_by_stage(folder, campaign).items() if specs}
+    if memory is not None:
+        set_memory(folder, campaign, lacking, memory)
+    if status.dag is None:
         typer.echo(submit_dag(folder.path, f"oddjet {run.root.name}").strip())
         number = sum(len(specs) for specs in lacking.values())
         typer.echo(f"{number} of {campaign.job_count()} jobs lack a valid manifest and run again")
-    elif status.held:
-        release(status.held, memory)
-        typer.echo("released: " + ", ".join(job.name or job.number for job in status.held))
+    elif held := status.all_held:
+        release(held, memory)
+        typer.echo("released: " + ", ".join(job.name or f"DAGMan's own job {job.number}" for job in held))
     else:
-        typer.echo("what is missing is in the queue or comes there by itself; nothing to do")
+        typer.echo("nothing is held: what is missing is in the queue or comes there by itself")
+        if memory is not None:
+            typer.echo(f"jobs that come there from now on ask for {memory} MB")
 
 
 @app.command(name="merge", epilog="Example: oddjet merge search.yaml")
@@ -129,7 +146,7 @@ def merge_command(
     run = prepare(config, out, None, settings, region)
     folder = folder_of(run)
     campaign = folder.read()
-    with run_lock(run.root):
+    with working(run):
         for stage in campaign.order():
             merge_stage(run, folder, campaign, stage)
         write_run_report(run)
@@ -153,23 +170,68 @@ def node_command(
 ) -> None:
     """What DAGMan runs before and after a stage: list what is missing of it; check and merge it."""
     work = Folder(folder)
-    campaign, run = work.read(), _from_json(work)
-    with run_lock(run.root):
-        if action == "pending" and (lacking := list_missing(work, stage)):
-            _LOG.info("stage %s: %d of %d jobs to run", stage, len(lacking), len(campaign.stages[stage].jobs))
-            return
-        merge_stage(run, work, campaign, stage)
-    if action == "pending":
+    try:
+        with run_lock(folder.parent):
+            skipped = _at_node(work, action, stage)
+    except LockedError as error:
+        _LOG.info("stage %s, %s: later, as %s", stage, action, error)
+        raise typer.Exit(LATER) from None
+    if skipped:
         raise typer.Exit(SKIP)
 
 
-def _proxy(run: Run, profile: Profile) -> Path | None:
-    """The X.509 proxy of the jobs, valid for long enough."""
-    remote = [file for sample in run.samples.values() for file in sample.files if is_remote(file)]
-    if not profile.proxy or not remote:
+def _at_node(work: Folder, action: str, stage: Stage) -> bool:
+    """What a script of DAGMan's does with the run folder held; whether the stage needs no job."""
+    campaign, run = work.read(), _from_json(work)
+    if action == "pending" and (lacking := list_missing(work, stage)):
+        _LOG.info("stage %s: %d of %d jobs to run", stage, len(lacking), len(campaign.stages[stage].jobs))
+        return False
+    merge_stage(run, work, campaign, stage)
+    return action == "pending"
+
+
+def _check_free(folder: Folder, profile: Profile, *, dry_run: bool) -> None:
+    """Refuse to submit where HTCondor cannot work, and to write over what its jobs are made of."""
+    if not dry_run:
+        check_place(folder, profile)
+        check_tools()
+    elif not (folder.campaign.is_file() and has_queue()):
+        return
+    if present := queued(folder.path):
+        msg = f"{folder.path}: {len(present)} jobs of this run are in the queue already; see `oddjet status`"
+        raise BatchError(msg)
+
+
+def proxy_of(run: Run, profile: Profile) -> Path | None:
+    """The X.509 proxy that the jobs are given: where samples demand one, or the profile does and they demand no token.
+
+    Raises
+    ------
+    CredentialError
+        If there is none, it ends too soon, or it lies where the pool does not see it.
+    """
+    samples = [
+        sample
+        for sample in run.samples.values()
+        if sample.sites.credential == "proxy" or (profile.proxy and sample.sites.credential is None)
+    ]
+    files = [address for one in samples for file in one.files for address in one.access(file).addresses]
+    if not any(is_remote(address) for address in files):
         return None
-    check_credentials(remote, "proxy", profile.proxy_hours)
-    return next(Path(one.place) for one in find_credentials(os.environ) if one.kind == "proxy")
+    hours = max(profile.proxy_hours, *(sample.sites.hours for sample in samples))
+    try:
+        check_credentials(files, "proxy", hours)
+    except CredentialError as error:
+        msg = f"jobs are given a proxy that is valid for {hours:g} h (proxy_hours of the profile): {error}"
+        raise CredentialError(msg) from None
+    place = next(Path(one.place) for one in find_credentials(os.environ, "proxy"))
+    if profile.proxy_from and not any(
+        place.resolve().is_relative_to(folder) for folder in profile.proxy_from
+    ):
+        seen = ", ".join(str(folder) for folder in profile.proxy_from)
+        msg = f"the pool does not see the proxy {place}; copy it below {seen}, and name the copy in X509_USER_PROXY"
+        raise CredentialError(msg)
+    return place.absolute()
 
 
 def _as_json(run: Run) -> dict[str, object]:

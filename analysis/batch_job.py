@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 ACCOUNT, RESULTS = "account.json", "results"
 """Below a job's output: its event account; files as they lie in a run folder."""
+_MADE_BEFORE = frozenset({"skim", "train", "hist", "merge"})
+"""Stages whose manifests the last job is given; it makes all others."""
 _LOG = logging.getLogger("oddjet")
 
 
@@ -58,7 +60,7 @@ def run_job(file: Path, *, workers: int = 1) -> JobManifest:
     InputError
         If the code is not that of the submission, or an input is wrong.
     IncompleteError
-        If an entry was not read.
+        If an entry was not read, or nothing was made.
     """
     start = time.monotonic()
     spec = read_spec(file)
@@ -84,6 +86,9 @@ def run_job(file: Path, *, workers: int = 1) -> JobManifest:
         for path in sorted(out.rglob("*"))
         if path.is_file() and not path.name.startswith(".")
     }
+    if not outputs:
+        msg = f"job '{spec.name}' has made nothing; look at the lines above"
+        raise IncompleteError(msg)
     manifest = JobManifest(
         job=spec.name,
         spec_hash=spec.digest(),
@@ -148,6 +153,11 @@ def _event_work(part: Callable[..., Account | None]) -> Callable[[Run, JobSpec, 
         number, count = spec.task["part"]
         store = run.store(f"{spec.stage} {sample.name}")
         before = frozenset(store.files())  # of the survey
+
+        def report(account: Account) -> None:
+            """Also where an error ends the job: which chunks it was, and how often they were tried."""
+            write_json(here / OUT / ACCOUNT, account.to_json())
+
         account = part(
             sample,
             run.config.processing,
@@ -157,12 +167,10 @@ def _event_work(part: Callable[..., Account | None]) -> Callable[[Run, JobSpec, 
             plan=read_plan(here / f"{sample.name}.plan.json"),
             store=store,
             part=(number, count),
+            report=report,
         )
         _keep_own(store, before, here / OUT / PARTIALS)
-        if account is None:
-            return 0
-        write_json(here / OUT / ACCOUNT, account.to_json())
-        return account.processed
+        return 0 if account is None else account.processed
 
     return work
 
@@ -202,11 +210,15 @@ def _train(run: Run, spec: JobSpec, here: Path) -> int:
 
 def _analyse(run: Run, _: JobSpec, here: Path) -> int:
     """Fits, p-values, limits: what the stages wrote, as their own manifests list it."""
-    before = set((here / "manifests").glob("*.json"))
+    manifests = here / "manifests"
+    for manifest in manifests.glob("*.json"):
+        if manifest.name.split(".", 1)[0] not in _MADE_BEFORE:  # of an earlier run in the same folder
+            manifest.unlink()
+    before = set(manifests.glob("*.json"))
     scan(run)
     if run.config.limits is not None:
         run_limits(run)
-    for manifest in sorted(set((here / "manifests").glob("*.json")) - before):
+    for manifest in sorted(set(manifests.glob("*.json")) - before):
         for name in [*read_json(manifest)["outputs"], str(manifest.relative_to(here))]:
             target = here / OUT / RESULTS / name
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,7 @@ from data.errors import ConfigError, IncompleteError
 from data.files import atomic_path, read_json
 from data.manifest import code_version
 from data.partials import PartialStore
+from data.remote_files import copy_out
 from processors.account import Account, ChunkFailure, FileAccount
 
 _LOG = logging.getLogger("oddjet")
@@ -136,13 +137,20 @@ def _merge_training(run: Run, folder: Folder, jobs: Sequence[JobSpec]) -> None:
 
 
 def _merge_results(run: Run, folder: Folder, jobs: Sequence[JobSpec]) -> None:
-    """Copy files into the run folder, the manifests of their stages last."""
+    """Copy files into the run folder, the manifests of their stages last, and from there where outputs should go."""
     for job in jobs:
         results = folder.jobs / job.name / OUT / RESULTS
         names = sorted(path.relative_to(results) for path in results.rglob("*") if path.is_file())
         for name in sorted(names, key=lambda name: name.parts[0] == "manifests"):
             with atomic_path(run.root / name) as temporary:
                 shutil.copyfile(results / name, temporary)
+        if run.config.run.copy_to is not None:
+            for name in names:
+                if name.parts[0] == "manifests":
+                    copied = copy_out(
+                        run.root, run.root / name, run.config.run.copy_to, timeout=run.data.sites.timeout
+                    )
+                    _LOG.info("%s: %d files copied to %s", name.stem, copied, run.config.run.copy_to)
 
 
 def _place(folder: Folder, job: JobSpec, store: PartialStore) -> None:

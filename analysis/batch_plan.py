@@ -143,7 +143,7 @@ def write_plans(run: Run, plans: Plans) -> None:
 def payload_of(run: Run) -> dict[str, Any]:
     """What every job is told: the configuration and the samples, files beside them by their last names."""
     config = run.config.model_dump(mode="json")
-    config["run"]["output"] = "."
+    config["run"] |= {"output": ".", "copy_to": None}  # what is merged is copied, by the submit machine
     for section in config["corrections"].values():
         for part in section.values():
             if isinstance(part, dict):
@@ -221,13 +221,14 @@ def _inputs(run: Run, plans: Plans, stage: Stage) -> tuple[str, ...]:
     """What earlier stages made that a stage's jobs are given."""
     surveyed = (PARTIALS,) if plans.surveyed else ()
     models_needed = ("models",) if run.tasks() else ()
-    features = ("features",) if run.config.limits is not None else ()
+    together = run.config.scan.global_toys > 0  # toys ask which events the selections share
+    features = ("features",) if run.config.limits is not None or (together and run.tasks()) else ()
     names: Mapping[Stage, tuple[str, ...]] = {
         "survey": (),
         "skim": surveyed,
         "train": ("features",),
         "hist": (*surveyed, *models_needed),
-        "analyse": ("histograms", "manifests", *features),
+        "analyse": ("histograms", "manifests", *features, *(models_needed if together else ())),
     }
     return tuple(str(run.root.resolve() / name) for name in names[stage])
 

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import uuid
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -136,7 +137,7 @@ def write_campaign(
         If a path cannot stand in a submit file, or something else was submitted from here.
     """
     plain_path(folder.path)
-    _check_other(folder, campaign)
+    check_other(folder, campaign.code_version, campaign.config_hash)
     wheel = write_wheel(folder.path)
     _unpack(wheel, folder.path / "code")
     common = [wheel, folder.path / PAYLOAD]
@@ -144,7 +145,7 @@ def write_campaign(
     python, workers = campaign.profile.python, campaign.profile.request.cpus
     texts: dict[str, tuple[str, bool]] = {
         "job.sh": (wrapper(python, wheel.name, workers, _THREADS | _CACHES), True),
-        "script.sh": (script([sys.executable], folder.path), True),
+        "script.sh": (script([sys.executable], folder.path, proxy), True),
         "dagman.config": (dagman_config(), False),
         DAG: (dag_file(folder.path, campaign.order(), campaign.profile), False),
     }
@@ -180,13 +181,19 @@ def check_place(folder: Folder, profile: Profile) -> None:
         raise ConfigError(msg)
 
 
-def _check_other(folder: Folder, campaign: Campaign) -> None:
-    """Refuse a folder that holds another submission."""
+def check_other(folder: Folder, code_version: str, config_hash: str) -> None:
+    """Refuse a folder that holds a submission of other code or another configuration.
+
+    Raises
+    ------
+    ConfigError
+        If it does.
+    """
     if not folder.campaign.is_file():
         return
     before = folder.read()
-    if (before.code_version, before.config_hash) != (campaign.code_version, campaign.config_hash):
-        what = "code" if before.code_version != campaign.code_version else "configuration"
+    if (before.code_version, before.config_hash) != (code_version, config_hash):
+        what = "code" if before.code_version != code_version else "configuration"
         msg = (
             f"{folder.path} holds a submission of other {what}; give this one another folder with --out, or remove "
             "that one from queue and disk"
@@ -196,9 +203,16 @@ def _check_other(folder: Folder, campaign: Campaign) -> None:
 
 def _unpack(wheel: Path, code: Path) -> None:
     """The code for DAGMan's scripts: a change of the checkout must not reach a submission under way."""
-    shutil.rmtree(code, ignore_errors=True)
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(code)
+    new, old = (code.with_name(f".{uuid.uuid4().hex[:8]}.{name}") for name in ("new", "old"))
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(new)
+        if code.exists():
+            code.replace(old)
+        new.replace(code)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _write(path: Path, text: str, *, executable: bool) -> None:

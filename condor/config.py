@@ -8,6 +8,7 @@ from condor.jobs import Stage
 from data.sections import Section
 
 _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
+_MOVING = re.compile(r":latest/?$")
 
 
 class BatchConfig(Section):
@@ -22,7 +23,8 @@ class BatchConfig(Section):
     memory_mb: dict[Stage, int] = pydantic.Field(default_factory=dict)
     """Memory of the first try of a stage's jobs, MB; wins over the profile."""
     container: str | None = None
-    """Image that jobs run in: pinned by digest (``…@sha256:…``), or a folder below /cvmfs."""
+    """Image that jobs run in: pinned by digest (``…@sha256:…``), or a folder below /cvmfs; without one the
+    profile's Python must have oddjet's dependencies."""
 
     @pydantic.field_validator("trainings_per_job")
     @classmethod
@@ -43,7 +45,15 @@ class BatchConfig(Section):
     @pydantic.field_validator("container")
     @classmethod
     def _pinned(cls, image: str | None) -> str | None:
-        if image is not None and not image.startswith("/cvmfs/") and not _DIGEST.search(image):
-            msg = f"'{image}' may change under its name; pin it by digest (…@sha256:…), or name a folder below /cvmfs"
+        kept = (
+            image is None
+            or _DIGEST.search(image)
+            or (image.startswith("/cvmfs/") and not _MOVING.search(image))
+        )
+        if not kept:
+            msg = (
+                f"'{image}' may change under its name; pin it by digest (…@sha256:…), or name a folder below /cvmfs that "
+                "is not of the tag latest"
+            )
             raise ValueError(msg)
         return image

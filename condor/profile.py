@@ -1,5 +1,6 @@
 """Site profiles: what a pool wants in its submit files, as data."""
 
+import re
 from pathlib import Path
 from typing import Self
 
@@ -33,6 +34,8 @@ _WRITTEN = frozenset(
     }
 )
 """Submit commands that oddjet writes itself."""
+_SECRET = re.compile(r"PASSW|SECRET|TOKEN|PRIVATE", re.IGNORECASE)
+_PLACE = re.compile(r"_(FILE|PATH|DIR)$", re.IGNORECASE)
 
 
 class Request(Section):
@@ -84,8 +87,10 @@ class Profile(Section):
     """Whether jobs are given the X.509 proxy."""
     proxy_hours: float = pydantic.Field(default=24, ge=0)
     """For how long it must still be valid."""
+    proxy_from: tuple[Path, ...] = ()
+    """Folders that the pool's machines see: a proxy must lie below one of them; none are named: anywhere."""
     environment: dict[str, str] = pydantic.Field(default_factory=dict)
-    """Further environment variables of the jobs; never a password or a token."""
+    """Further environment variables of the jobs; never a password or a token, which all could read in the queue."""
     submit: dict[str, str] = pydantic.Field(default_factory=dict)
     """Further submit commands, as HTCondor reads them."""
 
@@ -104,6 +109,10 @@ class Profile(Section):
         bad = [name for name, value in environment.items() if any(c in f"{name}{value}" for c in "\"'\n")]
         if bad:
             msg = f"'{bad[0]}' holds a quote or a line break, which submit files cannot carry; leave it out"
+            raise ValueError(msg)
+        secret = [name for name in environment if _SECRET.search(name) and not _PLACE.search(name)]
+        if secret:
+            msg = f"'{secret[0]}' looks like a secret, which all could read in the queue; leave it to HTCondor's credentials"
             raise ValueError(msg)
         return environment
 

@@ -13,6 +13,7 @@ from data.errors import BatchError
 _STATES = {1: "idle", 2: "running", 3: "removed", 4: "completed", 5: "held", 6: "running", 7: "suspended"}
 _SCHEDULER = 7  # universe of DAGMan's own job
 _TIMEOUT = 120  # s
+_TOOLS = ("condor_q", "condor_submit", "condor_submit_dag")
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,17 @@ def queued(folder: Path) -> list[QueuedJob]:
         "ClusterId,ProcId,JobUniverse,OddjetJob,JobStatus,HoldReason,HoldReasonCode,HoldReasonSubCode,"
         "NumShadowStarts"
     )
-    constraint = f'OddjetRun == "{plain_path(folder)}"'
-    text = _run(["condor_q", "-constraint", constraint, "-json", "-attributes", attributes])
+    text = _run(["condor_q", "-constraint", _constraint(folder), "-json", "-attributes", attributes])
     return parse_queue(text)
+
+
+def removal(folder: Path) -> str:
+    """The command that removes the jobs of a work folder from the queue."""
+    return f"condor_rm -constraint '{_constraint(folder)}'"
+
+
+def _constraint(folder: Path) -> str:
+    return f'OddjetRun == "{plain_path(folder)}"'
 
 
 def parse_queue(text: str) -> list[QueuedJob]:
@@ -74,6 +83,34 @@ def parse_queue(text: str) -> list[QueuedJob]:
         )
         for job in found
     ]
+
+
+def has_queue() -> bool:
+    """Whether this machine can ask HTCondor what is in the queue."""
+    return shutil.which("condor_q") is not None
+
+
+def check_tools() -> None:
+    """See that nothing that a submission needs is missing here, before anything is written.
+
+    Raises
+    ------
+    BatchError
+        Naming the first of HTCondor's commands that is.
+    """
+    for name in _TOOLS:
+        _program(name)
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        msg = (
+            f"{name} is not on this machine: HTCondor is not installed here, or not in PATH; run this where the "
+            "pool's jobs are submitted from (`oddjet submit --dry-run` works everywhere)"
+        )
+        raise BatchError(msg)
+    return found
 
 
 def submit_dag(folder: Path, title: str) -> str:
@@ -104,28 +141,26 @@ def release(jobs: Iterable[QueuedJob], memory_mb: int | None = None) -> None:
     Parameters
     ----------
     jobs
-        The jobs.
+        The jobs, at least one.
     memory_mb
-        Memory that they ask for from now on; None: as their submit file says.
+        Memory that they ask for from now on, DAGMan's own excepted; None: as their submit file says.
 
     Raises
     ------
     BatchError
         If HTCondor refuses.
     """
-    numbers = [job.number for job in jobs]
+    held = list(jobs)
     if memory_mb is not None:
-        for number in numbers:
-            _run(["condor_qedit", number, "RequestMemory", str(memory_mb)])
-    _run(["condor_release", *numbers])
+        for job in held:
+            if job.name is not None:
+                _run(["condor_qedit", job.number, "RequestMemory", str(memory_mb)])
+    _run(["condor_release", *(job.number for job in held)])
 
 
 def _run(command: list[str], folder: Path | None = None) -> str:
     """Standard output of one of HTCondor's commands."""
-    program = shutil.which(command[0])
-    if program is None:
-        msg = f"{command[0]} is not on this machine; submit where HTCondor is, or add --dry-run"
-        raise BatchError(msg)
+    program = _program(command[0])
     try:
         done = subprocess.run(  # noqa: S603 - arguments are a list, and no shell reads them
             [program, *command[1:]], capture_output=True, text=True, timeout=_TIMEOUT, check=False, cwd=folder

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from condor.campaign import Campaign, Folder, lacking_by_stage
 from condor.jobs import ERRORS, JobSpec, Stage
-from condor.queue import QueuedJob
+from condor.queue import QueuedJob, removal
 
 _MOST_NAMED = 20
 _TAIL = 4000  # bytes of a log in which its last line is looked for
@@ -42,8 +42,12 @@ class Status:
 
     stages: tuple[StageStatus, ...]
     held: tuple[QueuedJob, ...]
-    dag: str | None
-    """State of DAGMan's own job; None where it has left the queue."""
+    dag: QueuedJob | None
+    """DAGMan's own job; None where it has left the queue."""
+    strays: tuple[QueuedJob, ...] = ()
+    """Jobs in the queue whose DAGMan has left it."""
+    again: int = 0
+    """Idle jobs that were started before."""
 
     @property
     def complete(self) -> bool:
@@ -51,9 +55,14 @@ class Status:
         return all(stage.done == stage.jobs for stage in self.stages)
 
     @property
+    def all_held(self) -> tuple[QueuedJob, ...]:
+        """The held jobs, DAGMan's own among them."""
+        return (*self.held, *([self.dag] if self.dag is not None and self.dag.state == "held" else []))
+
+    @property
     def stuck(self) -> bool:
-        """Whether somebody must do something: a job is held, or DAGMan left before all was done."""
-        return bool(self.held) or (self.dag is None and not self.complete)
+        """Whether somebody must do something: a job or DAGMan's own is held, or DAGMan left before all was done."""
+        return bool(self.all_held) or (self.dag is None and not self.complete)
 
 
 def status_of(folder: Folder, campaign: Campaign, queue: Sequence[QueuedJob]) -> Status:
@@ -68,14 +77,17 @@ def status_of(folder: Folder, campaign: Campaign, queue: Sequence[QueuedJob]) ->
     """
     lacking = lacking_by_stage(folder, campaign)
     named = {job.name: job for job in queue if job.name is not None}
-    own = [job for job in queue if job.name is None and job.state not in {"removed", "completed"}]
+    there = [job for job in queue if job.state not in {"removed", "completed"}]
+    own = [job for job in there if job.name is None]
     stages = tuple(
         _stage_status(stage, len(campaign.stages[stage].jobs), specs, named)
         for stage, specs in lacking.items()
     )
     wanted = {spec.name for specs in lacking.values() for spec in specs}
     held = tuple(job for name, job in sorted(named.items()) if job.state == "held" and name in wanted)
-    return Status(stages, held, own[0].state if own else None)
+    strays = () if own else tuple(there)
+    again = sum(job.state == "idle" and job.starts > 0 and name in wanted for name, job in named.items())
+    return Status(stages, held, own[0] if own else None, strays, again)
 
 
 def _stage_status(
@@ -98,24 +110,40 @@ def status_lines(status: Status, folder: Folder) -> list[str]:
         log = folder.jobs / (job.name or "") / ERRORS
         tries = "1 try" if job.starts == 1 else f"{job.starts} tries"
         lines += [
-            f"held: job '{job.name}' ({job.number}) after {tries}: {job.reason} [code {job.code}, subcode {job.subcode}]",
+            f"held: job '{job.name}' ({job.number}) after {tries}: {_why(job)}",
             f"  log: {log}",
         ]
         if words := last_line(log):
             lines.append(f"  last line: {words}")
     if len(status.held) > _MOST_NAMED:
         lines.append(f"… and {len(status.held) - _MOST_NAMED} more held jobs")
+    lines += [
+        f"held: DAGMan's own job ({job.number}): {_why(job)}; until it runs no stage begins or ends"
+        for job in status.all_held
+        if job.name is None
+    ]
+    if status.again:
+        lines.append(
+            f"{status.again} idle jobs were started before; with avoid_last_machine of the profile each waits for a "
+            "machine other than its last"
+        )
     return [*lines, _advice(status, folder)]
 
 
+def _why(job: QueuedJob) -> str:
+    return f"{job.reason} [code {job.code}, subcode {job.subcode}]"
+
+
 def _advice(status: Status, folder: Folder) -> str:
-    if status.complete:
+    if status.complete and not status.all_held:
         return "all jobs are done; `oddjet merge` checks and puts together what DAGMan has not yet"
-    if status.held:
+    if status.strays:
+        return f"DAGMan has left the queue, its jobs have not: remove them with `{removal(folder.path)}`, then `oddjet resubmit`"
+    if status.all_held:
         return "mend the cause, then `oddjet resubmit`; jobs whose tries are not used up start again by themselves"
     if status.dag is None:
         return f"DAGMan has left the queue: see {folder.path / 'oddjet.dag.dagman.out'} and {folder.logs}, then `oddjet resubmit`"
-    return f"DAGMan's job is {status.dag}"
+    return f"DAGMan's job is {status.dag.state}"
 
 
 def last_line(log: Path) -> str:

@@ -17,6 +17,9 @@ from data.errors import ConfigError
 
 SKIP = 100
 """Exit code of a node's first script where nothing is missing."""
+LATER = 75
+"""Exit code of a node's scripts while another command holds the run folder: DAGMan runs them again."""
+_LATER_S = 30
 HOLD_POLICY, HOLD_MEMORY = 3, 34
 MEMORY_SUBCODE = 34
 """Subcode of our own hold for memory, which has the code of all holds by policy; exit codes have their own number."""
@@ -24,11 +27,6 @@ _MEMORY_STEP = (
     256  # MB; every other value of request_memory would be a group of jobs of its own to the negotiator
 )
 _TRANSFER = (12, 13)  # output or input could not be moved
-_RELEASED = (
-    f"HoldReasonCode == {HOLD_POLICY} || HoldReasonCode == {HOLD_MEMORY}"
-    " || (HoldReasonCode == 21 && HoldReasonSubCode == 102) || "
-    + " || ".join(f"HoldReasonCode == {code}" for code in _TRANSFER)
-)
 
 
 @dataclass(frozen=True)
@@ -114,15 +112,33 @@ def submit_file(stage: StageFiles, profile: Profile) -> str:
 
 
 def _memory(profile: Profile) -> str:
-    """The list's memory at first; after a hold, what the job had used and more, never above the most."""
+    """The list's memory at first; after a hold, no less than the try before had, after one for memory more.
+
+    A job that is killed at its limit may have been seen well below it: what it was given counts as well as what it
+    used. Where the list asks for more than the most, it is given what the list says. A running job asks for what it
+    has: some machines look again when it starts.
+    """
     request = profile.request
-    used = f"quantize(int(MemoryUsage * {request.memory_growth:g}), {_MEMORY_STEP})"
-    more = f"min({{{request.memory_most_mb}, max({{$(memory), {used}}})}})"
-    return f"ifThenElse(NumHolds =!= undefined && MemoryUsage =!= undefined, {more}, $(memory))"
+    known = [f"ifThenElse({name} =?= undefined, 0, {name})" for name in ("MemoryUsage", "MemoryProvisioned")]
+    had = f"max({{{', '.join(known)}}})"
+    grown = f"quantize(int({had} * {request.memory_growth:g}), {_MEMORY_STEP})"
+    next_try = f"ifThenElse(JobStatus =!= 2 && {_held_for_memory('LastHoldReason')}, {grown}, {had})"
+    more = f"max({{$(memory), min({{{request.memory_most_mb}, {next_try}}})}})"
+    return f"ifThenElse(NumHolds =?= undefined || NumHolds == 0, $(memory), {more})"
+
+
+def _held_for_memory(reason: str) -> str:
+    """Whether the hold that these attributes tell of was for memory: the pool's, with and without control groups, or ours."""
+    code, subcode = f"{reason}Code", f"{reason}SubCode"
+    return (
+        f"({code} =?= {HOLD_MEMORY} || ({code} =?= 21 && {subcode} =?= 102)"
+        f" || ({code} =?= {HOLD_POLICY} && {subcode} =?= {MEMORY_SUBCODE}))"
+    )
 
 
 def _failures(profile: Profile) -> dict[str, str]:
     """Hold what failed with its exit code or for its memory; release it until it was tried often enough."""
+    ours = " || ".join(f"HoldReasonCode =?= {code}" for code in (HOLD_POLICY, *_TRANSFER))
     return {
         "on_exit_hold": "ExitCode =!= 0",
         "on_exit_hold_reason": 'ifThenElse(ExitBySignal =?= True, strcat("killed by signal ", ExitSignal), '
@@ -132,7 +148,7 @@ def _failures(profile: Profile) -> dict[str, str]:
         " && MemoryUsage > MemoryProvisioned",
         "periodic_hold_reason": 'strcat("memory: ", MemoryUsage, " MB used of ", MemoryProvisioned)',
         "periodic_hold_subcode": str(MEMORY_SUBCODE),
-        "periodic_release": f"({_RELEASED}) && NumShadowStarts < {profile.tries}"
+        "periodic_release": f"({ours} || {_held_for_memory('HoldReason')}) && NumShadowStarts < {profile.tries}"
         f" && (time() - EnteredCurrentStatus) > {profile.pause_s}",
     }
 
@@ -168,9 +184,9 @@ def dag_file(folder: Path, stages: Sequence[str], profile: Profile) -> str:
     for stage in stages:
         lines += [
             f"JOB {stage} {here}/{stage}.sub",
-            f"SCRIPT PRE {stage} {here}/script.sh pending {stage}",
+            f"SCRIPT DEFER {LATER} {_LATER_S} PRE {stage} {here}/script.sh pending {stage}",
             f"PRE_SKIP {stage} {SKIP}",
-            f"SCRIPT POST {stage} {here}/script.sh merge {stage}",
+            f"SCRIPT DEFER {LATER} {_LATER_S} POST {stage} {here}/script.sh merge {stage}",
             f"RETRY {stage} {profile.node_retries}",
         ]
     lines += [f"PARENT {one} CHILD {other}" for one, other in itertools.pairwise(stages)]
@@ -216,15 +232,19 @@ def wrapper(python: Sequence[str], wheel: str, workers: int, environment: Mappin
     )
 
 
-def script(python: Sequence[str], folder: Path) -> str:
-    """What DAGMan runs on the submit machine: ``pending STAGE`` or ``merge STAGE``, with the code that was submitted."""
+def script(python: Sequence[str], folder: Path, proxy: Path | None = None) -> str:
+    """What DAGMan runs on the submit machine: ``pending STAGE`` or ``merge STAGE``, with the code that was submitted.
+
+    It is told where the jobs' proxy is: DAGMan hands on no variable that names one.
+    """
     here = plain_path(folder)
+    known = "" if proxy is None else f"export X509_USER_PROXY={plain_path(proxy)}\n"
     return (
         "#!/usr/bin/env bash\n"
         "# DAGMan keeps nothing of what its scripts say.\n"
         "set -euo pipefail\n"
         f'exec >> "{here}/logs/$2.script.log" 2>&1\n'
-        f'export PYTHONPATH="{here}/code" PYTHONSAFEPATH=1 PYTHONNOUSERSITE=1\n'
+        f'export PYTHONPATH="{here}/code" PYTHONSAFEPATH=1 PYTHONNOUSERSITE=1\n{known}'
         f'exec {shlex.join(python)} -c \'from analysis.cli import main; main()\' node "$1" "$2" "{here}"\n'
     )
 

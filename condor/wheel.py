@@ -8,6 +8,8 @@ import subprocess
 import zipfile
 from pathlib import Path
 
+from data.files import atomic_path
+
 PACKAGES = ("analysis", "condor", "data", "models", "processors")
 _LEFT_OUT = frozenset(
     {"__pycache__", "mini"}
@@ -68,7 +70,6 @@ def write_wheel(folder: Path) -> Path:
     version = importlib.metadata.version("oddjet")
     tag = "".join(character for character in commit() if character.isalnum())
     path = folder / f"oddjet-{version}-0g{tag[:12]}-py3-none-any.whl"
-    folder.mkdir(parents=True, exist_ok=True)
     metadata = f"oddjet-{version}.dist-info"
     contents = {name: file.read_bytes() for name, file in _sources().items()}
     about = importlib.metadata.distribution("oddjet")
@@ -81,7 +82,7 @@ def write_wheel(folder: Path) -> Path:
     )
     record = "".join(f"{name},{_digest(content)},{len(content)}\n" for name, content in contents.items())
     contents[f"{metadata}/RECORD"] = f"{record}{metadata}/RECORD,,\n".encode()
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in contents.items():
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), content, zipfile.ZIP_DEFLATED)
     return path

@@ -1,6 +1,7 @@
 """Batch jobs without a batch system: what is written, what a job does in a folder of its own, what is merged."""
 
 import hashlib
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from analysis import batch_job
 from analysis.batch_cli import app
 from analysis.batch_job import attempt, run_job
 from analysis.batch_merge import _merge_survey, account_of_jobs, check_same, merge_stage
@@ -24,7 +26,7 @@ from analysis.batch_plan import (
 )
 from analysis.cli_common import prepare
 from analysis.pipeline import histogram, scan, skim, train
-from condor.campaign import Folder, list_missing, write_campaign
+from condor.campaign import Campaign, Folder, list_missing, write_campaign
 from condor.jobs import OUT
 from condor.profile import Profile
 from data.errors import ConfigError, IncompleteError, InputError
@@ -143,6 +145,32 @@ def test_jobs_in_boxes_give_the_bits_of_the_local_run(finished, config, tmp_path
     assert ours == {name: digest for name, digest in digests(run.root).items() if name in ours}
 
 
+@pytest.mark.slow
+def test_trained_methods_and_toys_in_boxes_give_the_bits_of_the_local_run(config, tmp_path):
+    trees = "{bags: 1, iterations: 5, patience: 5}"
+    settings = [
+        "methods.cwola.classifier=trees",
+        f"methods.cwola.trees={trees}",
+        "scan.global_toys=20",
+        "batch.trainings_per_job=2",
+        "batch.chunks_per_job=100",
+    ]
+    run, work, campaign = submitted(config, tmp_path / "run", *settings)
+    assert {stage: len(record.jobs) for stage, record in campaign.stages.items()} == {
+        "skim": 2, "train": 3, "hist": 2, "analyse": 1,
+    }  # fmt: skip
+    for stage in campaign.order():
+        run_in_boxes(work, stage, tmp_path / "boxes")
+        merge_stage(run, work, campaign, stage)
+    local = prepare(config, tmp_path / "local", None, settings)
+    for stage in (skim, train, histogram, scan):
+        stage(local)
+    ours = digests(local.root)
+    assert {"scan.json", "models/cwola/B3/bundle.json"} <= set(ours)
+    assert read_json(local.root / "scan.json")["global"]
+    assert ours == {name: digest for name, digest in digests(run.root).items() if name in ours}
+
+
 def test_the_account_of_a_merged_run_is_complete(finished):
     run, _, _ = finished
     account = read_json(run.root / "account.json")
@@ -175,6 +203,30 @@ def test_a_manifest_says_what_was_read_by_which_code(finished):
     assert manifest["code_version"] == campaign.code_version
     assert manifest["commit"] == campaign.commit
     assert all(name == "account.json" or name.startswith("partials/") for name in manifest["outputs"])
+
+
+def test_the_merge_ends_with_the_account_and_the_results(finished, config):
+    run, _, _ = finished
+    done = CliRunner().invoke(app, ["merge", str(config), "--out", str(run.root)])
+    assert done.exit_code == 0, done.output
+    assert f"entries of {run.root}" in done.output
+    assert re.search(r"hist mock +2 +108,612 +108,612 ", done.output), done.output
+    assert (run.root / "report" / "index.html").is_file()
+
+
+def test_the_merge_refuses_a_gap(finished, config):
+    run, work, _ = finished
+    manifest = work.jobs / "hist.mock.00001" / OUT / "manifest.json"
+    kept = manifest.rename(manifest.with_suffix(".kept"))
+    try:
+        done = CliRunner().invoke(app, ["merge", str(config), "--out", str(run.root)])
+    finally:
+        kept.rename(manifest)
+    assert isinstance(done.exception, IncompleteError)
+    assert "stage 'hist': 1 problems keep this stage from being merged" in str(done.exception)
+    assert f"job 'hist.mock.00001' has no manifest; its log: {work.jobs}/hist.mock.00001/job.err" in str(
+        done.exception
+    )
 
 
 def test_a_gap_is_refused(finished, copied):
@@ -211,6 +263,107 @@ def test_a_manifest_of_other_code_is_refused(finished, copied):
     write_json(file, read_json(file) | {"code_version": "0.0.1+0"})
     with pytest.raises(IncompleteError, match=r"'skim\.mock\.00000' was run by other code \(0\.0\.1\+0, not"):
         merge_stage(run, copied, campaign, "skim")
+
+
+def test_a_manifest_of_another_configuration_is_refused(finished, copied):
+    run, _, campaign = finished
+    file = copied.jobs / "skim.mock.00000" / OUT / "manifest.json"
+    write_json(file, read_json(file) | {"config_hash": "0"})
+    with pytest.raises(
+        IncompleteError, match=r"'skim\.mock\.00000' was run with another configuration; its log: "
+    ):
+        merge_stage(run, copied, campaign, "skim")
+
+
+def one_more(copied: Folder, campaign: Campaign, *, start: int, stop: int) -> Campaign:
+    """The same submission with one more job, done and valid, for some entries of the first one's file."""
+    record = campaign.stages["hist"]
+    first = record.jobs[0]
+    (piece, *_) = first.entries
+    entries = (piece.model_copy(update={"start": start, "stop": stop}),)
+    again = first.model_copy(update={"name": "hist.mock.00009", "entries": entries})
+    shutil.copytree(copied.jobs / first.name / OUT, copied.jobs / again.name / OUT)
+    file = copied.jobs / again.name / OUT / "manifest.json"
+    changed = {
+        "job": again.name,
+        "spec_hash": again.digest(),
+        "entries": [one.model_dump() for one in entries],
+        "entries_read": stop - start,
+    }
+    write_json(file, read_json(file) | changed)
+    more = record.model_copy(update={"jobs": (*record.jobs, again)})
+    return campaign.model_copy(update={"stages": {**campaign.stages, "hist": more}})
+
+
+@pytest.mark.parametrize("start", [0, 100])
+def test_entries_that_two_jobs_have_read_are_refused(finished, copied, start):
+    """The same ones, and some of them."""
+    run, _, campaign = finished
+    stop = campaign.stages["hist"].jobs[0].entries[0].stop
+    doubled = one_more(copied, campaign, start=start, stop=stop)
+    with pytest.raises(
+        IncompleteError,
+        match=rf"stage 'hist': (?s:.*)entries {start}–{stop - 1} were read by job 'hist\.mock\.00000' and by job "
+        r"'hist\.mock\.00009'",
+    ):
+        merge_stage(run, copied, doubled, "hist")
+
+
+def test_a_submission_without_one_of_its_jobs_is_refused(finished, copied):
+    run, _, campaign = finished
+    record = campaign.stages["hist"]
+    fewer = record.model_copy(update={"jobs": record.jobs[1:]})
+    with pytest.raises(IncompleteError, match=r"stage 'hist': (?s:.*)entries 0–\d+ were read by no job"):
+        merge_stage(
+            run, copied, campaign.model_copy(update={"stages": {**campaign.stages, "hist": fewer}}), "hist"
+        )
+
+
+def test_what_an_earlier_run_left_does_not_stand_for_the_results(finished, copied, tmp_path):
+    run, _, _ = finished
+    old = run.root / "manifests" / "scan.json"
+    assert old.is_file()
+    shutil.rmtree(copied.jobs / "analyse" / OUT)
+    run_in_boxes(copied, "analyse", tmp_path / "boxes")
+    made = read_json(copied.jobs / "analyse" / OUT / "manifest.json")["outputs"]
+    assert {"results/scan.json", "results/manifests/scan.json"} <= set(made)
+    assert not any("skim" in name for name in made)
+
+
+def test_a_job_that_makes_nothing_fails(finished, copied, tmp_path, monkeypatch):
+    monkeypatch.setitem(batch_job._WORK, "analyse", lambda *_: 0)
+    shutil.rmtree(copied.jobs / "analyse" / OUT)
+    with pytest.raises(IncompleteError, match="job 'analyse' has made nothing; look at the lines above"):
+        run_in_boxes(copied, "analyse", tmp_path / "boxes")
+
+
+def test_the_last_job_is_given_what_its_results_need(config, tmp_path):
+    def given(*settings: str) -> set[str]:
+        run = prepare(config, tmp_path / "run", None, list(settings))
+        campaign = campaign_of(run, look(run), site_of(run.config.batch))
+        return {Path(name).name for name in campaign.stages["analyse"].inputs}
+
+    assert given() == {"histograms", "manifests"}
+    assert given("scan.global_toys=20") == {"histograms", "manifests"}
+    methods = "methods.cwola.classifier=trees"
+    assert given(methods) == {"histograms", "manifests"}
+    # which events the selections share is read from the features and the trained methods
+    assert given(methods, "scan.global_toys=20") == {"histograms", "manifests", "features", "models"}
+
+
+def test_outputs_are_copied_by_the_merge_and_not_by_the_jobs(finished, config, tmp_path):
+    done, work, campaign = finished
+    copy = tmp_path / "copy"
+    assert (
+        payload_of(prepare(config, done.root, None, [f"run.copy_to={copy}"]))["config"]["run"]["copy_to"]
+        is None
+    )
+    run = prepare(config, done.root, None, [f"run.copy_to={copy}"])
+    for stage in campaign.order():
+        merge_stage(run, work, campaign, stage)
+    names = {str(path.relative_to(copy)) for path in copy.rglob("*") if path.is_file()}
+    assert {"scan.json", "manifests/scan.json", "histograms.h5", "manifests/merge.json"} <= names
+    assert all((copy / name).read_bytes() == (done.root / name).read_bytes() for name in names)
 
 
 def test_a_submission_of_other_code_or_configuration_is_refused(finished, config, tmp_path):

@@ -1,6 +1,7 @@
 """What HTCondor's commands say, in words that name the job, the reason and the log."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ from condor.campaign import (
 )
 from condor.jobs import OUT, JobManifest, JobSpec
 from condor.profile import Profile
-from condor.queue import parse_queue, queued, release, submit_dag
+from condor.queue import check_tools, has_queue, parse_queue, queued, release, submit_dag
 from condor.status import last_line, status_lines, status_of
 from data.errors import BatchError, ConfigError, InputError
 
@@ -167,8 +168,6 @@ def test_a_folder_without_a_submission_says_what_to_do(tmp_path):
 
 
 def test_folders_that_cannot_be_submitted_from_are_refused():
-    from pathlib import Path
-
     eos = Profile(never_from=(Path("/eos"),))
     with pytest.raises(ConfigError, match="nothing can be submitted from /eos"):
         check_place(Folder(Path("/eos/user/run/condor")), eos)
@@ -192,17 +191,78 @@ def test_a_command_that_refuses_is_quoted(folder, tools):
 
 def test_without_htcondor_the_message_says_so(folder, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(
-        BatchError, match="condor_q is not on this machine; submit where HTCondor is, or add --dry-run"
-    ):
+    assert not has_queue()
+    with pytest.raises(BatchError, match=r"condor_q is not on this machine: .* not installed here"):
         queued(folder.path)
+
+
+def test_a_command_that_a_submission_needs_is_missed_at_once(folder, tools):
+    tools("condor_q")
+    tools("condor_submit")
+    with pytest.raises(BatchError, match="condor_submit_dag is not on this machine"):
+        check_tools()
+    tools("condor_submit_dag")
+    check_tools()
 
 
 def test_held_jobs_are_released_with_more_memory(tools):
     tools("condor_qedit")
     tools("condor_release")
-    release(parse_queue(json.dumps([HELD])), 4000)
-    assert tools.calls() == ["condor_qedit 7.1 RequestMemory 4000", "condor_release 7.1"]
+    release(parse_queue(json.dumps([HELD, DAGMAN])), 4000)
+    assert tools.calls() == ["condor_qedit 7.1 RequestMemory 4000", "condor_release 7.1 6.0"]
+
+
+def test_a_held_dagman_needs_help(folder):
+    stopped = DAGMAN | {
+        "JobStatus": 5,
+        "HoldReason": "disk full",
+        "HoldReasonCode": 6,
+        "HoldReasonSubCode": 0,
+    }
+    status = status_of(folder, campaign(), parse_queue(json.dumps([stopped, RUNNING])))
+    assert status.stuck
+    assert [job.number for job in status.all_held] == ["6.0"]
+    text = status_lines(status, folder)
+    assert any("held: DAGMan's own job (6.0): disk full [code 6, subcode 0]" in line for line in text)
+    assert "oddjet resubmit" in text[-1]
+    for letter in "abcd":  # the last stage is not merged yet
+        finish(folder, f"skim.{letter}")
+    assert status_of(folder, campaign(), parse_queue(json.dumps([stopped]))).stuck
+
+
+def test_jobs_that_wait_for_another_machine_are_told(folder):
+    idle = RUNNING | {"JobStatus": 1}
+    queue = [DAGMAN, idle | {"NumShadowStarts": 2}, idle | {"OddjetJob": "skim.d", "ProcId": 3}]
+    text = "\n".join(status_lines(status_of(folder, campaign(), parse_queue(json.dumps(queue))), folder))
+    assert "1 idle jobs were started before; with avoid_last_machine of the profile each waits" in text
+    queue = [DAGMAN, idle]
+    text = "\n".join(status_lines(status_of(folder, campaign(), parse_queue(json.dumps(queue))), folder))
+    assert "avoid_last_machine" not in text
+
+
+def test_jobs_whose_dagman_has_left_are_told(folder):
+    status = status_of(folder, campaign(), parse_queue(json.dumps([RUNNING])))
+    assert [job.number for job in status.strays] == ["7.2"]
+    assert status.stuck
+    removal = f"condor_rm -constraint 'OddjetRun == \"{folder.path}\"'"
+    assert f"remove them with `{removal}`, then `oddjet resubmit`" in status_lines(status, folder)[-1]
+    leaving = RUNNING | {"JobStatus": 3}
+    assert status_of(folder, campaign(), parse_queue(json.dumps([leaving]))).strays == ()
+
+
+def test_the_code_of_a_submission_is_never_half_there(folder, monkeypatch):
+    before = sorted(path.relative_to(folder.path) for path in (folder.path / "code").rglob("*.py"))
+    assert Path("code/condor/campaign.py") in before
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("zipfile.ZipFile.extractall", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_campaign(folder, campaign(), {})
+    after = sorted(path.relative_to(folder.path) for path in (folder.path / "code").rglob("*.py"))
+    assert after == before
+    assert not [path.name for path in folder.path.iterdir() if path.name.startswith(".")]
 
 
 def test_the_last_line_of_a_log(tmp_path):

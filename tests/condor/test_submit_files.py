@@ -1,13 +1,16 @@
 """Texts of submit files, DAGs, lists and wrappers, without any HTCondor."""
 
 import os
+import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from condor.config import BatchConfig
-from condor.profile import Profile, read_profile, shipped
+from condor.profile import SHIPPED, Profile, Request, read_profile, shipped
 from condor.submit_file import StageFiles, dag_file, job_list, plain_path, script, submit_file, wrapper
 from data.errors import ConfigError
 
@@ -56,19 +59,105 @@ def test_failures_are_held_with_their_exit_code_and_released_a_bounded_number_of
     release = found["periodic_release"]
     assert "NumShadowStarts < 4" in release
     assert "(time() - EnteredCurrentStatus) > 60" in release
-    for code in (
-        "HoldReasonCode == 34",
-        "HoldReasonCode == 21 && HoldReasonSubCode == 102",
-        "HoldReasonCode == 3",
-    ):
-        assert code in release
+    held = {"NumShadowStarts": 3, "EnteredCurrentStatus": 0, "time": lambda: 61}
+    for code, subcode, released in (*((*hold, True) for hold in MEMORY_HOLDS), (3, 1, True), (12, 2, True), (13, 0, True),
+                                    (1, 0, False), (21, 0, False)):  # fmt: skip
+        facts = {**held, "HoldReasonCode": code, "HoldReasonSubCode": subcode}
+        assert evaluate(release, facts) is released
+        assert not evaluate(release, {**facts, "NumShadowStarts": 4})
 
 
-def test_memory_grows_after_a_hold_up_to_a_limit():
-    found = made(Profile(request={"memory_mb": 1000, "memory_growth": 2, "memory_most_mb": 5000}))
-    assert "MemoryUsage * 2" in found["request_memory"]
-    assert "min({5000," in found["request_memory"]
-    assert "MemoryUsage > MemoryProvisioned" in found["periodic_hold"]
+MEMORY_HOLDS = [(34, 0), (21, 102), (3, 34)]
+"""Codes and subcodes of holds for memory: the pool's, with and without control groups, and our own."""
+
+
+def evaluate(expression: str, job: dict[str, object], memory: int = 1000) -> object:
+    """What HTCondor makes of an expression for a job, attributes that it lacks undefined."""
+    words = {
+        "=?=": "==", "=!=": "!=", "||": " or ", "&&": " and ", "{": "[", "}": "]", "$(memory)": str(memory),
+    }  # fmt: skip
+    for condor, python in words.items():
+        expression = expression.replace(condor, python)
+    functions = {
+        "ifThenElse": lambda test, one, other: one if test else other,
+        "quantize": lambda value, step: -(-value // step) * step,
+        "min": min, "max": max, "int": int, "undefined": None,
+    }  # fmt: skip
+    names = dict.fromkeys(
+        (
+            "JobStatus",
+            "NumHolds",
+            "MemoryUsage",
+            "MemoryProvisioned",
+            "LastHoldReasonCode",
+            "LastHoldReasonSubCode",
+        )
+    )
+    return eval(expression, {"__builtins__": {}}, names | functions | job)  # noqa: S307 - our own text
+
+
+@pytest.mark.parametrize(("code", "subcode"), MEMORY_HOLDS)
+def test_memory_grows_after_every_kind_of_memory_hold_up_to_a_limit(code, subcode):
+    profile = Profile(request={"memory_mb": 1000, "memory_growth": 2, "memory_most_mb": 5000})
+    request = made(profile)["request_memory"]
+    held = {"NumHolds": 1, "LastHoldReasonCode": code, "LastHoldReasonSubCode": subcode}
+    assert evaluate(request, {}) == 1000
+    assert evaluate(request, {**held, "MemoryUsage": 1800, "MemoryProvisioned": 1024}) == 3840
+    # killed at its limit before anybody looked how much it used
+    assert evaluate(request, {**held, "MemoryUsage": 90, "MemoryProvisioned": 1024}) == 2048
+    assert evaluate(request, {**held, "MemoryProvisioned": 1024}) == 2048
+    assert evaluate(request, {**held, "MemoryUsage": 3000, "MemoryProvisioned": 3072}) == 5000
+
+
+def test_memory_never_shrinks():
+    profile = Profile(request={"memory_mb": 1000, "memory_growth": 2, "memory_most_mb": 5000})
+    request = made(profile)["request_memory"]
+    failed = {"NumHolds": 2, "LastHoldReasonCode": 3, "LastHoldReasonSubCode": 1}
+    # a failure of another kind keeps what a hold for memory has brought, and adds nothing
+    assert evaluate(request, {**failed, "MemoryUsage": 90, "MemoryProvisioned": 3072}) == 3072
+    assert (
+        evaluate(request, {**failed, "MemoryUsage": 90, "MemoryProvisioned": 2100}) == 2100
+    )  # a slot of this size
+    # nor does the request of a job that runs with more grow beyond its slot
+    again = {"NumHolds": 1, "LastHoldReasonCode": 34, "JobStatus": 2}
+    assert evaluate(request, {**again, "MemoryUsage": 90, "MemoryProvisioned": 2100}) == 2100
+    # the configuration asks for more than the profile's most
+    assert evaluate(request, {**failed, "MemoryUsage": 90, "MemoryProvisioned": 6144}, memory=6000) == 6000
+    starved = {"NumHolds": 1, "LastHoldReasonCode": 34, "MemoryUsage": 6100, "MemoryProvisioned": 6144}
+    assert evaluate(request, starved, memory=6000) == 6000
+
+
+@pytest.mark.htcondor
+@pytest.mark.skipif(shutil.which("classad_eval") is None, reason="no HTCondor on this machine")
+@pytest.mark.parametrize(
+    ("key", "job"),
+    [
+        ("request_memory", {}),
+        *(("request_memory", {"JobStatus": status, "NumHolds": 1, "LastHoldReasonCode": code,
+                              "LastHoldReasonSubCode": subcode, "MemoryUsage": 1509, "MemoryProvisioned": 1024})
+          for status in (1, 2) for code, subcode in [*MEMORY_HOLDS, (3, 1)]),
+        *(("periodic_release", {"HoldReasonCode": code, "HoldReasonSubCode": subcode, "NumShadowStarts": starts,
+                                "EnteredCurrentStatus": 0})
+          for code, subcode in [*MEMORY_HOLDS, (3, 1), (1, 0)] for starts in (2, 3)),
+        *(("periodic_hold", {"JobStatus": 2, "MemoryUsage": usage, "MemoryProvisioned": 1024})
+          for usage in (1024, 1025)),
+    ],
+)  # fmt: skip
+def test_htcondor_reads_the_expressions_as_we_do(key, job):
+    expression = made()[key]
+    facts = [f"{name} = {value}" for name, value in job.items()]
+    command = ["classad_eval", "-quiet", *facts, expression.replace("$(memory)", "1000")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    assert said == str(evaluate(expression, {**job, "time": time.time})).lower()
+
+
+def test_a_job_over_its_memory_is_held_where_the_pool_does_not_do_it():
+    hold = made()["periodic_hold"]
+    running = {"JobStatus": 2, "MemoryProvisioned": 1024}
+    assert evaluate(hold, {**running, "MemoryUsage": 1025})
+    assert not evaluate(hold, {**running, "MemoryUsage": 1024})
+    assert not evaluate(hold, running)
+    assert made()["periodic_hold_subcode"] == "34"
 
 
 def test_the_last_machine_is_avoided_unless_the_profile_says_no():
@@ -89,8 +178,11 @@ def test_a_container_needs_a_profile_that_knows_how():
 
 def test_a_container_is_pinned():
     assert BatchConfig(container=DIGEST).container == DIGEST
-    with pytest.raises(ConfigError, match=r"batch: key 'container': .*pin it by digest"):
-        BatchConfig.parse({"container": "docker://registry/image:latest"}, "batch")
+    folder = "/cvmfs/unpacked.cern.ch/registry/image"
+    assert BatchConfig(container=f"{folder}:1.2").container == f"{folder}:1.2"
+    for moving in ("docker://registry/image:1.2", f"{DIGEST}0", f"{folder}:latest"):
+        with pytest.raises(ConfigError, match=r"batch: key 'container': .*pin it by digest"):
+            BatchConfig.parse({"container": moving}, "batch")
 
 
 def test_only_the_path_of_a_proxy_is_written(tmp_path):
@@ -100,6 +192,8 @@ def test_only_the_path_of_a_proxy_is_written(tmp_path):
     assert f"x509userproxy = {proxy}" in text
     assert "secret" not in text
     assert "getenv" not in text
+    assert f"export X509_USER_PROXY={proxy}\n" in script(["python3"], WORK, proxy)
+    assert "X509" not in script(["python3"], WORK)
 
 
 @pytest.mark.parametrize("name", shipped())
@@ -108,6 +202,39 @@ def test_the_shipped_profiles_are_whole(name):
     assert profile.description
     assert profile.tries >= 2
     assert submit_file(StageFiles("skim", WORK, ()), profile)
+
+
+def test_the_generic_profile_shows_every_key_with_its_default():
+    shown = yaml.safe_load((SHIPPED / "generic.yaml").read_text())
+    assert set(shown) == set(Profile.model_fields)
+    assert set(shown["request"]) == set(Request.model_fields)
+    own = {"description", "container"}
+    assert read_profile("generic").model_dump(exclude=own) == Profile().model_dump(exclude=own)
+
+
+def test_every_option_of_a_submission_has_a_default_and_no_other_is_taken():
+    assert BatchConfig().model_dump() == {
+        "profile": "generic", "chunks_per_job": 10, "trainings_per_job": 1, "memory_mb": {}, "container": None,
+    }  # fmt: skip
+    with pytest.raises(
+        ConfigError, match=r"batch: unknown key 'chunk_per_job'; did you mean 'chunks_per_job'"
+    ):
+        BatchConfig.parse({"chunk_per_job": 3}, "batch")
+    with pytest.raises(
+        ConfigError, match=r"batch: key 'memory_mb\.histo': .*'survey', 'skim', 'train', 'hist'"
+    ):
+        BatchConfig.parse({"memory_mb": {"histo": 3000}}, "batch")
+    with pytest.raises(ConfigError, match="memory is at least 1 MB"):
+        BatchConfig.parse({"memory_mb": {"hist": 0}}, "batch")
+    with pytest.raises(ConfigError, match="a method has 5 folds in a window, found 6"):
+        BatchConfig.parse({"trainings_per_job": 6}, "batch")
+
+
+@pytest.mark.parametrize("name", ["BEARER_TOKEN", "MY_PASSWORD", "aws_secret_access_key"])
+def test_no_secret_goes_into_a_submit_file(name):
+    with pytest.raises(ConfigError, match=f"'{name}' looks like a secret, which all could read in the queue"):
+        Profile.parse({"environment": {name: "x"}}, "profile")
+    assert Profile(environment={"BEARER_TOKEN_FILE": "/afs/token"}).environment
 
 
 def test_lxplus_never_submits_from_eos():
@@ -139,8 +266,8 @@ def test_environment_goes_into_the_submit_file():
 def test_the_dag_runs_the_stages_in_order_and_lists_and_merges_around_each():
     lines = dag_file(WORK, ["skim", "train"], Profile(node_retries=2)).splitlines()
     assert "JOB skim /home/me/run/condor/skim.sub" in lines
-    assert "SCRIPT PRE skim /home/me/run/condor/script.sh pending skim" in lines
-    assert "SCRIPT POST skim /home/me/run/condor/script.sh merge skim" in lines
+    assert "SCRIPT DEFER 75 30 PRE skim /home/me/run/condor/script.sh pending skim" in lines
+    assert "SCRIPT DEFER 75 30 POST skim /home/me/run/condor/script.sh merge skim" in lines
     assert "PRE_SKIP skim 100" in lines
     assert "RETRY train 2" in lines
     assert lines[-1] == "PARENT skim CHILD train"
