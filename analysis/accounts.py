@@ -33,6 +33,11 @@ def keep_account(run: Run, stage: str, account: Account) -> None:
         _LOG.warning("%s: the account of stage '%s' is not written (%s)", run.root, stage, error)
 
 
+def forget_account(run: Run, stage: str) -> None:
+    """Remove the account of a pass that is made again: what it was does not stand for what it will be."""
+    _path(run, stage).unlink(missing_ok=True)
+
+
 def write_account(run: Run) -> None:
     """Write ``account.json``: the entries of pass 2 file by file, and the account of every pass.
 
@@ -49,7 +54,7 @@ def write_account(run: Run) -> None:
     records = {
         name: read_json(path)
         for name in run.filled
-        if (path := run.root / "histograms" / f"{name}.json").is_file()
+        if f"hist {name}" in stages and (path := run.root / "histograms" / f"{name}.json").is_file()
     }
     content = {
         "files": files,

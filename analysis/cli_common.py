@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from analysis.accounts import account_table, failure_lines
@@ -20,6 +21,7 @@ from data.sections import read_yaml
 from processors.executors import close_clients
 
 CONSOLE = Console(stderr=True)
+_WIDEST = 10_000  # characters of a line
 
 ConfigArgument = Annotated[
     Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration of the search.")
@@ -94,6 +96,8 @@ def show_account(run: Run) -> None:
     """Print the account of a run, and its chunks that did not succeed at once."""
     table = account_table(run)
     if table is not None:
+        # as wide as it is: no number may be cut off
+        table.width = Measurement.get(CONSOLE, CONSOLE.options.update(max_width=_WIDEST), table).maximum
         CONSOLE.print(table, crop=False)
     for line in failure_lines(run):
         CONSOLE.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -4,6 +4,7 @@ What comes back are the parts of `models.tasks`, kept in the store of the stage 
 is started again trains only the folds that are missing.
 """
 
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -16,7 +17,7 @@ from data.manifest import code_version
 from models.driver import train_together
 from models.fold_training import TrainingTables
 from models.folded import FoldedMethod
-from models.tasks import part_header, part_of
+from models.tasks import PartHeader, difference, part_header, part_of
 from processors.executors import Future, open_pool
 from processors.schedule import Schedule
 from processors.scorers import import_methods
@@ -43,7 +44,7 @@ class FoldTask:
         return f"{self.method} {self.window}", self.fold
 
 
-def train_fold(model: FoldedMethod, tables: TrainingTables, fold: int, code: str) -> Outcome:
+def train_fold(model: FoldedMethod, tables: TrainingTables, wanted: PartHeader) -> Outcome:
     """Train one fold, on a worker.
 
     Parameters
@@ -52,10 +53,8 @@ def train_fold(model: FoldedMethod, tables: TrainingTables, fold: int, code: str
         Not yet trained.
     tables
         Its tables.
-    fold
-        0 … 4.
-    code
-        The version of oddjet that is expected here.
+    wanted
+        The fold, and all that its training depends on where the run is.
 
     Returns
     -------
@@ -63,16 +62,23 @@ def train_fold(model: FoldedMethod, tables: TrainingTables, fold: int, code: str
         The part as ``content``, or what went wrong.
     """
     try:
-        if code_version() != code:
-            return Outcome(error=IncompleteError(other_code(code)))
+        if code_version() != wanted.code_version:
+            return Outcome(error=IncompleteError(other_code(wanted.code_version)))
+        fold, header = wanted.fold, part_header(model, tables, wanted.fold)
+        if (reason := difference(header, wanted)) is not None:
+            msg = (
+                f"a fold trained by the worker on {socket.gethostname()} would not be this run's: {reason}; install the "
+                "same libraries on all machines"
+            )
+            return Outcome(error=IncompleteError(msg))
         arrays = train_together(
             [model.train_fold(tables.sample, tables.extras, fold)],
             device=model.options.device,
             precision=model.options.precision,
         )[0]
-        return Outcome(content=part_of(part_header(model, tables, fold), arrays)[1])
+        return Outcome(content=part_of(header, arrays)[1])
     except OddjetError as error:
-        what = f"training of method '{model.name}' in {model.window.label()}, fold {fold}"
+        what = f"training of method '{model.name}' in {model.window.label()}, fold {wanted.fold}"
         return Outcome(error=type(error)(f"{what}: {error}"))
     except Exception:  # noqa: BLE001 - whatever a bug raises is told with its traceback
         return bug()
@@ -102,21 +108,25 @@ def train_in_pool(run: Run, method: str, windows: Sequence[Window]) -> None:
         window.name: cast("FoldedMethod", untrained(run, method, window, run.config.run.seed))
         for window in windows
     }
-    tables = {name: model.tables(table, further) for name, model in models.items()}
-    tasks = [
-        FoldTask(method, name, fold, part_header(model, tables[name], fold).key)
+    first, *others = models.values()
+    tables = first.tables(table, further)  # windows differ in what they make of a row, not in the rows
+    for model in others:
+        model.check_tables(tables)
+    wanted = {
+        FoldTask(method, name, fold, header.key): header
         for name, model in models.items()
         for fold in range(N_FOLDS)
-    ]
+        for header in [part_header(model, tables, fold)]
+    }
     stores = {name: run.store(f"train {method} {name}") for name in models}
-    missing = [task for task in tasks if stores[task.window].find(task.key) is None]
+    missing = [task for task in wanted if stores[task.window].find(task.key) is None]
     if not missing:
         return
     with open_pool(run.config.processing, import_methods) as pool:
-        sent = {name: pool.share(tables[name]) for name in {task.window for task in missing}}
+        sent = pool.share(tables)
 
         def start(task: FoldTask, _: int) -> Future:
-            return pool.submit(train_fold, models[task.window], sent[task.window], task.fold, code_version())
+            return pool.submit(train_fold, models[task.window], sent, wanted[task])
 
         def finished(task: FoldTask, outcome: Outcome) -> None:
             if outcome.content is not None:

@@ -1,11 +1,11 @@
 """``oddjet models``: the anomaly methods listed, described and compared."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.dataset as ds
 import typer
 from matplotlib.figure import Figure
 from rich.console import Console
@@ -19,11 +19,15 @@ from analysis.method_facts import all_facts, default_columns, options_of, preset
 from analysis.plots.style import PlotLabel, save_figure
 from analysis.run import Run
 from analysis.run_comparison import WindowComparison, compare_run, run_json
-from analysis.training_tables import beside, check_tables, searched, stacked
+from analysis.training_tables import beside, check_tables, columns_read, regions_beside, searched, stacked
 from data.errors import ConfigError, InputError
 from data.files import write_json
 from processors.features import Columns
+from processors.selection import REGIONS
 from processors.tables import from_arrow
+
+if TYPE_CHECKING:  # networks need seconds to import, which a command without any should not wait
+    from models.folded import FoldedMethod
 
 WIDE_TEXT = 150
 """Characters of a line where no terminal says how many there are."""
@@ -32,6 +36,7 @@ _NEEDED = {
     "background": "give --background FILE",
     "wide": "give a table with a column region and rows of large |Δη|",
 }
+_REGION = "region"
 _OF_TABLES = ("method", "signal_region", "features", "preset", "signal", "background", "test")
 
 SourceArgument = Annotated[
@@ -169,13 +174,14 @@ def compare_command(
         trainings,
         seed,
     )
-    table, further = _tables(source, signal or [], background or [])
+    columns = _columns(plan)
+    table, further = _tables(source, signal or [], background or [], columns)
     for name in plan.options:
         check_tables(name, models.describe(name).takes, further, "oddjet models compare", _NEEDED)
     events = (
         labelled(table, trained_on=True)
         if test is None
-        else labelled(_in_signal_region(read_table(test)), trained_on=None)
+        else labelled(read_table(test, columns, ["signal"]), trained_on=None)
     )
     _write(compare(plan, table, further, events), out)
 
@@ -221,8 +227,27 @@ def method_options(
     return plain
 
 
-def read_table(path: Path) -> Columns:
-    """The columns of a Parquet file.
+def _columns(plan: Settings) -> frozenset[str]:
+    """The columns that the methods read, and the label that they do not."""
+    made = (
+        models.create(name, signal_region=plan.signal_region, **options)
+        for name, options in plan.options.items()
+    )
+    return frozenset({"label"}).union(*(columns_read(cast("FoldedMethod", method)) for method in made))
+
+
+def read_table(path: Path, columns: Collection[str], regions: Collection[str]) -> Columns:
+    """Some columns and rows of a Parquet file, or of a folder of them; no others are held.
+
+    Parameters
+    ----------
+    path
+        The file, of a run or of somebody else.
+    columns
+        The columns wanted; those that it lacks are left out.
+    regions
+        Names of the regions whose rows are wanted (`processors.selection.REGIONS`), of a run's table; other tables
+        have no regions.
 
     Raises
     ------
@@ -230,32 +255,35 @@ def read_table(path: Path) -> Columns:
         If it is missing or no Parquet file.
     """
     try:
-        return from_arrow(pq.read_table(path))
+        table = ds.dataset(path, format="parquet")
+        inside = ds.field(_REGION).isin([REGIONS.index(region) for region in regions])
+        return from_arrow(
+            table.to_table(
+                columns=[name for name in table.schema.names if name in columns],
+                filter=inside if _REGION in table.schema.names else None,
+                use_threads=False,
+            )
+        )
     except (OSError, pa.ArrowInvalid) as error:
         msg = f"{path}: not a readable Parquet file ({str(error).splitlines()[0]}); check the path"
         raise InputError(msg) from None
 
 
 def _tables(
-    source: Path, signal: Sequence[Path], background: Sequence[Path]
+    source: Path, signal: Sequence[Path], background: Sequence[Path], columns: Collection[str]
 ) -> tuple[Columns, dict[str, Columns]]:
     """The table to train on, and the further ones by keyword; of a run's table the rows of large |Δη| are ``wide``."""
-    table = read_table(source)
+    table = read_table(source, {*columns, _REGION}, ["signal", *regions_beside("signal")])
     named = {"signal": signal, "background": background}
     further = {
-        key: stacked([_in_signal_region(read_table(path)) for path in paths])
+        key: stacked([read_table(path, columns, ["signal"]) for path in paths])
         for key, paths in named.items()
         if paths
     }
-    if "region" in table:
+    if _REGION in table:
         wide, table = beside(table, "signal"), searched(table, "signal")
         further |= {"wide": wide} if len(wide["mjj"]) else {}
     return table, further
-
-
-def _in_signal_region(table: Columns) -> Columns:
-    """The rows of the region that is searched, of a run's table; other tables have no regions."""
-    return searched(table, "signal") if "region" in table else table
 
 
 def _interval(text: str | None) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import models
-from analysis.accounts import keep_account, write_account
+from analysis.accounts import forget_account, keep_account, write_account
 from analysis.limit_pipeline import run_limits
 from analysis.report import write_report
 from analysis.run import Run, selection_label, training_tables, untrained
@@ -27,8 +27,9 @@ from analysis.stages import (
     stage_is_current,
 )
 from analysis.windows import Window
-from data.files import read_json, write_json
-from data.manifest import code_version
+from data.errors import OddjetError
+from data.files import hash_json, read_json, write_json, writing
+from data.manifest import code_version, read_manifest
 from data.samples import Sample
 from processors.histogram_io import merge_histograms, read_histograms, write_histograms
 from processors.run import check_same_sources, run_histograms, run_skim
@@ -119,11 +120,7 @@ def histogram(run: Run, *, only_merge: bool = False) -> None:
             run,
             f"hist {name}",
             inputs=run.identities[name] | beside(run, sample) | bundles,
-            options={
-                "sample": sample_options(sample),
-                "events": event_options(run, sample),
-                "trained_on": run.trained_on(name),
-            },
+            options=_fill_options(run, sample),
             work=partial(_fill_sample, run, sample, only_merge=only_merge),
         )
     run_stage(
@@ -133,7 +130,8 @@ def histogram(run: Run, *, only_merge: bool = False) -> None:
         options={},
         work=partial(_merge, run),
     )
-    write_account(run)
+    with writing(run.root):
+        write_account(run)
 
 
 def scan(run: Run) -> None:
@@ -162,6 +160,28 @@ def _shared_events(run: Run) -> dict[str, str]:
     return {f"features/{run.data.name}": run.identity(f"skim {run.data.name}")} | _bundles(run)
 
 
+def _fill_options(run: Run, sample: Sample) -> dict[str, Any]:
+    return {
+        "sample": sample_options(sample),
+        "events": event_options(run, sample),
+        "trained_on": run.trained_on(sample.name),
+    }
+
+
+def _filled_from_these(run: Run, sample: Sample) -> bool:
+    """Whether the histograms of a sample are of the very events that pass 1 reads now, whatever the models."""
+    path = run.manifest(f"hist {sample.name}")
+    if not path.is_file():
+        return False
+    try:
+        manifest = read_manifest(path)
+    except OddjetError:
+        return False
+    now = (hash_json(_fill_options(run, sample)), code_version())
+    inputs = run.identities[sample.name] | beside(run, sample)
+    return (manifest.config_hash, manifest.code_version) == now and inputs.items() <= manifest.inputs.items()
+
+
 def _bundles(run: Run) -> dict[str, str]:
     return {f"models/{m}/{w.name}": run.identity(f"train {m} {w.name}") for m, w in run.tasks()}
 
@@ -183,6 +203,9 @@ def write_run_report(run: Run) -> None:
 
 def _skim_sample(run: Run, sample: Sample, *, only_merge: bool) -> Product:
     stage = f"skim {sample.name}"
+    forget_account(run, stage)
+    if not _filled_from_these(run, sample):
+        forget_account(run, f"hist {sample.name}")
     result = run_skim(
         sample,
         run.config.processing,
@@ -213,14 +236,15 @@ def _collect_method(run: Run, method: str, window: Window) -> Product:
     folder = run.root / "models" / method / window.name
     model = cast("FoldedMethod", untrained(run, method, window, run.config.run.seed))
     tables = model.tables(table, further)
-    folds = tasks.collect_parts(model, tables, run.store(f"train {method} {window.name}").files())
-    model.assemble_of(tables, folds, workers=run.config.processing.local_workers).save(folder)
+    folds = tasks.collect_kept(model, tables, run.store(f"train {method} {window.name}"))
+    model.assemble(tables, folds, workers=run.config.processing.local_workers).save(folder)
     rows = len(table["mjj"])
     return Product(sorted(folder.iterdir()), rows, rows)
 
 
 def _fill_sample(run: Run, sample: Sample, *, only_merge: bool) -> Product:
     stage = f"hist {sample.name}"
+    forget_account(run, stage)
     result = run_histograms(
         sample,
         run.config.processing,

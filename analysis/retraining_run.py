@@ -21,7 +21,7 @@ from analysis.run import Run, searched_table, training_tables, untrained
 from analysis.run_systematics import configured_sources
 from analysis.spectra import expected_events, resonance_mass
 from analysis.systematics import SourceShift
-from analysis.training_tables import columns_read, searched, stacked
+from analysis.training_tables import columns_read, stacked
 from analysis.windows import window_of
 from data.eventid import N_FOLDS
 from data.sections import Section
@@ -153,10 +153,7 @@ def retrain_systematics(
 
 def _varied_tables(run: Run, signal: str) -> tuple[Table, dict[str, Table]]:
     """A signal in the region that is searched: nominal table, and those of its variations."""
-    tables: dict[str, Table] = {
-        name: searched(table, run.config.selection.region)
-        for name, table in read_varied(run.root / "varied" / signal).items()
-    }
+    tables: dict[str, Table] = {**read_varied(run.root / "varied" / signal, [run.config.selection.region])}
     return tables.pop(NOMINAL), tables
 
 

@@ -1,6 +1,6 @@
 """Which events of the data the selections of a run share: in pseudo-experiments these fluctuate together."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from analysis.joint_toys import Overlaps
 from analysis.results import ScanResult
 from analysis.run import selection_label
 from analysis.spectrum import Spectrum
-from analysis.training_tables import searched
+from analysis.training_tables import EVENT_COLUMNS
 from data.errors import InputError
 from data.types import BoolArray, Table
 from processors.scorers import FOLDS, judge
@@ -52,26 +52,34 @@ def shared_events(
             spectra[label] = max(ranges, key=lambda spectrum: spectrum.counts.size)
     if len(spectra) < 2:
         return None
-    data = searched(read_features(root / "features" / config.search.data), config.selection.region)
     low, high = min(one.lo for one in spectra.values()), max(one.hi for one in spectra.values())
-    inside = (data["mjj"] >= low) & (data["mjj"] < high)
-    table = {name: column[inside] for name, column in data.items()}
+
+    def events(*columns: str) -> Table:
+        """These columns of the events inside the fit ranges; of millions of events, all at once are too many."""
+        folder = root / "features" / config.search.data
+        data = read_features(folder, {*EVENT_COLUMNS, *columns}, [config.selection.region])
+        inside = (data["mjj"] >= low) & (data["mjj"] < high)
+        return {name: column[inside] for name, column in data.items()}
+
+    mjj = events()["mjj"]
     folders = {
         selection_label(method, window): root / "models" / method / window.name
         for method in config.methods
         for window in config.windows()
     }
-    passed = {label: _kept(label, folders.get(label), table) for label in spectra}
+    passed = {
+        label: _kept(label, folders[label], events) if label in folders else np.ones(len(mjj), dtype=np.bool_)
+        for label in spectra
+    }
     for label, spectrum in spectra.items():
-        _check(label, table["mjj"][passed[label]], spectrum)
+        _check(label, mjj[passed[label]], spectrum)
     return Overlaps.of(passed)
 
 
-def _kept(label: str, folder: Path | None, table: Table) -> BoolArray:
+def _kept(label: str, folder: Path, events: Callable[..., Table]) -> BoolArray:
     """Whether a selection keeps each event of the data, on which its method was trained."""
-    if folder is None:
-        return np.ones(len(table["mjj"]), dtype=np.bool_)
-    return np.asarray(judge(models.load(folder), label, table, trained_on=True)[1] == FOLDS)
+    method = models.load(folder)
+    return np.asarray(judge(method, label, events(*method.inputs), trained_on=True)[1] == FOLDS)
 
 
 def _check(label: str, mjj: np.ndarray, spectrum: Spectrum) -> None:

@@ -1,15 +1,18 @@
 """How a stage is run: what it made stays until its inputs, its options or the code change."""
 
+import contextlib
+import errno
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from analysis.run import Run, file_labels
+from data.credentials import check_target
 from data.errors import ConfigError, InputError
-from data.files import hash_json, sha256_file
+from data.files import hash_json, sha256_file, writing
 from data.manifest import Manifest, code_version, hash_outputs, is_current
 from data.remote_files import copy_out
 from data.samples import Sample
@@ -20,6 +23,7 @@ from processors.preflight import SamplePlan
 from processors.run import look_at
 
 _LOG = logging.getLogger("oddjet")
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 @dataclass(frozen=True)
@@ -36,26 +40,43 @@ def run_stage(
 ) -> None:
     """Do the work of a stage unless its manifest says that it is done, and copy its outputs where they should go."""
     path, digest = run.manifest(name), hash_json(options)
+    target = run.config.run.copy_to
+    if target is not None:
+        check_target(target, run.samples.values())
     if stage_is_current(run, name, inputs, options):
         _LOG.info("%s: up to date", name)
+        run.store(name).remove()  # left by a run that was killed just after it had finished this
         _copy_out(run, name)
         return
     path.unlink(missing_ok=True)
     start = time.monotonic()
-    product = work()
-    Manifest(
-        stage=name,
-        config_hash=digest,
-        code_version=code_version(),
-        inputs=inputs,
-        entries_expected=product.expected,
-        entries_read=product.read,
-        outputs=hash_outputs(run.root, product.outputs),
-    ).write(path)
+    with _disk_named(run):
+        product = work()
+        Manifest(
+            stage=name,
+            config_hash=digest,
+            code_version=code_version(),
+            inputs=inputs,
+            entries_expected=product.expected,
+            entries_read=product.read,
+            outputs=hash_outputs(run.root, product.outputs),
+        ).write(path)
     run.store(name).remove()
     events = f", {product.read:,} of {product.expected:,} events" if product.expected else ""
     _LOG.info("%s: done in %.1f s%s", name, time.monotonic() - start, events)
     _copy_out(run, name)
+
+
+@contextlib.contextmanager
+def _disk_named(run: Run) -> Iterator[None]:
+    """Name the run folder where its disk takes no more: the system's own error says only that some disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        with writing(run.root):
+            raise
 
 
 def stage_is_current(run: Run, name: str, inputs: dict[str, str], options: object) -> bool:
@@ -66,7 +87,7 @@ def stage_is_current(run: Run, name: str, inputs: dict[str, str], options: objec
 def _copy_out(run: Run, name: str) -> None:
     target = run.config.run.copy_to
     if target is not None:
-        copied = copy_out(run.root, run.manifest(name), target)
+        copied = copy_out(run.root, run.manifest(name), target, timeout=run.data.sites.timeout)
         _LOG.info("%s: %d files copied to %s", name, copied, target)
 
 

@@ -6,6 +6,7 @@ import yaml
 from analysis.config import load_config
 from analysis.run import Run
 from analysis.stages import Product, run_stage
+from data.errors import CredentialError
 
 
 @pytest.fixture
@@ -44,3 +45,12 @@ def test_the_validation_has_a_place_of_its_own(config):
     path = config(copy_to="root://host//store/run/")
     assert load_config(path)[0].run.copy_to == "root://host//store/run/"
     assert load_config(path, (), "validation")[0].run.copy_to == "root://host//store/run_validation"
+
+
+def test_whoever_may_not_write_there_is_told_before_the_work(config, tmp_path, monkeypatch):
+    monkeypatch.setenv("X509_USER_PROXY", str(tmp_path / "none"))
+    run = Run(*load_config(config(copy_to="root://host//store/run")))
+    with pytest.raises(
+        CredentialError, match=r"copied to root://host//store/run \(run\.copy_to\): the proxy .*/none"
+    ):
+        run_stage(run, "scan", {}, {}, lambda: pytest.fail("the work has begun"))

@@ -1,6 +1,7 @@
 """Training on workers: the bundles are those of a training at home."""
 
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -9,19 +10,22 @@ import yaml
 from analysis import fold_tasks
 from analysis.config import load_config
 from analysis.pipeline import skim, train
-from analysis.run import Run
+from analysis.run import Run, training_tables, untrained
 from data.errors import IncompleteError, TrainingError
-from processors.executors import close_clients
+from models.fold_training import FoldTraining
+from models.tasks import part_header
+from processors.executors import InlinePool, close_clients
 from processors.tasks import Outcome
 
+METHODS = {
+    "linear_autoencoder": {"features": ["m_j1", "m_j2", "tau21_j1", "tau21_j2"], "decorrelate": "none"},
+    "cwola": {"features": ["m_j1", "tau21_j1"], "scope": "event", "pt_bins": 0, "trees": {"bags": 1, "iterations": 4}},
+}  # fmt: skip
 CONFIG = {
     "run": {"seed": 3},
     "samples": "samples.yaml",
     "search": {"data": "mock"},
-    "methods": {
-        "linear_autoencoder": {"features": ["m_j1", "m_j2", "tau21_j1", "tau21_j2"], "decorrelate": "none"},
-        "cwola": {"features": ["m_j1", "tau21_j1"], "scope": "event", "pt_bins": 0, "trees": {"bags": 1, "iterations": 4}},
-    },
+    "methods": METHODS,
     "scan": {"masses": [3000], "fit_start": 1960},
 }  # fmt: skip
 
@@ -97,11 +101,12 @@ def test_a_second_try_trains_only_what_is_lacking(skimmed, expected, monkeypatch
     run = skimmed("twice")
     trained, done = fold_tasks.train_fold, []
 
-    def failing(model, tables, fold, code):
+    def failing(model, tables, wanted):
+        fold = wanted.fold
         done.append((model.name, fold))
         if fold == 3 and done.count(("linear_autoencoder", 3)) == 1 and model.name != "cwola":
             return Outcome(error=TrainingError("as planned"))
-        return trained(model, tables, fold, code)
+        return trained(model, tables, wanted)
 
     monkeypatch.setattr(fold_tasks, "train_fold", failing)
     with pytest.raises(TrainingError, match="as planned"):
@@ -133,6 +138,61 @@ def test_folds_that_nobody_trained_are_named(skimmed):
         file.unlink()
     with pytest.raises(IncompleteError, match=r"1 of 5 folds are missing \(\d\)"):
         train(run, only_merge=True)
+
+
+def test_parts_of_an_earlier_training_are_left_alone(skimmed, expected):
+    """Trained with another seed first, and not collected: what is kept of it does not refuse the present one."""
+    earlier = skimmed("earlier", "run.seed=4")
+    train_away(earlier)
+    run = skimmed("earlier")
+    train_away(run)
+    assert len(list((run.root / "partials").rglob("*.partial"))) == 20
+    train(run, only_merge=True)
+    assert bundles(run) == expected
+    assert not (run.root / "partials").exists()
+
+
+def test_a_method_shares_its_tables_once_whatever_its_windows(skimmed, monkeypatch):
+    windows = ("scan.masses=[2700, 3000]", f"methods={{linear_autoencoder: {METHODS['linear_autoencoder']}}}")
+    home, run = skimmed("both at home", *windows), skimmed("both away", *windows)
+    train(home)
+    shared, made = [], []
+    share, tables = InlinePool.share, FoldTraining.tables
+    monkeypatch.setattr(InlinePool, "share", lambda pool, value: shared.append(value) or share(pool, value))
+    monkeypatch.setattr(FoldTraining, "tables", lambda *given: made.append(given[0]) or tables(*given))
+    train_away(run)
+    assert len(run.config.windows()) == 2
+    assert len(made) == 1
+    assert len({id(value) for value in shared}) == 1
+    train(run, only_merge=True)
+    assert bundles(run) == bundles(home)
+
+
+def test_tables_too_small_for_one_of_the_windows_are_refused(skimmed):
+    run = skimmed("small", "scan.masses=[2700, 5000]", f"methods={{cwola: {METHODS['cwola']}}}")
+    with pytest.raises(TrainingError) as home:
+        train(run)
+    with pytest.raises(TrainingError) as away:
+        train_away(run)
+    assert str(away.value) == str(home.value)
+
+
+def test_a_worker_with_other_libraries_trains_nothing(skimmed):
+    run = skimmed("libraries")
+    table, further = training_tables(run, "cwola")
+    model = untrained(run, "cwola", run.config.windows()[0], run.config.run.seed)
+    tables = model.tables(table, further)
+    header = part_header(model, tables, 1)
+    other = header.model_copy(update={"versions": header.versions | {"numpy": "1.0"}})
+    outcome = fold_tasks.train_fold(model, tables, other)
+    assert isinstance(outcome.error, IncompleteError)
+    assert re.search(
+        r"with other libraries \(versions.numpy is .*, expected 1.0\); install", str(outcome.error)
+    )
+    code = header.model_copy(update={"code_version": "2.0+x"})
+    outcome = fold_tasks.train_fold(model, tables, code)
+    assert isinstance(outcome.error, IncompleteError)
+    assert "this run 2.0+x" in str(outcome.error)
 
 
 @pytest.mark.slow

@@ -16,14 +16,16 @@ from analysis import cli
 from analysis.comparison import Settings, compare, labelled
 from analysis.config import load_config
 from analysis.method_facts import FAMILIES, all_facts, options_of, plain, story
-from analysis.models_cli import method_options
+from analysis.models_cli import method_options, read_table
 from analysis.run import Run
-from data.errors import ConfigError
+from data.errors import ConfigError, InputError
 from data.manifest import Manifest
 from data.sections import Section
 
 TREES = {"bags": 1, "iterations": 20, "patience": 5}
 SMALL = ("--set", f"cwola.trees={TREES}", "--set", "cwola.pt_bins=0")
+POOL = pa.proxy_memory_pool(pa.default_memory_pool())
+"""Counts what is taken; it must outlive all that lies in it."""
 FEATURES = ("m_j1", "m_j2", "tau21_j1", "tau21_j2")
 
 
@@ -295,3 +297,33 @@ def test_the_methods_of_a_run_are_compared_without_labels(oddjet, run, tmp_path)
     made.manifest("train prong2 A4").unlink()
     code, text = oddjet("compare", path, "--out", tmp_path / "out")
     assert (code, "stage 'train prong2 A4' is not done; run `oddjet train`" in text) == (1, True)
+
+
+def test_columns_and_rows_that_nobody_needs_are_not_read(tmp_path):
+    """Memory is that of what is returned and a few row groups of it; a damaged column beside it does not matter."""
+    rows, wide = 200_000, 40
+    table = events(rows, 0, 3) | {"region": (np.arange(rows) % 4 != 0) * np.int8(2)}
+    values = np.random.default_rng(0).normal(size=rows * wide).astype(np.float32)
+    path = tmp_path / "run" / "part_00000.parquet"
+    path.parent.mkdir()
+    whole = pa.table(table).append_column("constituents_j1", pa.FixedSizeListArray.from_arrays(values, wide))
+    pq.write_table(whole, path, row_group_size=2000)
+    content = bytearray(path.read_bytes())
+    for group in range(100):
+        column = pq.read_metadata(path).row_group(group).column(whole.num_columns - 1)
+        place = column.dictionary_page_offset or column.data_page_offset
+        content[place : place + 40] = bytes(40)
+    path.write_bytes(content)
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(POOL)
+    try:
+        read = read_table(path.parent, {"mjj", "m_j1", "label", "none_of_these"}, ["signal"])
+        found = {name: values.copy() for name, values in read.items()}
+    finally:
+        pa.set_memory_pool(before)
+    assert {name: values.tolist() for name, values in found.items()} == {
+        name: table[name][::4].tolist() for name in ("mjj", "label", "m_j1")
+    }
+    assert POOL.max_memory() < 8 * sum(values.nbytes for values in found.values()) < values.nbytes / 2
+    with pytest.raises(InputError, match=r"run: not a readable Parquet file .*check the path"):
+        read_table(path.parent, {"constituents_j1"}, ["signal"])

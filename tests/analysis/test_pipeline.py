@@ -12,6 +12,7 @@ import yaml
 
 import models
 from analysis import fold_tasks
+from analysis.cli_common import CONSOLE, show_account
 from analysis.config import load_config
 from analysis.pipeline import histogram, scan, skim, train, write_run_report
 from analysis.run import Run
@@ -20,8 +21,9 @@ from analysis.shared_events import shared_events
 from analysis.spectra import Spectra
 from analysis.spectrum import Spectrum
 from data.errors import IncompleteError, InputError
-from data.files import read_json
+from data.files import read_json, write_json
 from data.manifest import read_manifest
+from data.partials import PartialStore
 from models import base
 from models.methods.cwola import Cwola
 from processors.histogram_io import read_histograms
@@ -188,7 +190,7 @@ def test_training_fold_by_fold_in_a_pool_gives_the_same_bits(copy, monkeypatch):
     monkeypatch.setattr(
         fold_tasks,
         "train_fold",
-        lambda model, tables, fold, code: trained.append(fold) or real(model, tables, fold, code),
+        lambda model, tables, wanted: trained.append(wanted.fold) or real(model, tables, wanted),
     )
     fold_tasks.train_in_pool(run, "cwola", run.config.windows())
     parts = run.store("train cwola B3").files()
@@ -248,6 +250,83 @@ def test_a_lost_or_damaged_output_is_made_again(inputs, copy):
     (out / "models" / "cwola" / "B3" / "bundle.json").unlink()
     run_in(inputs, out)
     assert redone(out, before) == {"train.cwola.B3"}
+
+
+def test_what_a_killed_run_left_of_a_finished_stage_is_removed(inputs, copy, monkeypatch):
+    """Killed after the manifest and before the results of the chunks were removed."""
+    _, out = copy
+    (out / "manifests" / "skim.mock.json").unlink()
+
+    def interrupt(_store):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PartialStore, "remove", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_in(inputs, out, stages=(skim,))
+    monkeypatch.undo()
+    assert list((out / "partials" / "skim.mock").rglob("*.partial"))
+    before = times(out)
+    assert "skim.mock" in before
+    run_in(inputs, out, stages=(skim,))
+    assert redone(out, before) == set()
+    assert not (out / "partials").exists()
+
+
+def test_the_account_of_an_old_second_pass_does_not_stand_for_new_events(copy, make_nano_file):
+    inputs, out = copy
+    make_nano_file(
+        inputs / "data_1.root", 5000, seed=8, first_event=20_001, label=True, change=_falling(450.0)
+    )
+    samples = (inputs / "samples.yaml").read_text()
+    (inputs / "samples.yaml").write_text(samples.replace("data_1.root: 4000", "data_1.root: 5000"))
+    run_in(inputs, out, stages=(skim,))
+    account = read_json(out / "account.json")
+    assert set(account["stages"]) == {"skim mock", "skim signal", "hist signal"}
+    assert account["expected"] == account["processed"] == 10_500
+    assert set(account["jets_without_particles"]) == {"signal"}
+    run_in(inputs, out, stages=(train, histogram))
+    account = read_json(out / "account.json")
+    assert set(account["stages"]) == {"skim mock", "skim signal", "hist mock", "hist signal"}
+    assert account["stages"]["hist mock"]["expected"] == 9000
+
+
+def test_no_number_of_the_account_is_cut_off(inputs, copy, capsys, monkeypatch):
+    """Nor where lines are short."""
+    _, out = copy
+    run = Run(*load_config(inputs / "search.yaml", (f"run.output={out}",)))
+    account = read_json(out / "account.json")
+    names = ("expected", "processed", "selected", "retried", "failed")
+    numbers = {name: 1_000_000_000 + place for place, name in enumerate(names)}
+    account["stages"]["hist signal"].update(numbers)
+    write_json(out / "account.json", account)
+    monkeypatch.setattr(CONSOLE, "width", 80)
+    show_account(run)
+    shown = capsys.readouterr().err
+    for number in numbers.values():
+        assert f"{number:,}" in shown
+    assert all(name in shown for name in numbers)
+
+
+def test_the_account_of_a_second_pass_over_the_same_events_stays(inputs, copy):
+    _, out = copy
+    before = read_json(out / "account.json")["stages"]
+    next((out / "features" / "mock").iterdir()).unlink()
+    run_in(inputs, out, stages=(skim,))
+    assert read_json(out / "account.json")["stages"] == before
+
+
+def test_an_interrupted_second_pass_has_no_account_of_the_one_before(inputs, copy, monkeypatch):
+    _, out = copy
+    (out / "manifests" / "hist.mock.json").unlink()
+
+    def interrupt(*_args, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("analysis.pipeline.run_histograms", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_in(inputs, out, stages=(histogram,))
+    assert not (out / "accounts" / "hist.mock.json").exists()
+    assert (out / "accounts" / "hist.signal.json").exists()
 
 
 def test_an_interrupted_stage_is_not_taken_for_done(inputs, copy, monkeypatch):
@@ -392,7 +471,7 @@ def test_global_significance_is_asked_for_by_its_toys(copy):
     }  # fmt: skip
 
 
-def test_selections_share_the_events_that_both_keep(finished, inputs):
+def test_selections_share_the_events_that_both_keep(finished, inputs, monkeypatch):
     config, samples = load_config(inputs / "search.yaml")
     spectra = Spectra({"mock": read_histograms(finished / "histograms" / "mock.h5")["mjj"]})
     spectrum = {label: spectra.spectrum(samples["mock"], label) for label in ("inclusive", "cwola_B3")}
@@ -404,8 +483,17 @@ def test_selections_share_the_events_that_both_keep(finished, inputs):
             for label, one in (spectrum | changed).items()
         }
 
-    known = scans()
+    known, read = scans(), []
+    monkeypatch.setattr(
+        "analysis.shared_events.read_features",
+        lambda folder, columns, regions: (
+            read.append((columns, regions)) or read_features(folder, columns, regions)
+        ),
+    )
     found = shared_events(finished, config, known)
+    needed = {"mjj", "weight", "run", "luminosity_block", "event"}
+    inputs_of = set(models.load(finished / "models" / "cwola" / "B3").inputs)
+    assert read == [(needed, ["signal"]), (needed | inputs_of, ["signal"])]
     assert found.names == ("inclusive", "cwola_B3")
     every = known["inclusive"]["inclusive"].points[0].background.spectrum.n_events
     assert found.events.sum() == every

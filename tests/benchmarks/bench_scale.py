@@ -2,28 +2,34 @@
 
 The shipped mock data are written again and again under new event ids. Prints one JSON object; run it as
 ``python tests/benchmarks/bench_scale.py PART [SCRATCH]``, PART one of ``rates``, ``chunks``, ``memory``, ``merge`` and
-``tables``. ``memory`` needs 2 GB of SCRATCH and the minutes that 10⁷ events take; ``memory SCRATCH 1 10`` stops at 10⁶.
+``tables``. ``memory`` needs 2 GB of SCRATCH and five minutes for 10⁷ events; ``memory SCRATCH 1 9`` stops at 10⁶. All but
+``memory`` do the same with what a user has without oddjet (`scale_peers`).
 """
 
+import collections
 import dataclasses
+import functools
 import json
 import os
-import resource
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-import awkward as ak
+import loky
 import numpy as np
-import psutil
+import scale_peers
 import uproot
+from coffea import processor
+from scale_costs import apart, cost_of, least, peak, told, watched
+from scale_files import SAMPLES, as_written, repeated, written
 
 from data.partials import PartialStore, dump
 from data.samples import read_samples
-from processors.config import ProcessingConfig, SelectionConfig
+from processors.config import DaskConfig, ProcessingConfig, SelectionConfig
+from processors.dask_pool import close_clients, connected
 from processors.event_options import EventOptions
+from processors.executors import open_pool
 from processors.loop import chunk_tasks, run_loop
 from processors.merging import merge_tables
 from processors.preflight import plan_sample
@@ -32,237 +38,304 @@ from processors.run import fill_of, prepared, run_histograms, run_skim
 from processors.skim import Skim, read_features
 from processors.tasks import open_events
 
-SAMPLES = Path(__file__).parents[2] / "data" / "mini" / "samples.yaml"
 OPTIONS = EventOptions(selection=SelectionConfig(mjj_min=3500))
 """Keeps one event in thirty, as a search does of its triggered events."""
 REPEAT = 3
+RESULTS = 10_000
+PATIENCE = 60.0
+"""Seconds after which coffea need not go on adding up: it takes longer the more it has."""
 
 
-def repeated(folder, copies, per_file=20, basket=60_000):
-    """The shipped mock data, so many times, no two events of one id; files of ``per_file`` copies."""
-    folder.mkdir(parents=True, exist_ok=True)
-    sample = read_samples(SAMPLES)["mock"]
-    sources = [uproot.open(path)["Events"].arrays() for path in sample.files]
-    step = 1 + max(int(ak.max(source["event"])) for source in sources)
-    first = as_written(sources[0], 0)
-    types = {
-        name: values.dtype if isinstance(values, np.ndarray) else str(values.type.content)
-        for name, values in first.items()
-    }
-    files = {}
-    for start in range(0, copies, per_file):
-        path = folder / f"mock_{start}.root"
-        numbers = range(start, min(start + per_file, copies))
-        with uproot.recreate(path, compression=uproot.ZLIB(1)) as file:
-            tree = file.mktree("Events", types)
-            for columns in (as_written(source, number * step) for number in numbers for source in sources):
-                for begin in range(0, len(columns["event"]), basket):
-                    tree.extend({name: values[begin : begin + basket] for name, values in columns.items()})
-        files[str(path)] = len(numbers) * sum(map(len, sources))
-    return sample.model_copy(update={"files": files})
+def warm(work, item, folder, workers):
+    """What a worker does once: a chunk, then wait for the others, so that each of them has done one."""
+    with open_events(item, work.recipe.schemas[item.filename].branches()) as events:
+        work(events)
+    (folder / str(os.getpid())).touch()
+    end = time.monotonic() + 120
+    while len(list(folder.iterdir())) < workers:
+        if time.monotonic() > end:
+            raise TimeoutError
+        time.sleep(0.01)
 
 
-def as_written(events, shift):
-    """Columns for uproot; event numbers raised."""
-    columns = {}
-    for name in events.fields:
-        collection, _, field = name.partition("_")
-        if collection in {"FatJet", "SubJet"}:
-            columns.setdefault(collection, {})[field] = events[name]
-        elif name not in {"nFatJet", "nSubJet"}:
-            columns[name] = ak.to_numpy(events[name])
-    columns["event"] = columns["event"] + np.uint64(shift)
-    return {name: ak.zip(column) if isinstance(column, dict) else column for name, column in columns.items()}
-
-
-@dataclasses.dataclass(frozen=True)
-class Cost:
-    """Seconds of the clock, CPU seconds of all processes and of this one."""
-
-    wall: float
-    cpu: float
-    own: float
+def warmed(plan, work, processing):
+    """Start the workers of an executor: imports and compiled code are loaded in all of them when this returns."""
+    item = dataclasses.replace(chunk_tasks(plan, work, processing)[0].item, entrystop=2000)
+    with tempfile.TemporaryDirectory() as folder, open_pool(processing) as pool:
+        arguments = (work, item, Path(folder), processing.workers)
+        for future in [pool.submit(warm, *arguments) for _ in range(processing.workers)]:
+            future.result()
 
 
 def looped(plan, work, processing):
-    """What an event loop costs."""
-    with tempfile.TemporaryDirectory() as scratch:
-        wall, cpu, own = time.perf_counter(), cpu_seconds(), time.process_time()
+    """An event loop over all chunks; no result is there before."""
+    with tempfile.TemporaryDirectory(dir=Path(plan.files[0].path).parent) as scratch:
         run_loop(plan, work, processing, PartialStore(Path(scratch)))
-        return Cost(time.perf_counter() - wall, cpu_seconds() - cpu, time.process_time() - own)
 
 
-def cpu_seconds():
-    """CPU seconds of this process and of all that it started."""
-    this = psutil.Process()
-    return sum(sum(process.cpu_times()[:4]) for process in (this, *this.children(recursive=True)))
+def looped_by_coffea(plan, work, executor, size):
+    """The same by coffea's Runner, results kept by its checkpointer."""
+    with tempfile.TemporaryDirectory(dir=Path(plan.files[0].path).parent) as scratch:
+        scale_peers.run_chunks(plan, work, executor, size, Path(scratch))
 
 
 def rates(scratch):
-    """Events a second of pass 1 in one and two processes, the best of a few loops each.
+    """Events a second of pass 1 with one and two worker processes, the best of a few; the same by coffea's futures.
 
-    On a machine with other work to do the ratio says little. What all processes need with two workers and with one, and
-    what this process needs, which hands out the chunks, say then how it would be: a loop cannot end before the latter.
+    All chunks are of one size and their number is even, so that each worker gets as many. Workers are started and warm
+    when the clock begins. On a machine with other work to do the ratio says little. What all processes need with two
+    workers and with one, and what this process needs, which hands out the chunks, say then how it would be: a loop
+    cannot end before the latter.
     """
-    plan, recipe = prepared(repeated(scratch, 10, per_file=1), OPTIONS)
-    events = sum(file.entries for file in plan.files)
-    costs = {1: [], 2: []}
-    for _ in range(REPEAT):
-        for workers, measured in costs.items():
-            processing = ProcessingConfig(executor="futures", workers=workers, chunk_size=20_000)
-            looped(dataclasses.replace(plan, files=plan.files[:2]), Skim(recipe), processing)  # imports
-            measured.append(looped(plan, Skim(recipe), processing))
-    wall, cpu = (
-        {workers: min(getattr(cost, kind) for cost in measured) for workers, measured in costs.items()}
-        for kind in ("wall", "cpu")
-    )
+    sample = repeated(scratch, 24, per_file=1)
+    entries = next(iter(sample.files.values()))
+    plan, recipe = prepared(sample, OPTIONS)
+    work, size, events = Skim(recipe), entries // 2, sum(file.entries for file in plan.files)
+    costs, coffea = ({1: [], 2: []} for _ in range(2))
+    for _, workers in ((turn, workers) for turn in range(REPEAT) for workers in (1, 2)):
+        processing = ProcessingConfig(executor="futures", workers=workers, chunk_size=size)
+        warmed(plan, work, processing)
+        costs[workers].append(cost_of(looped, plan, work, processing))
+        loky.get_reusable_executor().shutdown(wait=True)
+        with loky.ProcessPoolExecutor(workers) as pool:
+            executor = processor.FuturesExecutor(pool=pool, workers=workers, status=False, retries=0)
+            few = dataclasses.replace(plan, files=plan.files[:4])
+            looped_by_coffea(few, work, executor, size)
+            coffea[workers].append(cost_of(looped_by_coffea, plan, work, executor, size))
+    ours, theirs = ({workers: least(some) for workers, some in of.items()} for of in (costs, coffea))
     return {
         "events": events,
-        "events_per_second": {workers: round(events / seconds) for workers, seconds in wall.items()},
-        "two_over_one": round(wall[1] / wall[2], 2),
-        "events_per_cpu_second": {workers: round(events / seconds) for workers, seconds in cpu.items()},
-        "own_cpu_seconds": round(min(cost.own for cost in costs[2]), 2),
+        "chunks": len(chunk_tasks(plan, work, processing)),
+        "events_per_second": {workers: round(events / cost.wall) for workers, cost in ours.items()},
+        "two_over_one": round(ours[1].wall / ours[2].wall, 2),
+        "events_per_cpu_second": {workers: round(events / cost.cpu) for workers, cost in ours.items()},
+        "own_cpu_seconds": round(ours[2].own, 2),
+        "coffea_events_per_second": {workers: round(events / cost.wall) for workers, cost in theirs.items()},
+        "coffea_two_over_one": round(theirs[1].wall / theirs[2].wall, 2),
         "load_average": os.getloadavg()[0],
     }
 
 
 def chunks(scratch):
-    """What a chunk costs beside its events: 200 of 100 events less 2 of 10,000, in each executor with one worker."""
-    plan, recipe = prepared(repeated(scratch, 1, basket=1000), OPTIONS)
-    plan = dataclasses.replace(plan, files=(dataclasses.replace(plan.files[0], entries=20_000),))
-    found = {}
-    for executor in ("iterative", "futures", "dask"):
-        _, few, many = (
-            looped(plan, Skim(recipe), ProcessingConfig(executor=executor, chunk_size=size))
-            for size in (10_000, 10_000, 100)  # the first one imports
-        )
-        found[executor] = {
+    """What a chunk costs beside its events: 200 of 100 events less 2 of 10,000, in each executor with one worker.
+
+    The file has 100 events in a basket, so that both read the same. By coffea, too, with its checkpointer.
+    """
+    source = read_samples(SAMPLES)["mock"]
+    path = scratch / "mock.root"
+    columns = as_written(uproot.open(next(iter(source.files)))["Events"].arrays(entry_stop=20_000), 0)
+    sample = source.model_copy(update={"files": {str(path): written(path, [columns], 100)}})
+    plan, recipe = prepared(sample, OPTIONS)
+    work, found = Skim(recipe), {}
+    for name, loop in executors(plan, work):
+        loop(10_000)  # imports
+        few, many = (least([cost_of(loop, size) for _ in range(REPEAT)]) for size in (10_000, 100))
+        found[name] = {
             f"{kind}_milliseconds": round(1000 * (getattr(many, kind) - getattr(few, kind)) / 198, 1)
             for kind in ("wall", "cpu")
         }
     return found | {"load_average": os.getloadavg()[0]}
 
 
-def memory(scratch, *sizes):
-    """Largest memory of a process that makes the feature table and the histograms, by default of 10⁵, 10⁶, 10⁷ events."""
+def executors(plan, work):
+    """Names of executors and what runs all chunks of a size in each; one after the other, each with one worker."""
+    for name in ("iterative", "futures", "dask"):
+        yield (
+            name,
+            lambda size, name=name: looped(plan, work, ProcessingConfig(executor=name, chunk_size=size)),
+        )
+    loky.get_reusable_executor().shutdown(wait=True)
+    yield (
+        "coffea iterative",
+        functools.partial(looped_by_coffea, plan, work, processor.IterativeExecutor(status=False, retries=0)),
+    )
+    with loky.ProcessPoolExecutor(1) as pool:
+        executor = processor.FuturesExecutor(pool=pool, status=False, retries=0)
+        yield "coffea futures", functools.partial(looped_by_coffea, plan, work, executor)
+    client = connected(DaskConfig(cluster="local"), 1)
+    executor = processor.DaskExecutor(client=client, status=False, retries=0)
+    yield "coffea dask", functools.partial(looped_by_coffea, plan, work, executor)
+    close_clients()
+
+
+def memory(scratch, *copies):
+    """Largest memory of the processes that make the feature table and the histograms: 10⁵, 10⁶ and 10⁷ events."""
     found = {}
-    for copies in map(int, sizes or (1, 10, 100)):
-        repeated(scratch, copies)
-        command = [sys.executable, __file__, "one", str(scratch)]
-        found |= json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-        for path in scratch.glob("*.root"):
-            path.unlink()
+    for number in map(int, copies or (1, 9, 92)):
+        sample = repeated(scratch / "files", number)
+        for executor, workers in (("iterative", 1), ("futures", 2)):
+            processing = ProcessingConfig(executor=executor, workers=workers)
+            events = f"{sum(sample.files.values())}"
+            found.setdefault(events, {})[executor] = apart(both_passes, sample, processing, scratch)
+        for path in sample.files:
+            Path(path).unlink()
     return found
 
 
-def one(scratch):
-    """One size of `memory`, in this process."""
-    sample = read_samples(SAMPLES)["mock"]
-    files = {}
-    for path in sorted(scratch.glob("*.root")):
-        with uproot.open(path) as file:
-            files[str(path)] = file["Events"].num_entries
-    sample = sample.model_copy(update={"files": files})
-    start = time.process_time()
-    with tempfile.TemporaryDirectory(dir=scratch) as out:
-        skimmed = run_skim(sample, ProcessingConfig(), OPTIONS, Path(out))
+def both_passes(sample, processing, scratch):
+    """One size of `memory`."""
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory(dir=scratch) as out, watched() as workers:
+        skimmed = run_skim(sample, processing, OPTIONS, Path(out))
         rows = len(read_features(Path(out) / "features" / "mock", ["mjj"])["mjj"])
-        run_histograms(sample, ProcessingConfig(), OPTIONS, {}, trained_on=[], out_root=Path(out))
+        filled = run_histograms(sample, processing, OPTIONS, {}, trained_on=[], out_root=Path(out))
+    expected = sum(sample.files.values())
+    if {skimmed.account.processed, filled.account.processed} != {expected}:
+        raise ValueError(skimmed.account.processed, filled.account.processed, expected)
     return {
-        f"{skimmed.account.processed}": {
-            "selected": rows,
-            "cpu_seconds": round(time.process_time() - start, 1),
-            "largest_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10),
-        }
+        "selected": rows,
+        "seconds": round(time.perf_counter() - start, 1),
+        "largest_memory_mib": peak(),
+        "largest_memory_of_a_worker_mib": max(workers.values(), default=None),
     }
 
 
 def merge(scratch):
-    """Seconds to merge 10,000 results of 100 events of both passes, all of them real."""
-    sample = repeated(scratch, 10)
+    """Seconds and memory to merge 10,000 results of both passes, files that no other process has open.
+
+    They are those of chunks of 2,000 events, selected ones under new event ids. What coffea adds up are its own
+    checkpoints of the same columns and histograms.
+    """
+    sample = repeated(scratch / "files", 10)
     plan, recipe = prepared(sample, OPTIONS)
-    entries = plan.files[0].entries
-    processing = ProcessingConfig(chunk_size=entries // 10_000)
-    found = {"events": entries}
-    store = PartialStore(scratch / "partials")
     works = {"skim": Skim(recipe), "histograms": fill_of(sample, OPTIONS, recipe, {}, [])}
+    found = {"results": RESULTS}
     for name, work in works.items():
-        tasks = chunk_tasks(plan, work, processing)
-        found["results"] = len(tasks)
-        write_results(tasks, work, plan, store)
-        start = time.process_time()
-        if name == "skim":
-            run_skim(sample, processing, OPTIONS, scratch, plan=plan, store=store, only_merge=True)
-        else:
-            run_histograms(
-                sample, processing, OPTIONS, {}, trained_on=[], out_root=scratch, plan=plan, store=store, only_merge=True
-            )  # fmt: skip
-        found[f"{name}_cpu_seconds"] = round(time.process_time() - start, 1)
-    return found | {"largest_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10)}
+        found[name] = apart(merge_ours, name, work, sample, plan, scratch)
+        found[name]["coffea"] = apart(merge_theirs, work, plan, scratch / f"coffea_{name}")
+    return found
 
 
-def write_results(tasks, work, plan, store):
-    """The results of all tasks: that of the first chunk with selected events, under new entries and event ids."""
-    item = dataclasses.replace(tasks[0].item, entrystop=2000)
+def merge_ours(name, work, sample, plan, scratch):
+    """Merge the results of one pass."""
+    processing = ProcessingConfig(chunk_size=plan.files[0].entries // RESULTS)
+    tasks = chunk_tasks(plan, work, processing)
+    store = PartialStore(scratch / "partials")
+    tree = first_result(plan, work)
+    size = write_results(tasks, tree, store)
+    if name == "skim":
+        merging = functools.partial(run_skim, sample, processing, OPTIONS, scratch)
+    else:
+        merging = functools.partial(
+            run_histograms, sample, processing, OPTIONS, {}, trained_on=[], out_root=scratch
+        )
+    before = peak()
+    cost = cost_of(functools.partial(merging, plan=plan, store=store, only_merge=True))
+    return {
+        "results": len(tasks),
+        "selected": len(tasks) * tree["range"][2],
+        "megabytes": round(size / 1e6),
+        **told(before, cost),
+    }
+
+
+def merge_theirs(work, plan, folder):
+    """Add up checkpoints of the same contents, for a minute at most."""
+    scale_peers.write_checkpoints(first_result(plan, work), work, RESULTS, folder)
+    before, added = peak(), []
+    cost = cost_of(lambda: added.append(scale_peers.accumulate_checkpoints(folder, RESULTS, PATIENCE)))
+    return {"results": added[0], **told(before, cost)}
+
+
+def first_result(plan, work):
+    """The result of the first chunk."""
+    item = chunk_tasks(plan, work, ProcessingConfig(chunk_size=2000))[0].item
     with open_events(item, work.recipe.schemas[item.filename].branches()) as events:
-        tree = work(events)
+        return work(events)
+
+
+def write_results(tasks, tree, store):
+    """The results of all tasks: one result, under new entries and event ids; their bytes."""
+    size = 0
     for number, task in enumerate(tasks):
-        selected = tree["range"][2]
-        changed = tree | {"range": [task.item.entrystart, task.item.entrystop, selected]}
+        changed = tree | {"range": [task.item.entrystart, task.item.entrystop, tree["range"][2]]}
         changed["tables"] = {
             name: table | {"event": table["event"] + np.uint64(10**6 * number)}
             for name, table in tree.get("tables", {}).items()
         }
-        path = store.path(task.key)
+        path, content = store.path(task.key), dump(changed)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(dump(changed))
+        size += path.write_bytes(content)
+    return size
 
 
 def tables(scratch):
-    """Memory and CPU of the merge of 10,000 tables of 500 rows, and of reading what one method is trained on."""
-    plan = plan_sample(read_samples(SAMPLES)["mock"], OPTIONS.demand(read_samples(SAMPLES)["mock"]))
-    empty = empty_table(plan, OPTIONS)
+    """Memory and CPU of the merge of 10,000 tables of 500 rows, and of reading what one method is trained on.
+
+    Beside each what pyarrow does in one go. Making the tables counts in both merges, and is measured alone.
+    """
+    ways = {
+        "making": table_making,
+        "merge": table_merge,
+        "merge_at_once": table_merge_at_once,
+        "read": reading,
+        "read_at_once": reading_at_once,
+    }
+    return {name: apart(way, scratch) for name, way in ways.items()}
+
+
+def parts():
+    """An empty table, and tables of random numbers whose events lie everywhere."""
+    sample = read_samples(SAMPLES)["mock"]
+    empty = empty_table(plan_sample(sample, OPTIONS.demand(sample)), OPTIONS)
     random = np.random.default_rng(1)
 
-    def parts():
+    def made():
         for number in range(10_000):
-            made = {name: random.normal(size=500).astype(column.dtype) for name, column in empty.items()}
-            made |= {"run": np.full(500, number % 7, np.uint32), "luminosity_block": np.ones(500, np.uint32)}
-            yield made | {
+            table = {name: random.normal(size=500).astype(column.dtype) for name, column in empty.items()}
+            table |= {"run": np.full(500, number % 7, np.uint32), "luminosity_block": np.ones(500, np.uint32)}
+            yield table | {
                 "event": (random.permutation(500) * 10_000 + number).astype(np.uint64),
                 "region": random.integers(0, 3, 500).astype(np.int8),
             }
 
+    return empty, made()
+
+
+def table_making(scratch):
+    """The tables alone."""
+    empty, made = parts()
     row = sum(column.dtype.itemsize for column in empty.values())
-    found = {"columns": len(empty), "megabytes": round(row * 5), "before_mib": peak()}
-    start = time.process_time()
-    merge_tables(parts(), scratch / "table", empty, "mock", unique=True)
-    found |= {"merge_cpu_seconds": round(time.process_time() - start, 1), "merged_mib": peak()}
-    start = time.process_time()
-    names = ["mjj", "weight", "run", "luminosity_block", "event", "m_j1", "delta_m", "tau21_j1", "tau21_j2"]
-    read = read_features(scratch / "table", names, ["signal"])
-    size = sum(values.nbytes for values in read.values())
-    return found | {
-        "read_cpu_seconds": round(time.process_time() - start, 1),
-        "read_megabytes": round(size / 1e6),
-        "read_mib": peak(),
-    }
+    before = peak()
+    return {"columns": len(empty), "megabytes": row * 5} | told(before, cost_of(collections.deque, made, 0))
 
 
-def peak():
-    """Largest memory of this process so far, MiB."""
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10)
+def table_merge(scratch):
+    """The merge."""
+    empty, made = parts()
+    before = peak()
+    merging = functools.partial(merge_tables, made, scratch / "table", empty, "mock", unique=True)
+    return told(before, cost_of(merging))
+
+
+def table_merge_at_once(scratch):
+    """One sort of everything."""
+    made = parts()[1]
+    before = peak()
+    return told(before, cost_of(scale_peers.merge_at_once, made, scratch / "whole.parquet"))
+
+
+COLUMNS = ["mjj", "weight", "run", "luminosity_block", "event", "m_j1", "delta_m", "tau21_j1", "tau21_j2"]
+
+
+def reading(scratch):
+    """What CWoLa reads."""
+    before = peak()
+    return told(before, cost_of(read_features, scratch / "table", COLUMNS, ["signal"]))
+
+
+def reading_at_once(scratch):
+    """The same columns and rows through a filter of pyarrow's."""
+    before = peak()
+    return told(before, cost_of(scale_peers.read_chosen, scratch / "table", COLUMNS, 0))
 
 
 PARTS = {"rates": rates, "chunks": chunks, "memory": memory, "merge": merge, "tables": tables}
 
 if __name__ == "__main__":
     part, *given = sys.argv[1:]
-    if part == "one":
-        result = one(Path(given[0]))
-    else:
-        where = Path(given[0] if given else tempfile.gettempdir())
-        where.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=where) as made:
-            result = PARTS[part](Path(made), *given[1:])
-    print(json.dumps(result, indent=1))
+    where = Path(given[0] if given else tempfile.gettempdir())
+    where.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=where) as made:
+        result = PARTS[part](Path(made), *given[1:])
+    sys.stdout.write(json.dumps(result, indent=1) + "\n")
