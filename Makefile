@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-all fresh-kernels lint format lock clean
+.PHONY: install demo test test-all test-condor fresh-kernels lint format lock clean
 
 install: .venv/.installed
 
@@ -26,10 +26,14 @@ lint: install
 PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 test: lint fresh-kernels
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not htcondor"
 
 test-all: lint fresh-kernels
-	$(PYTEST)
+	$(PYTEST) -m "not htcondor"
+
+# On a submit machine of an HTCondor pool: these tests submit jobs.
+test-condor: install
+	$(BIN)/pytest -m htcondor
 
 # numba's cache does not see a change in a kernel that another file inlines.
 fresh-kernels:
