@@ -6,7 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from data.errors import ConfigError, ReadError
-from data.xrootd import RemoteError, ask, client, filesystem, is_remote, path_of, server_of
+from data.xrootd import (
+    SCHEME,
+    NoFileError,
+    RemoteError,
+    ask,
+    client,
+    filesystem,
+    is_remote,
+    path_of,
+    server_of,
+)
 
 _WILD = "*?["
 _REMOTE_WILD = "*["
@@ -135,9 +145,41 @@ def _matching(server: str, pattern: PurePosixPath, timeout: int) -> list[str]:
     ]
 
 
-def _entries(server: str, folder: str, timeout: int) -> list[tuple[str, bool]]:
-    """Names in a folder of a server, and whether each is a folder itself."""
+def _entries(server: str, folder: str, timeout: int) -> Iterable[tuple[str, bool]]:
+    """Names in a folder of a server, each once, and whether each is a folder itself.
+
+    A redirector has no folders of its own: what its servers have is put together. The client can do that too, but tells
+    a server that is down from one that lacks the folder as little as two copies of a file from two files.
+    """
+    flags = client().flags
+    found: dict[str, bool] = {}
+    lacking = []
+    holders = _holders(server, folder, timeout)
+    for holder in holders:
+        address = holder + folder
+        try:
+            listing = ask(
+                address, filesystem(address).dirlist, folder, flags.DirListFlags.STAT, timeout=timeout
+            )
+        except NoFileError as error:
+            lacking.append(error)
+            continue
+        found |= {one.name: bool(one.statinfo.flags & flags.StatInfoFlags.IS_DIR) for one in listing}
+    if len(lacking) == len(holders):
+        raise lacking[0]
+    return found.items()
+
+
+def _holders(server: str, folder: str, timeout: int) -> list[str]:
+    """Where a server's folder may be: with itself, or with any of the servers that it sends readers to."""
     address = server + folder
     flags = client().flags
-    listing = ask(address, filesystem(address).dirlist, folder, flags.DirListFlags.STAT, timeout=timeout)
-    return [(entry.name, bool(entry.statinfo.flags & flags.StatInfoFlags.IS_DIR)) for entry in listing]
+    asked = filesystem(address)
+    if not ask(address, asked.protocol, timeout=timeout).hostinfo & flags.HostTypes.IS_MANAGER:
+        return [server]
+    places = list(ask(address, asked.deeplocate, f"*{folder}", flags.OpenFlags.NONE, timeout=timeout))
+    away = [place.address for place in places if place.type != flags.LocationType.SERVER_ONLINE]
+    if away or not places:
+        msg = f"{address}: not all servers of it answered ({', '.join(away) or 'it names none'})"
+        raise RemoteError(msg)
+    return [f"{SCHEME}{place.address}/" for place in places]

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from data.errors import ConfigError, OddjetError
+from data.errors import ConfigError, OddjetError, ReadError
 
 _LOG = logging.getLogger("oddjet")
 SCHEME = "root://"
@@ -27,6 +27,10 @@ _SETTINGS = {
 
 class RemoteError(OddjetError):
     """A server refused, failed or did not answer: the message is the address and the reason."""
+
+
+class UnservedError(ReadError):
+    """Every address of a file was asked, and none serves it now."""
 
 
 class SilentError(RemoteError):
@@ -92,13 +96,16 @@ def ask(address: str, call: Callable[..., Any], *arguments: object, timeout: int
     SilentError
         If it cannot be reached, or does not answer in time.
     RemoteError
-        If it refuses or fails.
+        If it refuses or fails, or answers for a part of its servers only.
     """
     try:
         status, answer = call(*arguments, timeout=timeout, **options)
     except ValueError as error:  # the connection of an open file broke earlier
         msg = f"{address}: {error}"
         raise RemoteError(msg) from None
+    if status.ok and status.code == _PARTIAL:
+        msg = f"{address}: not all servers of it answered"
+        raise RemoteError(msg)
     if status.ok:
         return answer
     msg = f"{address}: {_reason(status, timeout)}"
@@ -112,6 +119,8 @@ def ask(address: str, call: Callable[..., Any], *arguments: object, timeout: int
 _PORT = 1094
 _NOT_FOUND, _NOT_AUTHORISED, _EXISTS = 3011, 3010, 3018
 _LOGIN_FAILED, _AUTHENTICATION_FAILED, _EXPIRED, _SOCKET_TIMEOUT = 203, 204, 206, 103
+_PARTIAL = 3
+"""The code of an answer that is called a success although something is missing from it."""
 
 
 def _reason(status: Any, timeout: int) -> str:
@@ -186,7 +195,9 @@ def _number_of(host: str) -> str:
     if ":" in host and "." in host:  # XRootD's way of writing IPv4: ::ffff:10.1.2.3 or ::10.1.2.3
         host = host.rpartition(":")[2]
     with contextlib.suppress(ValueError):
-        return str(ipaddress.ip_address(host))
+        number = ipaddress.ip_address(host)
+        mapped = number.ipv4_mapped if isinstance(number, ipaddress.IPv6Address) else None
+        return str(mapped or number)
     return ""
 
 
@@ -194,18 +205,27 @@ def _in_numbers(pattern: str) -> bool:
     return ":" in pattern or not any(sign.isalpha() for sign in pattern)
 
 
-@functools.cache
 def _names_of(number: str) -> frozenset[str]:
-    """The names of a host that is given by its IP address."""
+    """The names of a host that is given by its IP address; one that nobody knows now is looked up again later."""
     try:
-        name, others, _ = socket.gethostbyaddr(number)
+        return _looked_up(number)
     except OSError:
-        _LOG.warning(
-            "%s has no name that sites.blocked could match; block the address itself if it is not wanted",
-            number,
-        )
+        _warn_of_nameless(number)
         return frozenset()
+
+
+@functools.cache
+def _looked_up(number: str) -> frozenset[str]:
+    name, others, _ = socket.gethostbyaddr(number)
     return frozenset(one.lower() for one in (name, *others))
+
+
+@functools.cache
+def _warn_of_nameless(number: str) -> None:
+    """Once a host: every chunk that it serves asks for its names."""
+    _LOG.warning(
+        "%s has no name that sites.blocked could match; block the address itself if it is not wanted", number
+    )
 
 
 def filesystem(address: str) -> Any:

@@ -11,6 +11,7 @@ from data.errors import IncompleteError, InputError, ReadError
 from data.luminosity import unique_sections
 from data.samples import Access, Sample, year
 from data.types import IntArray
+from data.xrootd import UnservedError
 from processors.remote import ReplicaTrouble, of_each, trouble_of
 from processors.resolve import Demand, FileSchema, resolve
 from processors.root_files import named, open_root, reading, remedy
@@ -111,6 +112,8 @@ def inspect_file(path: str, sample: Sample, demand: Demand) -> FileFacts:
 
     Raises
     ------
+    UnservedError
+        If no replica can be had.
     InputError
         If it is missing, is not a ROOT file, is truncated, or lacks the tree or a branch.
     """
@@ -118,6 +121,8 @@ def inspect_file(path: str, sample: Sample, demand: Demand) -> FileFacts:
     for attempt in range(len(access.addresses) - 1):
         try:
             return _read_facts(path, sample, demand, access, attempt)
+        except UnservedError:
+            raise  # the others were asked too, and waited for
         except ReadError as error:
             _LOG.warning("%s; another replica is tried", error)
     return _read_facts(path, sample, demand, access, len(access.addresses) - 1)

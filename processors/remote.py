@@ -20,6 +20,7 @@ from data.xrootd import (
     DEFAULT_TIMEOUT,
     RemoteError,
     SilentError,
+    UnservedError,
     ask,
     client,
     hostid_of,
@@ -136,7 +137,7 @@ class RemoteSource(Source):  # type: ignore[misc]
 
     Raises
     ------
-    ReadError
+    UnservedError
         If no address can be read now.
     InputError
         If every address answers with something else than the file.
@@ -184,7 +185,7 @@ class RemoteSource(Source):  # type: ignore[misc]
             msg = f"{where} is nowhere whole: {reasons}; replace it by a whole copy, or add a replica"
             raise InputError(msg) from last
         msg = f"{where} cannot be had: {reasons}; see that its server works, or add a replica"
-        raise ReadError(msg) from last
+        raise UnservedError(msg) from last
 
     def _opened(self, reasons: Iterable[str]) -> None:
         _SERVED[self._file_path] = self._address
@@ -195,7 +196,7 @@ class RemoteSource(Source):  # type: ignore[misc]
     def _open(self, address: str, blocked: Sequence[str]) -> None:
         """Open one address; behind a redirector, on a server that is allowed and did not fail just now."""
         self._address, self._server, self._blocks, self._silent = address, hostid_of(address), {}, False
-        failed = [name for name in FAILURES.recent() if not is_remote(name) and name != self._server]
+        failed = [name for name in FAILURES.recent() if "/" not in name and name != self._server]
         try:
             self._open_avoiding(failed, blocked)
         except SilentError:
@@ -251,7 +252,8 @@ class RemoteSource(Source):  # type: ignore[misc]
     def _note(self, error: RemoteError) -> None:
         """Remember what failed: a server that is silent for one file is so for others."""
         self._silent = isinstance(error, SilentError)
-        FAILURES.add(self._address, *([self._server] if self._silent else []))
+        # what is on disk has no server, and its "host" would stand for all the rest of the disk
+        FAILURES.add(self._address, *([self._server] if self._silent and is_remote(self._address) else []))
 
     @contextlib.contextmanager
     def _noting_failure(self) -> Iterator[None]:

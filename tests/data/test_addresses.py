@@ -1,12 +1,14 @@
 """What the names of a sample definition stand for."""
 
+from types import SimpleNamespace
+
 import pytest
 import yaml
 
 from data import xrootd
 from data.errors import ConfigError
 from data.samples import Access, read_samples
-from data.xrootd import host_of, hostid_of, is_blocked, path_of, server_of, without_port
+from data.xrootd import RemoteError, ask, host_of, hostid_of, is_blocked, path_of, server_of, without_port
 
 FIRST = "root://one.site.org//store/a.root"
 
@@ -153,6 +155,7 @@ def test_a_server_in_numbers_is_no_pattern(define):
         ("root://[2001:db8::1]//a", False, "2001"),
         ("[::ffff:192.0.2.7]:1094", True, "192.0.2.*"),  # both are how XRootD writes IPv4
         ("[::192.0.2.7]:1094", True, "192.0.2.7"),
+        ("[::ffff:c000:207]:1094", True, "192.0.2.7"),
         ("192.0.2.70:1094", False, "192.0.2.7"),
     ],
 )
@@ -160,27 +163,50 @@ def test_blocked_hosts_in_numbers(address, blocked, pattern):
     assert is_blocked(address, [pattern]) is blocked
 
 
-def test_hosts_in_numbers_do_not_escape_patterns_of_names(monkeypatch, caplog):
-    asked = []
+@pytest.fixture
+def look_up(monkeypatch):
+    """A directory of names by number: the numbers that were asked for, and the names to be filled in."""
+    asked, names = [], {}
 
-    def look_up(number):
+    def answer(number):
         asked.append(number)
-        if number != "192.0.2.7":
-            raise OSError(1, "unknown host")
-        return "One.Site.org", ["alias.org"], [number]
+        if number not in names:
+            raise OSError(2, "host name lookup failure")
+        return names[number], ["alias.org"], [number]
 
-    monkeypatch.setattr("socket.gethostbyaddr", look_up)
-    xrootd._names_of.cache_clear()
+    for cached in (xrootd._looked_up, xrootd._warn_of_nameless):
+        cached.cache_clear()
+    monkeypatch.setattr("socket.gethostbyaddr", answer)
+    yield asked, names
+    for cached in (xrootd._looked_up, xrootd._warn_of_nameless):
+        cached.cache_clear()
+
+
+def test_hosts_in_numbers_do_not_escape_patterns_of_names(look_up):
+    asked, names = look_up
+    names["192.0.2.7"] = "One.Site.org"
     assert not is_blocked("192.0.2.7:1094", ["192.0.3.*", "2001:db8:*"])
     assert asked == []  # nobody waits for a name that no pattern is about
     assert is_blocked("192.0.2.7:1094", ["*.site.org"])
     assert is_blocked("root://192.0.2.7//a", ["alias.*"])
     assert not is_blocked("192.0.2.7:1094", ["*.other.org"])
+    assert asked == ["192.0.2.7"]
+
+
+def test_a_name_that_could_not_be_looked_up_is_looked_up_again(look_up, caplog):
+    asked, names = look_up
     for _ in range(2):
         assert not is_blocked("[2001:db8::2]:1094", ["*.site.org"])
-    assert asked == ["192.0.2.7", "2001:db8::2"]
     assert caplog.text.count("2001:db8::2 has no name that sites.blocked could match") == 1
-    xrootd._names_of.cache_clear()
+    names["2001:db8::2"] = "two.site.org"
+    assert is_blocked("[2001:db8::2]:1094", ["*.site.org"])
+    assert asked == ["2001:db8::2"] * 3
+
+
+def test_an_answer_in_part_is_no_answer():
+    partial = SimpleNamespace(ok=True, code=3, errno=0, message="[SUCCESS] ")
+    with pytest.raises(RemoteError, match="root://r//d/: not all servers of it answered"):
+        ask("root://r//d/", lambda timeout: (partial, ["a.root"]), timeout=1)
 
 
 @pytest.mark.parametrize(

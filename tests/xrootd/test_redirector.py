@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from data.errors import InputError, ReadError
+from data.addresses import expand
+from data.errors import ConfigError, InputError, ReadError
 from data.samples import Access
 from processors.remote import _avoiding
 from processors.root_files import open_root
@@ -17,9 +18,12 @@ pytestmark = pytest.mark.slow
 TIMEOUT = 20
 
 
+SERVERS = 2
+
+
 @pytest.fixture
 def cluster(serve, free_port):
-    """A redirector and the one data server behind it."""
+    """A redirector and the data servers behind it."""
     if not shutil.which("cmsd"):
         pytest.skip("needs the server cmsd (Debian: xrootd-server)")
     manager = free_port()
@@ -27,31 +31,39 @@ def cluster(serve, free_port):
     redirector = serve(
         common + f"all.role manager\nif exec cmsd\nxrd.port {manager}\nfi\ncms.delay startup 2\n"
     )
-    server = serve(common + f"all.role server\nif exec cmsd\nxrd.port {free_port()}\nfi\n")
+    servers = [
+        serve(common + f"all.role server\nif exec cmsd\nxrd.port {free_port()}\nfi\n") for _ in range(SERVERS)
+    ]
     helpers = []
-    for one in (redirector, server):
+    for one in (redirector, *servers):
         user = ["-R", "xrootd"] if os.geteuid() == 0 else []
         command = ["cmsd", "-c", str(one.config), "-l", str(one.folder / "admin" / "cmslog"), *user]
         helpers.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-    yield redirector, server
+    yield redirector, servers
     for helper in helpers:
         helper.kill()
         helper.wait()
 
 
+def when_known(answer, wanted=lambda _: True):
+    """What is answered once the redirector and its servers know each other."""
+    end = time.monotonic() + 120
+    while True:
+        try:
+            found = answer()
+        except (ReadError, ConfigError):
+            found = None
+        if found is not None and wanted(found):
+            return found
+        assert time.monotonic() < end, found
+        time.sleep(0.5)
+
+
 def test_blocked_sites_behind_a_redirector(cluster, tmp_path, make_nano_file):
-    redirector, server = cluster
+    redirector, (server, _) = cluster
     server.put(make_nano_file(tmp_path / "a.root", 100))
     address = redirector.address("a.root").replace("127.0.0.1", "localhost")
-    end = time.monotonic() + 120
-    while True:  # until the two know each other
-        try:
-            file = open_root(address, access=Access((address,), (), TIMEOUT))
-            break
-        except ReadError:
-            assert time.monotonic() < end
-            time.sleep(0.5)
-    with file:
+    with when_known(lambda: open_root(address, access=Access((address,), (), TIMEOUT))) as file:
         assert file["Events"].num_entries == 100
         assert file.file.source._server == f"127.0.0.1:{server.port}"
     with pytest.raises(
@@ -61,6 +73,30 @@ def test_blocked_sites_behind_a_redirector(cluster, tmp_path, make_nano_file):
     name = socket.gethostbyaddr("127.0.0.1")[0]
     with pytest.raises(InputError, match=r"its redirector offers blocked sites only"):
         open_root(address, access=Access((address,), (f"{name[:3]}*",), TIMEOUT))
+
+
+def test_folders_behind_a_redirector_are_those_of_all_servers(cluster, tmp_path):
+    redirector, (one, two) = cluster
+    empty = tmp_path / "empty"
+    empty.write_bytes(b"")
+    for server, names in ((one, ["d/1.root", "d/2.root"]), (two, ["d/2.root", "d/3.root", "d/sub/4.root"])):
+        for name in names:
+            server.put(empty, name)
+
+    def listed(pattern):
+        return list(expand(redirector.address(pattern), tmp_path, "samples.yaml", (), TIMEOUT).files)
+
+    every = [redirector.address(f"d/{number}.root") for number in (1, 2, 3)]
+    assert when_known(lambda: listed("d/"), lambda found: len(found) >= len(every)) == every
+    assert listed("[d]/*.root") == every
+    with pytest.raises(ReadError, match="no such file or directory"):
+        listed("none/")
+    assert listed("d/s*/") == [redirector.address("d/sub/4.root")]
+    two.stop()
+    with pytest.raises(ReadError, match=rf"d/\*\.root' cannot be listed \(.*:{two.port}\b"):
+        listed("d/")  # and not without a word what the other server has
+    two.start()
+    assert when_known(lambda: listed("d/")) == every
 
 
 def test_redirectors_are_told_whom_to_avoid():

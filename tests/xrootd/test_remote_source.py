@@ -11,8 +11,11 @@ import uproot
 
 from data.errors import ConfigError, InputError, ReadError
 from data.samples import Access, Sample
-from data.xrootd import hostid_of
-from processors.remote import cut, merged, of_each, vectors
+from data.xrootd import SilentError, UnservedError, hostid_of
+from processors import remote
+from processors.event_options import EventOptions
+from processors.preflight import inspect_file
+from processors.remote import FAILURES, RemoteSource, cut, in_order, merged, of_each, vectors
 from processors.root_files import open_root, reading
 
 TIMEOUT = 2
@@ -283,3 +286,49 @@ def test_bytes_beyond_the_end_are_seen_to_be_missing(serve, path):
         ):
             with pytest.raises(OSError, match="expected Chunk of length"):
                 source.chunk(start, stop).raw_data  # noqa: B018 - looking at it is what checks it
+
+
+def test_a_disk_that_falls_silent_says_nothing_of_the_others(serve, path, tmp_path, monkeypatch):
+    """Files on disk have no server that could be avoided."""
+    copy = tmp_path / "other" / "a.root"
+    copy.parent.mkdir()
+    copy.write_bytes(path.read_bytes())
+    address = serve().put(path)
+    source = RemoteSource(str(path), addresses=(str(path), address))
+    with source:
+        source._note(SilentError(f"{path}: no answer within 60 s"))
+    assert FAILURES.recent() == [str(path)]
+    names = [str(copy), str(path), address]
+    assert in_order(names, 0) == [str(copy), address, str(path)]
+    avoided = []
+    monkeypatch.setattr(remote, "_avoiding", lambda name, servers: avoided.append(list(servers)) or name)
+    with open_root(str(path), access=access(str(path), address)) as file:
+        assert file.file.source._address == address
+    assert avoided == [[]]
+
+
+def test_headers_that_no_replica_serves_are_waited_for_once(silent_server, make_sample, monkeypatch):
+    names = [f"{silent_server}/store/{number}.root" for number in range(3)]
+    sample = make_sample(names[:1], replicas={names[0]: tuple(names[1:])}, sites={"timeout": 1})
+    asked, opened = [], RemoteSource._open
+    monkeypatch.setattr(
+        RemoteSource, "_open", lambda self, name, blocked: asked.append(name) or opened(self, name, blocked)
+    )
+    with pytest.raises(UnservedError, match=f"{names[2]}: no answer within 1 s; see that its server works"):
+        inspect_file(names[0], sample, EventOptions().demand(sample))
+    assert asked == names
+
+
+def test_headers_that_make_no_sense_are_read_from_the_next_replica(serve, path, make_sample, caplog):
+    one, two = serve(), serve()
+    first, second = one.put(path), two.put(path)
+    with uproot.open({path: None}) as file:
+        key = file.key("Events")
+        start = key.fSeekKey + key.fKeylen
+    with one.on_disk("a.root").open("r+b") as stream:
+        stream.seek(start + 20)
+        stream.write(b"\xa5" * 200)
+    sample = make_sample([first], replicas={first: (second,)}, sites={"timeout": PATIENCE})
+    assert inspect_file(first, sample, EventOptions().demand(sample)).uuid == uuid_of(path)
+    assert f"cannot be decoded as read from {first}" in caplog.text
+    assert "another replica is tried" in caplog.text

@@ -1,5 +1,7 @@
 """Both passes over a sample behind root://, disturbed: the same bits as from disk, or an error that lists what is missing."""
 
+import contextlib
+import socket
 import threading
 import time
 
@@ -19,6 +21,8 @@ FILES = 3
 CHUNK = 300
 TIMEOUT = 2
 """Seconds for servers that are silent."""
+VECTOR_READ = (3025).to_bytes(2, "big")
+"""How the protocol numbers the request for branches."""
 PATIENCE = 30
 """Seconds for servers that answer, on a machine that may be busy."""
 
@@ -174,25 +178,58 @@ def test_a_server_that_falls_silent_in_mid_run(serve, files, skim, expected, tmp
     assert f"no answer within {2 * TIMEOUT} s" in account.failures[0].reason
 
 
+class Breaking:
+    """Passes on what a server and its clients say, until it breaks in the midst of a read once it is told to."""
+
+    def __init__(self, port):
+        self.target, self.armed, self.broken = port, threading.Event(), threading.Event()
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listening.getsockname()[1]
+        self.ends = [self.listening]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                near, far = self.listening.accept()[0], socket.create_connection(("127.0.0.1", self.target))
+                self.ends += [near, far]
+                for one, other in ((near, far), (far, near)):
+                    threading.Thread(target=self.forward, args=(one, other, one is near), daemon=True).start()
+
+    def forward(self, one, other, is_request):
+        with contextlib.suppress(OSError):
+            while said := one.recv(1 << 16):
+                if is_request and said[2:4] == VECTOR_READ and self.armed.is_set():
+                    self.broken.set()
+                    self.close()
+                other.sendall(said)
+
+    def close(self):
+        for end in self.ends:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+
 @pytest.mark.slow
 def test_a_second_replica_takes_over_in_processes(serve, files, skim, expected, tmp_path):
     one, two = serve(), serve()
-    first, replicas = by_name([one, two], files)
-    kept, seen = tmp_path / "kept", []
-
-    def stop():
-        one.stop()
-        seen.append(len(partials(kept)))
-
-    watch = threading.Thread(target=when_begun, args=(kept, stop))
+    kept, breaking = tmp_path / "kept", Breaking(one.port)
+    originals, replicas = by_name([one, two], files)
+    first = [name.replace(f":{one.port}/", f":{breaking.port}/") for name in originals]
+    replicas = {name: replicas[original] for name, original in zip(first, originals, strict=True)}
+    watch = threading.Thread(target=when_begun, args=(kept, breaking.armed.set))
     watch.start()
     more = {"executor": "futures", "workers": 2, "chunk_size": 50}
     tables, account = skim(tmp_path / "out", first, replicas, kept=kept, **more)
     watch.join()
+    breaking.close()
+    assert breaking.broken.is_set(), "the server was to die in mid-run"
     assert tables == expected
     assert account.processed == FILES * ENTRIES
-    assert 0 < seen[0] < FILES * ENTRIES // 50, "the server was to die in mid-run"
+    assert account.failures
     assert all(failure.recovered and failure.attempts <= 3 for failure in account.failures)
+    assert {failure.file for failure in account.failures} <= set(first)
 
 
 def partials(folder):
