@@ -14,7 +14,9 @@ class DaskConfig(Section):
     """Where the workers of dask are, each of one thread: behind an ``address``, or in a ``cluster`` started for the run."""
 
     address: str | None = pydantic.Field(default=None, pattern=r"^(tcp|tls|ws|wss|ucx)://.+")
-    """Of a scheduler that runs already, e.g. ``tcp://127.0.0.1:8786``."""
+    """Of a scheduler that runs already, e.g. ``tcp://127.0.0.1:8786``. It tries a task whose worker died again by itself,
+    unseen: `processing.retries` counts only what its ``distributed.scheduler.allowed-failures`` (dask's default: 3) did
+    not mend. Start it with ``DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES=0`` to have every death told and counted."""
     cluster: Literal["local", "htcondor"] | None = None
     """``local``: processes of this machine; ``htcondor``: jobs of an HTCondor pool."""
     options: dict[str, Any] = pydantic.Field(default_factory=dict)
@@ -29,6 +31,9 @@ class DaskConfig(Section):
             raise ValueError(msg)
         if self.address is not None and self.options:
             msg = "options are those of a cluster that is started; at an address they change nothing: remove them"
+            raise ValueError(msg)
+        if "n_workers" in self.options:
+            msg = f"options has n_workers: {self.options['n_workers']}; set processing.workers instead"
             raise ValueError(msg)
         return self
 

@@ -16,6 +16,7 @@ from processors.pools import AHEAD, Future
 
 _INSTALL = "pip install 'oddjet[dask]'"
 _CANCELLED = concurrent.futures.CancelledError
+_AGAIN = 0.5  # seconds after which workers are asked again that died when they were asked
 _ANSWER = 30  # seconds that a scheduler has to answer
 _LOST = "the connection to dask's scheduler is lost; start it again and run again: what is finished is kept"
 
@@ -30,7 +31,7 @@ class DaskPool:
     wanted
         Number of workers of the cluster that was started for the run; None where others care for them.
     patience
-        Seconds to wait when all workers are gone.
+        Seconds to wait when all workers are gone, or paused by dask because their memory is nearly full.
 
     Raises
     ------
@@ -47,9 +48,20 @@ class DaskPool:
         self._count()
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future:
-        """Start a task."""
-        given = [self._sent(value) if isinstance(value, _Shared) else value for value in arguments]
-        remote = self._client.submit(function, *given, pure=False)
+        """Start a task.
+
+        Raises
+        ------
+        IncompleteError
+            If the connection was closed.
+        """
+        try:
+            given = [self._sent(value) if isinstance(value, _Shared) else value for value in arguments]
+            remote = self._client.submit(function, *given, pure=False)
+        except Exception as error:
+            if self._client.status != "running":
+                raise IncompleteError(_LOST) from error
+            raise
         future: Future = concurrent.futures.Future()
         self._remote[future] = remote
         future.add_done_callback(self._remote.pop)
@@ -73,26 +85,25 @@ class DaskPool:
         return (1 if careful else AHEAD) * max(self._workers, 1)
 
     def death(self, error: BaseException) -> str | None:
-        """The worker that died."""
+        """The worker that died; where dask does not say which, each error counts as a death of its own."""
         if isinstance(error, _distributed().scheduler.KilledWorker):
             return str(error.last_worker.server_id)
         # nobody was there to take a shared value, or died as it was sent
-        return "unknown" if isinstance(error, (TimeoutError, OSError, _CANCELLED)) else None
+        return f"unknown {id(error)}" if isinstance(error, (TimeoutError, OSError, _CANCELLED)) else None
 
     def withdraw(self, futures: Collection[Future]) -> set[Future]:
-        """Take tasks back that no worker has yet; the others are returned and go on."""
-        remote = {future: self._remote[future] for future in futures if future in self._remote}
-        going: set[Future] = set()
+        """Take tasks back that no worker has yet; the others are returned: they are done, or go on."""
+        remote = {future: task for future in futures if (task := self._remote.get(future)) is not None}
+        kept = set(futures) - remote.keys()
         if not remote:
-            return going
+            return kept
+        going: set[Future] = set()
         with contextlib.suppress(OSError, RuntimeError):  # a scheduler that is gone has taken them all back
             if self._client.status == "running":
                 taken = {key for keys in self._client.processing().values() for key in keys}
                 going = {future for future, task in remote.items() if task.key in taken}
                 self._client.cancel([task for future, task in remote.items() if future not in going])
-        for future in remote.keys() - going:
-            future.cancel()
-        return going
+        return kept | going | {future for future in remote.keys() - going if not future.cancel()}
 
     def tend(self) -> None:
         """Count the workers, and replace those that died.
@@ -102,16 +113,13 @@ class DaskPool:
         ConfigError
             If a worker runs several tasks at a time.
         IncompleteError
-            If the scheduler is gone, or all workers for long.
+            If the scheduler is gone, or all workers are for long, or paused.
         """
         self._count()
-        now = time.monotonic()
-        if self._workers:
-            self._seen = now
-        elif now - self._seen > self._patience:
+        if time.monotonic() - self._seen > self._patience:
             msg = (
-                f"all of dask's workers are gone for {self._patience:g} s; start some and run again: what is finished is "
-                "kept"
+                f"all of dask's workers are gone or paused for lack of memory for {self._patience:g} s; start some, with "
+                "more memory, and run again: what is finished is kept"
             )
             raise IncompleteError(msg)
         if self._wanted is not None:
@@ -122,9 +130,10 @@ class DaskPool:
         if self._client.status != "running":
             raise IncompleteError(_LOST)
         try:
-            threads: dict[str, int] = self._client.nthreads()
+            workers: dict[str, dict[str, Any]] = self._client.scheduler_info()["workers"]
         except (OSError, RuntimeError) as error:
             raise IncompleteError(_LOST) from error
+        threads = {address: worker["nthreads"] for address, worker in workers.items()}
         # settings of numerical libraries are those of the whole process: tasks side by side would spoil each other's
         if crowded := sorted(address for address, count in threads.items() if count > 1):
             msg = (
@@ -133,7 +142,14 @@ class DaskPool:
                 "threads_per_worker: 1 (local), cores: 1 (htcondor)"
             )
             raise ConfigError(msg)
-        self._workers = len(threads)
+        self._workers = sum(worker["status"] == "running" for worker in workers.values())
+        if self._workers or any(map(_busy, workers.values())):
+            self._seen = time.monotonic()
+
+
+def _busy(worker: dict[str, Any]) -> bool:
+    """Whether a worker has a task in hand: one that is paused takes no other, but ends it."""
+    return bool(worker["metrics"].get("task_counts", {}).get("executing"))
 
 
 class _Shared:
@@ -208,8 +224,7 @@ def _client(config: str, workers: int) -> Any:
     client = _with_cluster(dask, workers) if dask.address is None else _at(dask.address)
     _CLIENTS.append(client)
     try:
-        client.wait_for_workers(1, timeout=dask.wait)
-        client.run(code_version)  # tasks that a worker cannot import would never come back
+        _ask_workers(client, dask.wait)
     except ImportError as error:
         close_clients()
         msg = (
@@ -224,7 +239,30 @@ def _client(config: str, workers: int) -> Any:
         where = dask.address or f"the cluster '{dask.cluster}'"
         msg = f"processing.dask: no worker at {where} within {dask.wait:g} s{look}; raise processing.dask.wait if they come later"
         raise ConfigError(msg) from None
+    except OSError as error:
+        close_clients()
+        msg = f"processing.dask: no worker can be asked for its oddjet within {dask.wait:g} s ({error}); start them anew"
+        raise ConfigError(msg) from None
     return client
+
+
+def _ask_workers(client: Any, wait: float) -> None:
+    """See that the workers have oddjet: tasks that one cannot import would never come back.
+
+    One that dies meanwhile is no matter, as long as another is there.
+    """
+    end = time.monotonic() + wait
+    client.wait_for_workers(1, timeout=wait)
+    while True:
+        answers = client.run(code_version, on_error="return").values()
+        errors = [answer for answer in answers if isinstance(answer, Exception)]
+        if serious := [error for error in errors if not isinstance(error, OSError)]:
+            raise serious[0]
+        if len(errors) < len(answers):
+            return
+        if time.monotonic() > end:
+            raise errors[0] if errors else TimeoutError
+        time.sleep(_AGAIN)
 
 
 def _at(address: str) -> Any:

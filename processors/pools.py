@@ -35,11 +35,14 @@ class Pool(Protocol):
         ...
 
     def death(self, error: BaseException) -> str | None:
-        """The worker that died, where an error of a future or of `submit` says so: errors of one death name the same."""
+        """The worker that died, where an error of a future or of `submit` says so: errors of one death name the same.
+
+        A `TimeoutError` of `submit` says that nobody was there: `tend` ends that where it lasts.
+        """
         ...
 
     def withdraw(self, futures: Collection[Future]) -> set[Future]:
-        """Take tasks back that have not begun; the others are returned and go on."""
+        """Take tasks back that have not begun; the others are returned: they are done, or go on."""
         ...
 
     def tend(self) -> None:
@@ -71,9 +74,9 @@ class InlinePool:
         """The worker that died; here nothing outlives it."""
         return None
 
-    def withdraw(self, futures: Collection[Future]) -> set[Future]:  # noqa: ARG002 - the same for every pool
-        """Take tasks back that have not begun: all are done."""
-        return set()
+    def withdraw(self, futures: Collection[Future]) -> set[Future]:
+        """Take tasks back that have not begun; here all are done, and returned."""
+        return set(futures)
 
     def tend(self) -> None:
         """Replace workers that died: there are none."""
@@ -116,7 +119,7 @@ class ProcessPool:
         return "pool" if isinstance(error, concurrent.futures.process.BrokenProcessPool) else None
 
     def withdraw(self, futures: Collection[Future]) -> set[Future]:
-        """Take tasks back that have not begun; the others are returned and go on."""
+        """Take tasks back that have not begun; the others are returned: they are done, or go on."""
         return {future for future in futures if not future.cancel()}
 
     def tend(self) -> None:

@@ -6,6 +6,7 @@ failure that may pass, and when to stop.
 
 import heapq
 import itertools
+import logging
 import queue
 import time
 from collections import Counter, deque
@@ -17,12 +18,14 @@ from data.errors import IncompleteError, InputError, OddjetError, ReadError
 from processors.pools import Future, Pool
 from processors.tasks import Outcome
 
+_LOG = logging.getLogger(__name__)
 _MOST_BAD = 5  # chunks with wrong values that are named at once; then the search for more ends
 _PAUSE, _GROWTH, _LONGEST = (
     0.5,
     10.0,
     60.0,
 )  # seconds before the first retry, how the pause grows, and where it ends
+_BESIDE = 3  # times as many tries has a task that was never alone when its worker died
 _TEND = 5.0  # seconds after which the workers are looked after again
 _TOGETHER = 0.2  # seconds within which all tasks are heard of that died with one worker
 _LAST_WORDS = 600.0  # seconds that running tasks have to end when others failed
@@ -90,7 +93,8 @@ class Schedule(Generic[TaskKind]):
     _number: Iterator[int] = field(default_factory=itertools.count)
     _lonely: TaskKind | None = None
     _tended: float = field(default_factory=time.monotonic)
-    _given_up: int = 0
+    _unsent: int = 0
+    _given_up: dict[TaskKind, bool] = field(default_factory=dict)
     _bug: str | None = None
     _stop: bool = False
 
@@ -100,12 +104,13 @@ class Schedule(Generic[TaskKind]):
         A task whose bytes could not be had, or whose worker died, comes again after a pause. A worker that dies takes the
         tasks beside or behind it with it: all of these then run where no other one is, so that the one at fault is found
         and no other one pays for it. A few chunks that fail for good, by wrong values or after all their tries, end the
-        run; so that they are told together, not the first of them. A bug, a full disk or a lost scheduler ends it at once.
+        run; so that they are told together, not the first of them. A bug, a full disk, a lost scheduler or a task that no
+        worker survives the sending of ends it at once. What is tried again is logged.
 
         Raises
         ------
         OddjetError
-            The first error, with those of the other chunks; ``troubles`` then has them all.
+            The error that ended the run, with those of the other chunks; ``troubles`` then has them all.
         ChunkBugError
             If the code has a bug.
         """
@@ -123,7 +128,7 @@ class Schedule(Generic[TaskKind]):
             raise ChunkBugError(self._bug)
         failed = [trouble for trouble in self.troubles.values() if not trouble.recovered]
         if failed:
-            raise _error(failed)
+            raise _error(sorted(failed, key=self._rank))
 
     def _hand_out(self) -> None:
         now = time.monotonic()
@@ -132,10 +137,11 @@ class Schedule(Generic[TaskKind]):
         careful = bool(self._suspects or self._watched)
         room = self.pool.ahead(careful=careful) - len(self._out)
         for _ in range(min(room, len(self._suspects) + len(self._waiting))):
-            self._submit(self._suspects or self._waiting)
+            if not self._submit(self._suspects or self._waiting):
+                break  # until one of those that are out has ended, or workers had time to come back
 
-    def _submit(self, tasks: deque[TaskKind]) -> None:
-        """Hand out the first of some tasks."""
+    def _submit(self, tasks: deque[TaskKind]) -> bool:
+        """Hand out the first of some tasks; False where it could not be."""
         task = tasks.popleft()
         self._attempts[task] += 1
         try:
@@ -143,15 +149,35 @@ class Schedule(Generic[TaskKind]):
         except Exception as error:
             if self.pool.death(error) is None:
                 raise
-            self._attempts[task] -= 1  # it has not begun
-            tasks.appendleft(task)
-            self._tend()
-            return
+            self._unsendable(task, tasks, error)
+            return False
+        self._unsent = 0
         if tasks is self._suspects:
             self._watched.add(task)
         self._lonely = None if self._out else task
         self._out[future] = task
         future.add_done_callback(self._done.put)
+        return True
+
+    def _unsendable(self, task: TaskKind, tasks: deque[TaskKind], error: Exception) -> None:
+        """Take a task back whose sending failed; a worker that dies of what it is sent would do so for ever."""
+        # how long nobody may be there is the pool's to say; one death may be that of a task sent before
+        self._unsent += not isinstance(error, TimeoutError)
+        if self._unsent > max(self.retries, 1):
+            msg = (
+                f"{task.title}: it cannot be sent to a worker ({_line(error)}), {self._unsent} times in a row; give the "
+                "workers more memory and run again"
+            )
+            self._note(task, IncompleteError(msg))
+            self._give_up(task, at_once=True)
+            return
+        if not self._out:  # else the death is told with the task that had it
+            _LOG.warning(
+                "%s: it cannot be sent to a worker (%s); it is tried again", task.title, _line(error)
+            )
+        self._attempts[task] -= 1  # it has not begun
+        tasks.appendleft(task)
+        self._tend()
 
     def _next(self) -> Future | None:
         """The next future that is done; None where a task has become due or the workers want to be looked after."""
@@ -210,14 +236,14 @@ class Schedule(Generic[TaskKind]):
             self._again(task, outcome.error)
         else:
             self._note(task, outcome.error)
-            self._give_up(at_once=not isinstance(outcome.error, InputError))
+            self._give_up(task, at_once=not isinstance(outcome.error, InputError))
 
     def _finish(self, task: TaskKind, outcome: Outcome) -> None:
         try:
             self.finished(task, outcome)
         except OddjetError as error:
             self._note(task, error)
-            self._give_up(at_once=True)
+            self._give_up(task, at_once=True)
             return
         if task in self.troubles:
             trouble = self.troubles[task]
@@ -226,36 +252,43 @@ class Schedule(Generic[TaskKind]):
     def _again(self, task: TaskKind, error: OddjetError) -> None:
         """Put a task back, unless it has had its tries."""
         tried = self._attempts[task]
-        self._note(task, error)
-        if tried <= self.retries:
+        again = tried <= self.retries
+        self._note(task, error, again=again)
+        if again:
             due = time.monotonic() + min(_PAUSE * _GROWTH ** (tried - 1), _LONGEST)
             heapq.heappush(self._later, (due, next(self._number), task))
         else:
-            self._give_up(at_once=False)
+            self._give_up(task, at_once=False)
 
     def _bury(self, errors: dict[TaskKind, BaseException]) -> None:
-        """Put the tasks back that died together, unless it was one that ran alone and has had its tries."""
+        """Put the tasks back that died together, unless they have had their tries: fewer for one that ran alone."""
         for task, error in errors.items():
             alone = len(errors) == 1 and (task in self._watched or task is self._lonely)
             self._watched.discard(task)
-            msg = (
-                f"{task.title}: its worker process died ({_line(error)}); most often memory ran out: lower "
-                "processing.chunk_size or processing.workers and run again"
-            )
-            self._note(task, IncompleteError(msg))
-            if not alone or self._attempts[task] <= self.retries:
+            again = self._attempts[task] <= (self.retries if alone else _BESIDE * (self.retries + 1))
+            self._note(task, _died(task, error), again=again)
+            if again:
                 self._suspects.append(task)
             else:
-                self._give_up(at_once=False)
+                self._give_up(task, at_once=False)
         self._tend()
 
-    def _note(self, task: TaskKind, error: OddjetError) -> None:
-        self.troubles[task] = Trouble(task, error, self._attempts[task], recovered=False)
+    def _note(self, task: TaskKind, error: OddjetError, *, again: bool = False) -> None:
+        tried = self._attempts[task]
+        self.troubles[task] = Trouble(task, error, tried, recovered=False)
+        if again and not self._stop:
+            reason = _line(error).removeprefix(f"{task.title}: ")
+            _LOG.warning("%s: attempt %d failed (%s); it is tried again", task.title, tried, reason)
 
-    def _give_up(self, *, at_once: bool) -> None:
+    def _give_up(self, task: TaskKind, *, at_once: bool) -> None:
         """Count a chunk that failed for good; others go on until there are a few."""
-        self._given_up += 1
-        self._stop |= at_once or self._given_up >= _MOST_BAD
+        self._given_up[task] = at_once and not self._stop
+        self._stop |= at_once or len(self._given_up) >= _MOST_BAD
+
+    def _rank(self, trouble: Trouble[TaskKind]) -> tuple[bool, bool, tuple[str, int]]:
+        """What ended the run comes first, then what failed for good, last what would have been tried again."""
+        task = trouble.task
+        return not self._given_up.get(task, False), task not in self._given_up, task.order
 
     def _wind_up(self) -> None:
         """After a failure, let what runs end: its results are kept, and its errors are told too."""
@@ -265,23 +298,36 @@ class Schedule(Generic[TaskKind]):
             future = self._heard(_TEND)
             if future in running:
                 running.remove(future)
-                if not future.cancelled() and future.exception() is None:
-                    self._judge(self._out[future], future.result())
+                task = self._out[future]
+                if future.cancelled():
+                    continue
+                if (error := future.exception()) is None:
+                    self._judge(task, future.result())
+                elif self.pool.death(error) is not None:
+                    self._note(task, _died(task, error))
+                else:
+                    self._note(task, IncompleteError(f"{task.title}: {_line(error)}"))
         self._later.clear()
 
 
 def _error(failed: Sequence[Trouble[Any]]) -> OddjetError:
     """One error for all chunks that failed, of the kind of the first."""
-    ordered = sorted(failed, key=lambda one: one.task.order)
-    lines = [_with_attempts(trouble) for trouble in ordered]
+    lines = [_with_attempts(trouble) for trouble in failed]
     messages = list(dict.fromkeys(lines))
     shown = messages[:_MOST_BAD]
     if len(messages) > len(shown):
         shown.append(f"… and {len(messages) - len(shown)} more problems")
-    first = ordered[0].error
+    first = failed[0].error
     error = type(first)("\n".join(shown))
     error.__cause__ = first
     return error
+
+
+def _died(task: Task, error: BaseException) -> IncompleteError:
+    return IncompleteError(
+        f"{task.title}: its worker process died ({_line(error)}); most often memory ran out: lower "
+        "processing.chunk_size or processing.workers and run again"
+    )
 
 
 def _with_attempts(trouble: Trouble[Any]) -> str:

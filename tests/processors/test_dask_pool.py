@@ -1,11 +1,13 @@
 """Dask with everything that dies, hangs and is told wrong."""
 
+import concurrent.futures
 import importlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from processors import dask_pool
 from processors.config import DaskConfig, ProcessingConfig
 from processors.dask_pool import DaskPool, close_clients
 from processors.executors import open_pool
+from processors.pools import InlinePool
 from processors.schedule import Schedule
 from processors.tasks import ChunkTask
 
@@ -57,14 +60,20 @@ class Client:
 
     status = "running"
 
-    def __init__(self, threads):
-        self.threads, self.asked = threads, 0
+    def __init__(self, threads, states=None, executing=0):
+        self.threads, self.asked, self.states, self.executing = threads, 0, states or {}, executing
 
-    def nthreads(self):
+    def scheduler_info(self):
         self.asked += 1
         if isinstance(self.threads, Exception):
             raise self.threads
-        return self.threads
+        metrics = {"task_counts": {"executing": self.executing} if self.executing else {}}
+        return {
+            "workers": {
+                name: {"nthreads": count, "status": self.states.get(name, "running"), "metrics": metrics}
+                for name, count in self.threads.items()
+            }
+        }
 
 
 def test_the_scheduler_is_not_asked_for_every_task():
@@ -93,8 +102,148 @@ def test_workers_that_are_gone_for_long():
     pool = DaskPool(client, None, 0.05)
     pool.tend()
     time.sleep(0.06)
-    with pytest.raises(IncompleteError, match=r"all of dask's workers are gone for 0.05 s; start some"):
+    message = r"all of dask's workers are gone or paused for lack of memory for 0.05 s; start some, with more"
+    with pytest.raises(IncompleteError, match=message):
         pool.tend()
+
+
+def test_workers_that_dask_has_paused_take_nothing():
+    """As long as one has a task in hand it is waited for; then they are as good as gone."""
+    states = {"tcp://a:1": "paused", "tcp://b:1": "closing_gracefully"}
+    client = Client(dict.fromkeys((*states, "tcp://c:1"), 1), states)
+    pool = DaskPool(client, None, 0.05)
+    assert pool.ahead(careful=True) == 1
+    client.states["tcp://c:1"], client.executing = "paused", 1
+    time.sleep(0.06)
+    pool.tend()
+    client.executing = 0
+    pool.tend()
+    time.sleep(0.06)
+    with pytest.raises(IncompleteError, match="paused for lack of memory"):
+        pool.tend()
+
+
+def test_each_death_of_a_worker_that_dask_does_not_name_is_one():
+    """Two tasks whose outcome could not be had: each has its tries, and no other one's."""
+    names = DaskPool(Client({"tcp://a:1": 1, "tcp://b:1": 1}), None, 60)
+
+    class Cut(InlinePool):
+        def ahead(self, *, careful):
+            return names.ahead(careful=careful)
+
+        def death(self, error):
+            return names.death(error)
+
+    started = []
+
+    def start(task, _):
+        started.append(task.key)
+        return Cut().submit(_cut, task.key)
+
+    with pytest.raises(
+        IncompleteError, match=r"entries 0–0: its worker process died \(cut 0\)(.|\n)*\(cut 1\)"
+    ):
+        Schedule(Cut(), start, lambda *_: None, retries=1).run(numbered(2))
+    assert sorted(started) == ["0", "0", "1", "1"]
+
+
+def _cut(key):
+    msg = f"cut {key}"
+    raise OSError(msg)
+
+
+@pytest.fixture
+def client():
+    """A connection to two workers in this process."""
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "dashboard_address": ":0"}
+    with (
+        distributed.LocalCluster(**options, protocol="tcp://") as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_what_is_done_and_not_yet_taken_is_not_taken_back(client, lost):
+    pool = DaskPool(client, None, 60)
+    done = [pool.submit(abs, -number) for number in range(3)]
+    concurrent.futures.wait(done, 20)
+    if lost:
+        client.close()
+        assert pool.withdraw(done) == set(done)
+        return
+    begun = threading.Event()
+    _GATES["begun"] = begun
+    _GATES["end"] = threading.Event()
+    going, waiting = pool.submit(_hold), [pool.submit(_hold) for _ in range(20)]
+    assert begun.wait(20)
+    kept = pool.withdraw([*done, going, *waiting])
+    _GATES["end"].set()
+    assert {*done, going} <= kept
+    assert kept & set(waiting) != set(waiting)
+    assert all(future.cancelled() for future in {*waiting} - kept)
+    assert [future.result(20) for future in done] == [0, 1, 2]
+
+
+_GATES: dict[str, threading.Event] = {}
+
+
+def _hold():
+    _GATES["begun"].set()
+    _GATES["end"].wait(20)
+
+
+def test_a_connection_that_closes_between_two_looks_at_it(client):
+    pool = DaskPool(client, None, 60)
+    table = pool.share(np.arange(3))
+    client.close()
+    for arguments in ((abs, -3), (len, table)):
+        with pytest.raises(IncompleteError, match="connection to dask's scheduler is lost; start it again"):
+            pool.submit(*arguments)
+
+
+class Asked:
+    """A client whose workers answer, or die as they are asked."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+
+    def wait_for_workers(self, *_, **__):
+        pass
+
+    def run(self, function, *, on_error):
+        assert on_error == "return"
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return dict(enumerate(answer))
+
+    def close(self):
+        pass
+
+    cluster = None
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        (([OSError("gone"), "1.0"],), None),
+        (([OSError("gone")], [], [OSError("gone"), "1.0"]), None),
+        (([OSError("gone")],), r"no worker can be asked for its oddjet within 0.1 s \(gone\)"),
+        (([],), r"no worker at tcp://a:1 within 0.1 s"),
+        (([OSError("gone"), ImportError("no module named processors"), "1.0"],), "cannot import oddjet"),
+        ((OSError("scheduler gone"),), r"no worker can be asked .*\(scheduler gone\)"),
+    ],
+)
+def test_workers_that_die_as_they_are_asked_for_oddjet(monkeypatch, answers, message):
+    monkeypatch.setattr(dask_pool, "_AGAIN", 0.01)
+    monkeypatch.setattr(dask_pool, "_at", lambda address: Asked(*answers))
+    config = DaskConfig(address="tcp://a:1", wait=0.1).model_dump_json()
+    if message is None:
+        assert isinstance(dask_pool._client(config, 1), Asked)
+    else:
+        with pytest.raises(ConfigError, match=rf"processing\.dask: .*{message}"):
+            dask_pool._client(config, 1)
 
 
 def test_workers_of_several_threads_are_refused():
@@ -166,6 +315,18 @@ def test_tables_that_died_with_the_only_worker_are_sent_again(tmp_path, tasks):
     assert told["3"].attempts == 2
     assert "its worker process died" in str(told["3"].error)
     assert all(trouble.recovered and trouble.attempts == 2 for trouble in told.values())
+
+
+@pytest.mark.slow
+def test_a_table_that_kills_every_worker_that_it_is_sent_to_ends_the_run(tasks):
+    with open_pool(dask(1)) as pool:
+        shared = pool.share(tasks.Deadly())
+        plan = Schedule(
+            pool, lambda task, _: pool.submit(tasks.sum_of, shared, 0, Path()), lambda *_: None, retries=1
+        )
+        message = r"entries 0–0: it cannot be sent to a worker \(.*\), 2 times in a row; give the workers more memory"
+        with pytest.raises(IncompleteError, match=message):
+            plan.run(numbered(3))
 
 
 @pytest.mark.slow

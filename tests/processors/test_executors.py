@@ -219,6 +219,10 @@ def test_dask_that_is_not_installed(monkeypatch):
         ),
         ({"executor": "dask", "dask": {"address": "tcp://a:1", "options": {"x": 1}}}, "they change nothing"),
         ({"executor": "dask", "dask": {"address": "a:1"}}, "dask.address"),
+        (
+            {"executor": "dask", "dask": {"cluster": "local", "options": {"n_workers": 8}}},
+            "options has n_workers: 8; set processing.workers instead",
+        ),
         ({"dask": {"cluster": "local"}}, "executor is iterative; set executor: dask"),
         ({"executor": "iterative", "workers": 2}, "the iterative executor has one"),
         ({"executor": "dask", "dask": {"cluster": "htcondr"}}, "dask.cluster"),

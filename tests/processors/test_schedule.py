@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import concurrent.futures.process
+import logging
 
 import pytest
 from coffea.processor.executor import WorkItem
@@ -251,6 +252,138 @@ def test_a_result_that_the_disk_does_not_take_is_told_with_its_task(quick):
     assert isinstance(error, OutputError)
     assert started == [0, 1]
     assert [(one.task.key, one.recovered) for one in plan.troubles.values()] == [("1", False)]
+
+
+class Unsendable(FakePool):
+    """Workers that die of what they are sent, or are not there at all."""
+
+    def __init__(self, *errors, ahead=1):
+        super().__init__(ahead)
+        self._errors = list(errors)
+
+    def submit(self, function, /, *arguments):
+        if self._errors and (error := self._errors.pop(0)) is not None:
+            raise error
+        return super().submit(function, *arguments)
+
+    def death(self, error):
+        return "pool" if isinstance(error, OSError) else None
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+def test_a_task_that_kills_the_worker_that_it_is_sent_to_ends_the_run(quick, retries):
+    """The first task goes out and ends well; the second cannot be sent however often it is tried."""
+    plan, done, _started, error = run(
+        {}, retries=retries, pool=Unsendable(None, *[OSError("stream closed")] * 99)
+    )
+    assert done == [0]
+    number = max(retries, 1) + 1
+    message = (
+        rf"^chunk 'a.root' entries 10–19: it cannot be sent to a worker \(stream closed\), {number} times in a row; "
+        "give the workers more memory"
+    )
+    with pytest.raises(IncompleteError, match=message):
+        raise error
+    assert [(one.task.key, one.recovered) for one in plan.troubles.values()] == [("1", False)]
+
+
+def test_starts_that_fail_now_and_then_end_nothing(quick, caplog):
+    errors = [OSError("stream closed"), None, OSError("stream closed"), None] * 2
+    plan, done, _started, error = run({}, retries=1, pool=Unsendable(*errors))
+    assert (done, error, plan.troubles) == ([0, 1, 2, 3], None, {})
+    assert "entries 0–9: it cannot be sent to a worker (stream closed); it is tried again" in caplog.text
+
+
+def test_how_long_nobody_is_there_is_for_the_pool_to_say(quick):
+    plan, done, _started, error = run({}, retries=1, pool=Unsendable(*[TimeoutError("nobody")] * 9))
+    assert (done, error, plan.troubles) == ([0, 1, 2, 3], None, {})
+
+
+def test_two_that_always_die_together_end(quick):
+    """A pool that never tells them apart: neither runs alone, and both are named after more tries than one alone has."""
+
+    class Together(FakePool):
+        def ahead(self, *, careful):
+            return 2
+
+    stories = {number: [Dead("gone")] * 99 for number in range(2)}
+    _plan, done, started, error = run(stories, retries=1, n=2, pool=Together(2))
+    assert done == []
+    assert len(started) == 14
+    with pytest.raises(IncompleteError, match=r"entries 0–9: its worker (.|\n)*entries 10–19: its worker"):
+        raise error
+
+
+def test_what_is_tried_again_is_logged(quick, caplog):
+    caplog.set_level(logging.WARNING)
+    run({})
+    run({1: [fails(WRONG)]})
+    assert not caplog.records
+    run({1: [fails(READ)], 2: [Dead("signal 9")]}, pool=FakePool(1))
+    first, second = caplog.messages
+    assert first == "chunk 'a.root' entries 10–19: attempt 1 failed (file 'a': no answer); it is tried again"
+    assert second.startswith(
+        "chunk 'a.root' entries 20–29: attempt 1 failed (its worker process died (signal 9); "
+    )
+    assert second.endswith("; it is tried again")
+    assert "\n" not in second
+
+
+def test_what_ended_the_run_comes_before_what_would_have_been_tried_again(quick):
+    stories = {0: [fails(READ)], 1: [fails(WRONG)], 2: [fails(OutputError("disk full"))]}
+    plan, _done, started, error = run(stories, n=9)
+    assert started == [0, 1, 2]
+    assert type(error) is OutputError
+    assert str(error) == "disk full\nbranch holds nan\nfile 'a': no answer"
+    assert len(plan.troubles) == 3
+
+
+def test_of_many_wrong_chunks_and_one_to_be_tried_again_the_wrong_ones_are_told_first(quick):
+    stories = {number: [fails(InputError(f"bad {number}"))] for number in range(1, 20)}
+    _, _done, started, error = run({0: [fails(READ)], **stories}, n=20)
+    assert started == [0, 1, 2, 3, 4, 5]
+    assert type(error) is InputError
+    assert str(error).splitlines()[0] == "bad 1"
+
+
+def test_results_that_were_there_when_another_task_failed_are_taken(quick):
+    """Three are out and done; the first fails: the second's result is kept, the deaths and errors of others are told."""
+    stories = {0: [fails(OutputError("disk full"))], 2: [Dead("signal 9")], 3: [fails(WRONG)]}
+    plan, done, started, error = run(stories, pool=FakePool(4))
+    assert started == [0, 1, 2, 3]
+    assert done == [1]
+    assert set(plan.troubles) == {task(0), task(2), task(3)}
+    assert str(error).startswith(
+        "disk full\nbranch holds nan\nchunk 'a.root' entries 20–29: its worker process died"
+    )
+
+
+def test_what_fails_after_the_end_was_decided_is_told_after_its_cause(quick):
+    stories = {0: [Outcome()], 1: [fails(OutputError("late"))], 2: [fails(OutputError("disk full"))]}
+
+    class Backwards(FakePool):
+        """The last task ends first."""
+
+        def submit(self, function, /, *arguments):
+            future = super().submit(function, *arguments)
+            held.append(future)
+            if len(held) == 3:
+                for one in reversed(held):
+                    done.put(one)
+            return future
+
+    held, done = [], schedule.queue.SimpleQueue()
+    pool = Backwards(3)
+    real = Schedule._heard
+
+    def heard(self, seconds):
+        return done.get() if not done.empty() else real(self, 0.001)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Schedule, "_heard", heard)
+        _plan, kept, _started, error = run(stories, n=3, pool=pool)
+    assert kept == [0]
+    assert str(error) == "disk full\nlate"
 
 
 def test_pauses_grow(quick, monkeypatch):
