@@ -12,6 +12,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from analysis.run import Run
+from analysis.stages import varied_signals, varied_stage
 from data.errors import OddjetError
 from data.files import read_json, write_json
 from processors.account import Account
@@ -33,34 +34,41 @@ def keep_account(run: Run, stage: str, account: Account) -> None:
         _LOG.warning("%s: the account of stage '%s' is not written (%s)", run.root, stage, error)
 
 
+def begin_account(run: Run, stage: str) -> None:
+    """Write down that a pass has begun and read nothing yet: what the account was before stands for it no more.
+
+    The old files go first, which a full disk allows: it then has no account rather than one of another run.
+    """
+    forget_account(run, stage)
+    (run.root / "account.json").unlink(missing_ok=True)
+    keep_account(run, stage, Account(()))
+
+
 def forget_account(run: Run, stage: str) -> None:
-    """Remove the account of a pass that is made again: what it was does not stand for what it will be."""
+    """Remove the account of a pass over events that are others now."""
     _path(run, stage).unlink(missing_ok=True)
 
 
 def write_account(run: Run) -> None:
     """Write ``account.json``: the entries of pass 2 file by file, and the account of every pass.
 
-    Until the second pass over a sample has begun, the first one stands for it.
+    Until the second pass over a sample has got anywhere, the first one stands for it.
     """
     stages = {stage: read_json(_path(run, stage)) for stage in _stages(run)}
-    last = [
-        stages.get(f"hist {name}", stages.get(f"skim {name}"))
-        for name in run.filled
-        if f"hist {name}" in stages or f"skim {name}" in stages
-    ]
-    files = [file for account in last if account is not None for file in account["files"]]
+    files_of = {stage: account["files"] for stage, account in stages.items() if account["files"]}
+    last = [files_of.get(f"hist {name}", files_of.get(f"skim {name}", [])) for name in run.filled]
+    files = [file for own in last for file in own]
     expected, processed = (sum(file[key] for file in files) for key in ("expected", "processed"))
     records = {
         name: read_json(path)
         for name in run.filled
-        if f"hist {name}" in stages and (path := run.root / "histograms" / f"{name}.json").is_file()
+        if f"hist {name}" in files_of and (path := run.root / "histograms" / f"{name}.json").is_file()
     }
     content = {
         "files": files,
         "expected": expected,
         "processed": processed,
-        "complete": all(account["complete"] for account in stages.values()),
+        "complete": bool(stages) and all(account["complete"] for account in stages.values()),
         "luminosity": {
             name: record["luminosity"] for name, record in records.items() if record["luminosity"]
         },
@@ -81,7 +89,7 @@ def write_account(run: Run) -> None:
 
 
 def account_table(run: Run) -> Table | None:
-    """The account as a table of the terminal, a row a pass; None where no pass has ended."""
+    """The account as a table of the terminal, a row a pass; None where no pass has begun."""
     path = run.root / "account.json"
     if not path.is_file():
         return None
@@ -109,8 +117,12 @@ def failure_lines(run: Run) -> list[str]:
 
 
 def _stages(run: Run) -> Iterator[str]:
-    """The passes that have ended, in order."""
-    names = [*(f"skim {name}" for name in run.samples), *(f"hist {name}" for name in run.filled)]
+    """The passes that have begun, in order."""
+    names = [
+        *(f"skim {name}" for name in run.samples),
+        *(f"hist {name}" for name in run.filled),
+        *(varied_stage(name) for name in varied_signals(run)),
+    ]
     return (name for name in names if _path(run, name).is_file())
 
 

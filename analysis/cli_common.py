@@ -103,9 +103,13 @@ def show_account(run: Run) -> None:
         CONSOLE.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _stamp(run: Run) -> int | None:
+def _stamp(run: Run) -> tuple[int, int] | None:
+    """Which account stands there: every pass writes one, also where it has nothing to do."""
     path = run.root / "account.json"
-    return path.stat().st_mtime_ns if path.is_file() else None
+    if not path.is_file():
+        return None
+    about = path.stat()
+    return about.st_ino, about.st_mtime_ns
 
 
 @contextlib.contextmanager

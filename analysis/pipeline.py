@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import models
-from analysis.accounts import forget_account, keep_account, write_account
+from analysis.accounts import begin_account, forget_account, keep_account, write_account
 from analysis.limit_pipeline import run_limits
 from analysis.report import write_report
 from analysis.run import Run, selection_label, training_tables, untrained
@@ -25,6 +25,9 @@ from analysis.stages import (
     run_stage,
     sample_options,
     stage_is_current,
+    survey_store,
+    varied_signals,
+    varied_stage,
 )
 from analysis.windows import Window
 from data.errors import OddjetError
@@ -49,15 +52,30 @@ def run_all(run: Run) -> None:
 
 def skim(run: Run, *, only_merge: bool = False) -> None:
     """Pass 1: events to tables of features, one a sample; ``only_merge``: no event is read, all chunks are done."""
-    check_same_sources(run.samples.values(), run.config.events())
+    if not only_merge:
+        check_same_sources(run.samples.values(), run.config.events())
     for name, sample in run.samples.items():
         run_stage(
             run,
             f"skim {name}",
-            inputs=run.identities[name] | beside(run, sample),
-            options={"sample": sample_options(sample), "events": event_options(run, sample)},
+            inputs=_event_inputs(run, sample),
+            options=_event_facts(run, sample),
             work=partial(_skim_sample, run, sample, only_merge=only_merge),
         )
+        if name not in run.filled:
+            survey_store(run, name).remove()
+    with writing(run.root):
+        write_account(run)
+
+
+def _event_inputs(run: Run, sample: Sample) -> dict[str, str]:
+    """Hashes of all files that a pass without methods reads."""
+    return run.identities[sample.name] | beside(run, sample)
+
+
+def _event_facts(run: Run, sample: Sample) -> dict[str, Any]:
+    """The options of a pass without methods."""
+    return {"sample": sample_options(sample), "events": event_options(run, sample)}
 
 
 def train(run: Run, *, only_merge: bool = False) -> None:
@@ -119,10 +137,12 @@ def histogram(run: Run, *, only_merge: bool = False) -> None:
         run_stage(
             run,
             f"hist {name}",
-            inputs=run.identities[name] | beside(run, sample) | bundles,
+            inputs=_event_inputs(run, sample) | bundles,
             options=_fill_options(run, sample),
             work=partial(_fill_sample, run, sample, only_merge=only_merge),
         )
+        if name not in varied_signals(run):
+            survey_store(run, name).remove()
     run_stage(
         run,
         "merge",
@@ -161,11 +181,7 @@ def _shared_events(run: Run) -> dict[str, str]:
 
 
 def _fill_options(run: Run, sample: Sample) -> dict[str, Any]:
-    return {
-        "sample": sample_options(sample),
-        "events": event_options(run, sample),
-        "trained_on": run.trained_on(sample.name),
-    }
+    return _event_facts(run, sample) | {"trained_on": run.trained_on(sample.name)}
 
 
 def _filled_from_these(run: Run, sample: Sample) -> bool:
@@ -178,7 +194,7 @@ def _filled_from_these(run: Run, sample: Sample) -> bool:
     except OddjetError:
         return False
     now = (hash_json(_fill_options(run, sample)), code_version())
-    inputs = run.identities[sample.name] | beside(run, sample)
+    inputs = _event_inputs(run, sample)
     return (manifest.config_hash, manifest.code_version) == now and inputs.items() <= manifest.inputs.items()
 
 
@@ -202,10 +218,12 @@ def write_run_report(run: Run) -> None:
 
 
 def _skim_sample(run: Run, sample: Sample, *, only_merge: bool) -> Product:
-    stage = f"skim {sample.name}"
-    forget_account(run, stage)
+    stage, varied = f"skim {sample.name}", varied_stage(sample.name)
     if not _filled_from_these(run, sample):
         forget_account(run, f"hist {sample.name}")
+    if not stage_is_current(run, varied, _event_inputs(run, sample), _event_facts(run, sample)):
+        forget_account(run, varied)
+    begin_account(run, stage)
     result = run_skim(
         sample,
         run.config.processing,
@@ -213,6 +231,7 @@ def _skim_sample(run: Run, sample: Sample, *, only_merge: bool) -> Product:
         run.root,
         plan=planned(run, sample),
         store=run.store(stage),
+        surveys=None if only_merge else survey_store(run, sample.name),
         only_merge=only_merge,
         report=partial(keep_account, run, stage),
     )
@@ -244,7 +263,7 @@ def _collect_method(run: Run, method: str, window: Window) -> Product:
 
 def _fill_sample(run: Run, sample: Sample, *, only_merge: bool) -> Product:
     stage = f"hist {sample.name}"
-    forget_account(run, stage)
+    begin_account(run, stage)
     result = run_histograms(
         sample,
         run.config.processing,
@@ -257,6 +276,7 @@ def _fill_sample(run: Run, sample: Sample, *, only_merge: bool) -> Product:
         out_root=run.root,
         plan=planned(run, sample),
         store=run.store(stage),
+        surveys=None if only_merge else survey_store(run, sample.name),
         only_merge=only_merge,
         report=partial(keep_account, run, stage),
     )

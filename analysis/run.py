@@ -32,6 +32,8 @@ class Run:
 
     config: Config
     samples: dict[str, Sample]
+    known_identities: dict[str, dict[str, str]] | None = None
+    """`identities` as they were when the run was submitted; None to look at the files."""
 
     @property
     def root(self) -> Path:
@@ -53,6 +55,8 @@ class Run:
     @cached_property
     def identities(self) -> dict[str, dict[str, str]]:
         """Hash of every input file, by sample and file name: a run may move with its files."""
+        if self.known_identities is not None:
+            return self.known_identities
         check_samples(self.samples.values())
         return {name: _identities(sample) for name, sample in self.samples.items()}
 

@@ -14,6 +14,7 @@ from data.credentials import check_target
 from data.errors import ConfigError, InputError
 from data.files import hash_json, sha256_file, writing
 from data.manifest import Manifest, code_version, hash_outputs, is_current
+from data.partials import PartialStore
 from data.remote_files import copy_out
 from data.samples import Sample
 from data.trees import as_tree
@@ -77,6 +78,22 @@ def _disk_named(run: Run) -> Iterator[None]:
             raise
         with writing(run.root):
             raise
+
+
+def survey_store(run: Run, sample: str) -> PartialStore:
+    """Where the survey of a sample for its Lund-plane weights is until no pass over the sample is to come."""
+    return run.store(f"survey {sample}")
+
+
+def varied_stage(signal: str) -> str:
+    """The stage of the pass over a signal with all its variations."""
+    return f"limit {signal} varied"
+
+
+def varied_signals(run: Run) -> tuple[str, ...]:
+    """The signals of which a pass with all variations may come."""
+    limits = run.config.limits
+    return tuple(limits.signals) if limits is not None and limits.systematics else ()
 
 
 def stage_is_current(run: Run, name: str, inputs: dict[str, str], options: object) -> bool:

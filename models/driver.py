@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
@@ -54,7 +55,7 @@ def train_together(
     Raises
     ------
     TrainingError
-        If ``workers`` is not positive; or what a training raises.
+        If ``workers`` is not positive, or a process dies; or what a training raises.
     """
     if workers < 1:
         msg = f"workers must be at least 1, found {workers}"
@@ -78,7 +79,18 @@ def _mapper(workers: int) -> Iterator[Map]:
     # Fresh interpreters: a fork of a process whose OpenMP or torch threads have started can hang.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=attached()) as pool:
-        yield lambda function, items: list(pool.map(function, items))
+
+        def mapped(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+            try:
+                return list(pool.map(function, items))
+            except BrokenProcessPool:
+                msg = (
+                    f"a training process died, one of {workers}; most often memory ran out: lower processing.workers, "
+                    "then run again"
+                )
+                raise TrainingError(msg) from None
+
+        yield mapped
 
 
 @dataclass(frozen=True)

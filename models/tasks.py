@@ -214,7 +214,7 @@ def collect_kept(method: FoldedMethod, tables: TrainingTables, store: PartialSto
     Raises
     ------
     InputError
-        If a part is damaged.
+        If a part of this training is damaged.
     IncompleteError
         If folds are missing, naming them, and in what a part that is there instead differs.
     """
@@ -225,10 +225,18 @@ def collect_kept(method: FoldedMethod, tables: TrainingTables, store: PartialSto
         others = [path for path in store.files() if path not in own]
         if not others:
             raise
-        header, _ = _read_part(others[0])
-        reason = difference(header, part_header(method, tables, header.fold))
-        msg = f"{error}\n  {others[0]}: this part of fold {header.fold} is not counted: {reason}"
+        msg = f"{error}\n  {_why_not(others[0], method, tables)}"
         raise IncompleteError(msg) from None
+
+
+def _why_not(file: Path, method: FoldedMethod, tables: TrainingTables) -> str:
+    """Why a part of some other training is not counted; it may be damaged, which concerns nobody here."""
+    try:
+        header, _ = _read_part(file)
+    except InputError as error:
+        return str(error)
+    reason = difference(header, part_header(method, tables, header.fold))
+    return f"{file}: this part of fold {header.fold} is not counted: {reason}"
 
 
 def _read_part(file: Path) -> tuple[PartHeader, Arrays]:

@@ -82,8 +82,8 @@ class Account:
 
     @property
     def complete(self) -> bool:
-        """Whether every entry of every file was processed."""
-        return all(file.expected == file.processed for file in self.files)
+        """Whether every entry of every file was processed; an account of nothing is not complete."""
+        return bool(self.files) and all(file.expected == file.processed for file in self.files)
 
     def _sum(self, column: str) -> int:
         return sum(getattr(file, column) for file in self.files)
@@ -135,18 +135,36 @@ def account_of(
     for part in processed:
         done[part.file] += part.stop - part.start
         selected[part.file] += part.selected
-    retried: Counter[str] = Counter()
-    failed: Counter[str] = Counter()
+    retried: dict[str, list[tuple[int, int]]] = {}
+    failed: dict[str, list[tuple[int, int]]] = {}
     for failure in failures:
-        size = failure.stop - failure.start
-        retried[failure.file] += size * (failure.attempts > 1)
-        failed[failure.file] += size * (not failure.recovered)
-    name = plan.sample.name
+        ends = (failure.start, failure.stop)
+        if failure.attempts > 1:
+            retried.setdefault(failure.file, []).append(ends)
+        if not failure.recovered:
+            failed.setdefault(failure.file, []).append(ends)
     lines = [
-        FileAccount(name, path, wanted[path], done[path], selected[path], retried[path], failed[path])
+        FileAccount(
+            plan.sample.name,
+            path,
+            wanted[path],
+            done[path],
+            selected[path],
+            covered(retried.get(path, ())),
+            covered(failed.get(path, ())),
+        )
         for path in (file.path for file in plan.files if file.path in wanted or not file.entries)
     ]
     return Account(tuple(lines), tuple(sorted(failures)))
+
+
+def covered(ranges: Iterable[tuple[int, int]]) -> int:
+    """Number of entries in ranges ``start`` … ``stop − 1``; one that is in several counts once."""
+    entries = reached = 0
+    for start, stop in sorted(ranges):
+        entries += max(stop - max(start, reached), 0)
+        reached = max(reached, stop)
+    return entries
 
 
 def settle(plan: SamplePlan, processed: Iterable[Range], failures: Sequence[ChunkFailure] = ()) -> Account:

@@ -8,7 +8,7 @@ chunk by chunk are of rounded weights, which add up exactly: the weights do not 
 import functools
 import logging
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -168,18 +168,17 @@ def _looked_through(
     try:
         fill_store(plan, survey, processing, store, prepare=prepare, report=accounts.append)
     finally:
-        accounts = [_named(account) for account in accounts]
+        accounts = [replace(account, failures=told_as_survey(account.failures)) for account in accounts]
         if report is not None and accounts and not accounts[0].complete:
             report(accounts[0])
     return accounts[0].failures
 
 
-def _named(account: Account) -> Account:
-    told = (
-        replace(one, reason=f"looked through for Lund-plane weights: {one.reason}")
-        for one in account.failures
+def told_as_survey(failures: Iterable[ChunkFailure]) -> tuple[ChunkFailure, ...]:
+    """Failures of this pass as they stand in the account of the one that follows: the reason says whose they are."""
+    return tuple(
+        replace(one, reason=f"looked through for Lund-plane weights: {one.reason}") for one in failures
     )
-    return replace(account, failures=tuple(told))
 
 
 def _constants(parts: _Parts, config: LundConfig, seed: int) -> LundConstants:

@@ -17,6 +17,7 @@ from processors.preflight import SamplePlan
 from processors.run import fill_of, prepared
 from processors.scorers import import_methods
 from processors.skim import Skim
+from processors.varied_skim import VariedSkim
 
 
 def survey_part(
@@ -99,6 +100,40 @@ def skim_part(
     plan, recipe = prepared(sample, options, plan)
     recipe, before = with_lund_weights(plan, recipe, processing, store, report=report)
     return fill_store(plan, Skim(recipe), processing, store, part=part, before=before, report=report)
+
+
+def varied_part(
+    sample: Sample,
+    processing: ProcessingConfig,
+    options: EventOptions,
+    *,
+    store: PartialStore,
+    part: Part,
+    plan: SamplePlan | None = None,
+    report: Report | None = None,
+) -> Account:
+    """A share of the pass that makes the tables of a simulated sample with all its variations.
+
+    Parameters
+    ----------
+    sample, processing, options, store, part, plan, report
+        As for `skim_part`.
+
+    Returns
+    -------
+    Account
+        Of this share.
+
+    Raises
+    ------
+    InputError
+        If a file or a value in it is wrong.
+    IncompleteError
+        If a worker died again and again.
+    """
+    plan, recipe = prepared(sample, options, plan)
+    recipe, before = with_lund_weights(plan, recipe, processing, store, report=report)
+    return fill_store(plan, VariedSkim(recipe), processing, store, part=part, before=before, report=report)
 
 
 def histogram_part(

@@ -73,6 +73,7 @@ def run_skim(
     *,
     plan: SamplePlan | None = None,
     store: PartialStore | None = None,
+    surveys: PartialStore | None = None,
     only_merge: bool = False,
     report: Report | None = None,
 ) -> SkimResult:
@@ -92,6 +93,8 @@ def run_skim(
         What is known of the sample's files; None to look at them.
     store
         Where the results of chunks are kept and found again; None where they need not outlive this call.
+    surveys
+        Where those of the survey for Lund-plane weights are, which all passes share; None where the others are.
     only_merge
         Read no events: the results of all chunks are in the store.
     report
@@ -112,7 +115,7 @@ def run_skim(
     with _kept(store, out_root) as kept:
         plan, recipe = prepared(sample, options, plan)
         recipe, before = with_lund_weights(
-            plan, recipe, processing, kept, only_merge=only_merge, report=report
+            plan, recipe, processing, surveys or kept, only_merge=only_merge, report=report
         )
         result = _loop(
             plan, Skim(recipe), processing, kept, only_merge=only_merge, before=before, report=report
@@ -132,13 +135,15 @@ def run_varied_skim(
     *,
     plan: SamplePlan | None = None,
     store: PartialStore | None = None,
+    surveys: PartialStore | None = None,
+    only_merge: bool = False,
     report: Report | None = None,
 ) -> SkimResult:
     """Write the feature tables of a simulated sample with all its variations.
 
     Parameters
     ----------
-    sample, processing, options, plan, store, report
+    sample, processing, options, plan, store, surveys, only_merge, report
         As for `run_skim`.
     out_root
         The run folder; tables go to ``varied/SAMPLE/VARIATION/*.parquet``, those of weights beside the nominal one.
@@ -157,9 +162,11 @@ def run_varied_skim(
     """
     with _kept(store, out_root) as kept:
         plan, recipe = prepared(sample, options, plan)
-        recipe, before = with_lund_weights(plan, recipe, processing, kept, report=report)
+        recipe, before = with_lund_weights(
+            plan, recipe, processing, surveys or kept, only_merge=only_merge, report=report
+        )
         work = VariedSkim(recipe)
-        result = _loop(plan, work, processing, kept, only_merge=False, before=before, report=report)
+        result = _loop(plan, work, processing, kept, only_merge=only_merge, before=before, report=report)
         empty = _empty_tables(result.partials)
         if NOMINAL not in empty:
             msg = (
@@ -185,6 +192,7 @@ def run_histograms(
     out_root: Path,
     plan: SamplePlan | None = None,
     store: PartialStore | None = None,
+    surveys: PartialStore | None = None,
     only_merge: bool = False,
     report: Report | None = None,
 ) -> HistogramResult:
@@ -204,7 +212,7 @@ def run_histograms(
         Labels of the selections whose methods were trained on this sample: they judge each event by its own fold.
     out_root
         The run folder; the histograms go to ``histograms/SAMPLE.h5``.
-    plan, store, only_merge, report
+    plan, store, surveys, only_merge, report
         As for `run_skim`.
 
     Returns
@@ -223,7 +231,7 @@ def run_histograms(
         plan, recipe = prepared(sample, options, plan)
         prepare = import_methods if scorers else None
         recipe, before = with_lund_weights(
-            plan, recipe, processing, kept, only_merge=only_merge, prepare=prepare, report=report
+            plan, recipe, processing, surveys or kept, only_merge=only_merge, prepare=prepare, report=report
         )
         work = fill_of(sample, options, recipe, scorers, trained_on)
         result = _loop(

@@ -1,17 +1,23 @@
 """What a batch job writes down of the events that it read, also where it fails."""
 
+import errno
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
+from analysis import batch_merge
 from analysis.batch_job import ACCOUNT, run_job
+from analysis.batch_merge import account_of_jobs
 from analysis.batch_plan import campaign_of, folder_of, look, payload_of, site_of, write_plans
 from analysis.cli_common import prepare
-from condor.campaign import PAYLOAD, list_missing, write_campaign
-from condor.jobs import MANIFEST, OUT
+from condor.campaign import PAYLOAD, Folder, list_missing, write_campaign
+from condor.jobs import MANIFEST, OUT, Entries, JobSpec
 from data.errors import InputError
-from data.files import read_json
+from data.files import read_json, write_json
+from data.partials import PartialStore
+from processors.account import Account, ChunkFailure, FileAccount
 
 
 @pytest.fixture
@@ -64,3 +70,69 @@ def test_a_job_that_fails_says_what_it_read_and_what_not(box):
     second.write_bytes(content)
     assert run_job(folder / "spec.json").entries_read == 600
     assert read_json(folder / OUT / ACCOUNT)["complete"]
+
+
+def test_an_account_that_cannot_be_written_does_not_hide_what_went_wrong(box, caplog, monkeypatch):
+    folder, (_, second) = box
+    content = second.read_bytes()
+    second.write_bytes(content[: len(content) // 2])
+
+    def full(path, value):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("analysis.batch_job.write_json", full)
+    with pytest.raises(InputError, match=r"data_1.root"):
+        run_job(folder / "spec.json")
+    assert "the account of job 'skim.mock.00000' is not written" in caplog.text
+    # a job that has read everything is not done without it
+    second.write_bytes(content)
+    with pytest.raises(OSError, match="No space left"):
+        run_job(folder / "spec.json")
+    assert not (folder / OUT / MANIFEST).exists()
+
+
+def made(folder, stage, number, failures=(), attempt=1):
+    """A job that has read a hundred entries of a file."""
+    ends = {"start": 100 * number, "stop": 100 * number + 100}
+    spec = JobSpec(
+        name=f"{stage}.{number}",
+        stage=stage,
+        task={"sample": "signal"},
+        entries=(Entries(sample="signal", file="a", uuid="", **ends),),
+        config_hash="",
+        code_version="",
+    )
+    lines = (FileAccount("signal", "a", 100, 100, 7, sum(one.stop - one.start for one in failures)),)
+    out = folder.jobs / spec.name / OUT
+    write_json(out / ACCOUNT, Account(lines, tuple(failures)).to_json())
+    write_json(out / MANIFEST, {"attempt": attempt, "outputs": {}})
+    return spec
+
+
+def test_what_the_jobs_of_the_survey_tried_again_stands_in_the_account(tmp_path):
+    folder = Folder(tmp_path)
+    again = ChunkFailure("signal", "a", 0, 60, "no answer", 2, recovered=True)
+    jobs = [made(folder, "skim", 0, [again]), made(folder, "skim", 1)]
+    surveys = [made(folder, "survey", 0, [again]), made(folder, "survey", 1, attempt=3)]
+    account = account_of_jobs(folder, jobs, surveys)
+    assert account.totals() == {
+        "files": 1, "expected": 200, "processed": 200, "selected": 14, "retried": 160, "failed": 0,
+    }  # fmt: skip
+    assert [one.reason for one in account.failures] == [
+        "looked through for Lund-plane weights: no answer", "no answer",
+    ]  # fmt: skip
+    assert account_of_jobs(folder, jobs).totals()["retried"] == 60
+
+
+@pytest.mark.parametrize(("stage", "retried"), [("skim", 60), ("hist", 0)])
+def test_the_first_pass_tells_what_went_wrong_in_the_survey(tmp_path, monkeypatch, stage, retried):
+    """As in a local run: it is the one that looks through the sample."""
+    folder = Folder(tmp_path)
+    again = ChunkFailure("signal", "a", 0, 60, "no answer", 2, recovered=True)
+    stages = {"survey": SimpleNamespace(jobs=[made(folder, "survey", 0, [again])])}
+    monkeypatch.setattr(Folder, "read", lambda _: SimpleNamespace(stages=stages))
+    kept = {}
+    monkeypatch.setattr(batch_merge, "keep_account", lambda run, name, account: kept.update({name: account}))
+    run = SimpleNamespace(store=lambda name: PartialStore(tmp_path / "partials" / name))
+    batch_merge._merge_events(lambda _: None, run, folder, [made(folder, stage, 0)])
+    assert kept[f"{stage} signal"].totals()["retried"] == retried

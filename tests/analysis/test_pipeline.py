@@ -12,7 +12,7 @@ import yaml
 
 import models
 from analysis import fold_tasks
-from analysis.cli_common import CONSOLE, show_account
+from analysis.cli_common import CONSOLE, show_account, working
 from analysis.config import load_config
 from analysis.pipeline import histogram, scan, skim, train, write_run_report
 from analysis.run import Run
@@ -20,7 +20,7 @@ from analysis.scan import scan as scan_spectrum
 from analysis.shared_events import shared_events
 from analysis.spectra import Spectra
 from analysis.spectrum import Spectrum
-from data.errors import IncompleteError, InputError
+from data.errors import IncompleteError, InputError, OutputError
 from data.files import read_json, write_json
 from data.manifest import read_manifest
 from data.partials import PartialStore
@@ -325,8 +325,50 @@ def test_an_interrupted_second_pass_has_no_account_of_the_one_before(inputs, cop
     monkeypatch.setattr("analysis.pipeline.run_histograms", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run_in(inputs, out, stages=(histogram,))
-    assert not (out / "accounts" / "hist.mock.json").exists()
-    assert (out / "accounts" / "hist.signal.json").exists()
+    account = read_json(out / "account.json")
+    assert not account["complete"]
+    assert {stage: one["processed"] for stage, one in account["stages"].items()} == {
+        "skim mock": 8000, "skim signal": 1500, "hist mock": 0, "hist signal": 1500,
+    }  # fmt: skip
+    assert account["expected"] == 9500  # the first pass stands for the one that has not got anywhere
+    monkeypatch.undo()
+    run_in(inputs, out, stages=(histogram,))
+    assert read_json(out / "account.json")["complete"]
+
+
+def test_a_pass_that_cannot_begin_leaves_no_account_of_the_run_before(inputs, copy, monkeypatch):
+    _, out = copy
+    (out / "manifests" / "skim.mock.json").unlink()
+
+    def refuse(*_args):
+        msg = "disk full"
+        raise OutputError(msg)
+
+    monkeypatch.setattr("analysis.pipeline.planned", refuse)
+    run = Run(*load_config(inputs / "search.yaml", (f"run.output={out}",)))
+    with pytest.raises(OutputError, match="disk full"), working(run):
+        skim(run)
+    account = read_json(out / "account.json")
+    assert not account["complete"]
+    assert account["stages"]["skim mock"]["processed"] == 0
+    # nor where the disk does not even take that
+    monkeypatch.setattr("analysis.accounts.write_json", refuse)
+    with pytest.raises(OutputError, match="disk full"):
+        skim(run)
+    assert not (out / "account.json").exists()
+    assert not (out / "accounts" / "skim.mock.json").exists()
+
+
+def test_the_account_is_shown_also_where_everything_is_up_to_date(inputs, copy, capsys):
+    _, out = copy
+    for stage in (skim, histogram):
+        run = Run(*load_config(inputs / "search.yaml", (f"run.output={out}",)))
+        with working(run):
+            stage(run)
+        assert "hist mock" in capsys.readouterr().err
+    with working(run):
+        train(run)
+    assert "hist mock" not in capsys.readouterr().err
 
 
 def test_an_interrupted_stage_is_not_taken_for_done(inputs, copy, monkeypatch):

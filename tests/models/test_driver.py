@@ -1,4 +1,5 @@
 import functools
+import signal
 
 import numpy as np
 import pytest
@@ -127,6 +128,20 @@ def test_large_groups_become_several_stacks(monkeypatch):
         train_together([rounds([job(shared, [1, 2, 3]), job(shared, [4, 5])])]),
         [[[train_together([rounds([job(shared, seeds)])])[0][0][0] for seeds in ([1, 2, 3], [4, 5])]]],
     )
+
+
+class Deadly:
+    """Kills the process that is given it, as the system does where memory runs out."""
+
+    def __reduce__(self):
+        return signal.raise_signal, (signal.SIGKILL,)
+
+
+def test_a_process_that_dies_is_told_with_the_remedy():
+    deadly = TreeJob(Deadly(), TreeSettings(bags=1, iterations=3), functools.partial(task_seed, 1))
+    wanted = "a training process died, one of 2; most often memory ran out: lower processing.workers"
+    with pytest.raises(TrainingError, match=wanted):
+        train_together([rounds([deadly, tree_job(5)])], workers=2)
 
 
 def test_a_generator_sees_its_own_errors():

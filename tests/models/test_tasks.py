@@ -166,6 +166,22 @@ def test_a_store_may_hold_parts_of_other_trainings(ready, trained_parts, tmp_pat
         assert_same(kept, whole)
 
 
+def test_a_damaged_part_of_another_training_does_not_hide_what_is_missing(ready, trained_parts, tmp_path):
+    _, files = trained_parts
+    store = PartialStore(tmp_path)
+    for file in files[:3]:
+        store.put(file.stem, file.read_bytes())
+    (other,) = train_parts(make(seed=4), ready, [0], store)
+    other.write_bytes(other.read_bytes()[:-5])
+    with pytest.raises(
+        IncompleteError, match=r"2 of 5 folds are missing .3, 4.(.|\n)*damaged partial result"
+    ):
+        collect_kept(make(), ready, store)
+    other.write_bytes(dump({"lund": []}))
+    with pytest.raises(IncompleteError, match=r"2 of 5 folds are missing .3, 4.(.|\n)*is no trained fold"):
+        collect_kept(make(), ready, store)
+
+
 @pytest.mark.parametrize("place", [3, 120, 2000, -1])
 def test_a_changed_byte_is_noticed(ready, trained_parts, tmp_path, place):
     content = bytearray(trained_parts[1][0].read_bytes())

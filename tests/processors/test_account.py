@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from data.errors import IncompleteError
 from data.samples import Sample
-from processors.account import Account, ChunkFailure, Range, account_of, settle
+from processors.account import Account, ChunkFailure, Range, account_of, covered, settle
 from processors.preflight import FileFacts, SamplePlan
 from processors.weights import DATA_SCALE, GeneratedSums
 
@@ -97,7 +97,29 @@ def test_failures_count_in_entries():
     }
 
 
+def test_a_range_that_failed_twice_counts_once():
+    """In the pass that a sample is looked through in first, and in the one that follows."""
+    found = [
+        ChunkFailure("mock", "a", *ends, reason, 2, recovered=True)
+        for ends, reason in (((0, 60), "no answer"), ((0, 60), "survey: no answer"), ((40, 100), "survey: x"))
+    ]
+    account = account_of(PLAN, [("a", 0, 100)], [Range("a", 0, 100)], found)
+    assert account.totals()["retried"] == 100
+    lost = [ChunkFailure("mock", "a", 0, 40, reason, 1, recovered=False) for reason in ("one", "two")]
+    account = account_of(PLAN, [("a", 0, 100)], [Range("a", 40, 100)], lost)
+    assert account.totals()["failed"] == 40
+    assert len(account.failures) == 2
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)).map(sorted), max_size=6))
+def test_entries_in_several_ranges_count_once(ranges):
+    assert covered(ranges) == len({entry for start, stop in ranges for entry in range(start, stop)})
+
+
 def test_accounts_add_up():
     account = settle(PLAN, [Range("a", 0, 100, 3)])
     assert (account + account).processed == 200
-    assert Account(()).to_json()["complete"] is True
+
+
+def test_an_account_of_nothing_is_not_complete():
+    assert Account(()).to_json()["complete"] is False
