@@ -11,32 +11,34 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from analysis.batch_plan import PARTIALS, config_hash
+from analysis.batch_plan import PARTIALS, config_hash, pass_name
 from analysis.config import Config, with_paths
-from analysis.limit_pipeline import run_limits
+from analysis.limit_pipeline import conclude_limits, find_injection, retrain, study_signal
 from analysis.pipeline import scan
 from analysis.run import Run, selection_label, training_tables, untrained
 from analysis.windows import window
 from condor.campaign import PAYLOAD
-from condor.jobs import MANIFEST, OUT, JobManifest, JobSpec, read_spec
+from condor.jobs import OUT, JobManifest, JobSpec, read_spec
 from condor.wheel import commit
-from data.errors import IncompleteError, InputError
+from data.errors import IncompleteError, InputError, OddjetError
 from data.files import read_json, sha256_file, write_json
 from data.manifest import code_version
 from data.partials import PartialStore
 from data.samples import Sample
 from processors.account import Account
 from processors.config import ProcessingConfig
-from processors.parts import histogram_part, skim_part, survey_part
+from processors.loop import chunk_tasks
+from processors.lund_reweighting_survey import survey_of
+from processors.parts import histogram_part, skim_part, survey_part, varied_part
 from processors.plan_io import read_plan
+from processors.preflight import SamplePlan
+from processors.run import prepared
 
 if TYPE_CHECKING:
     from models.folded import FoldedMethod
 
 ACCOUNT, RESULTS = "account.json", "results"
 """Below a job's output: its event account; files as they lie in a run folder."""
-_MADE_BEFORE = frozenset({"skim", "train", "hist", "merge"})
-"""Stages whose manifests the last job is given; it makes all others."""
 _LOG = logging.getLogger("oddjet")
 
 
@@ -72,8 +74,8 @@ def run_job(file: Path, *, workers: int = 1) -> JobManifest:
         raise InputError(msg)
     here = file.resolve().parent
     out = here / OUT
-    (out / MANIFEST).unlink(missing_ok=True)
-    out.mkdir(exist_ok=True)
+    shutil.rmtree(out, ignore_errors=True)  # of an earlier try
+    out.mkdir()
     run = run_of(read_json(here / PAYLOAD), here, workers)
     _check_config(spec, run)
     read = _WORK[spec.stage](run, spec, here)
@@ -151,12 +153,16 @@ def _event_work(part: Callable[..., Account | None]) -> Callable[[Run, JobSpec, 
     def work(run: Run, spec: JobSpec, here: Path) -> int:
         sample = run.samples[spec.task["sample"]]
         number, count = spec.task["part"]
-        store = run.store(f"{spec.stage} {sample.name}")
-        before = frozenset(store.files())  # of the survey
+        plan = read_plan(here / f"{sample.name}.plan.json")
+        store = run.store(pass_name(spec.stage, sample.name))
+        given = frozenset() if spec.stage == "survey" else _of_survey(run, sample, plan, store)
 
         def report(account: Account) -> None:
             """Also where an error ends the job: which chunks it was, and how often they were tried."""
-            write_json(here / OUT / ACCOUNT, account.to_json())
+            try:
+                write_json(here / OUT / ACCOUNT, account.to_json())
+            except (OSError, OddjetError) as error:  # it must not hide the one that ends the job
+                _LOG.warning("%s: the account of job '%s' is not written (%s)", here, spec.name, error)
 
         account = part(
             sample,
@@ -164,20 +170,41 @@ def _event_work(part: Callable[..., Account | None]) -> Callable[[Run, JobSpec, 
             run.config.events(),
             *_scorers(run, spec),
             **_trained_on(run, spec),
-            plan=read_plan(here / f"{sample.name}.plan.json"),
+            plan=plan,
             store=store,
             part=(number, count),
             report=report,
         )
-        _keep_own(store, before, here / OUT / PARTIALS)
+        if account is not None:  # no job is done without it
+            write_json(here / OUT / ACCOUNT, account.to_json())
+        _keep_own(store, given, here / OUT / PARTIALS)
         return 0 if account is None else account.processed
 
     return work
 
 
-def _keep_own(store: PartialStore, before: frozenset[Path], out: Path) -> None:
+def _of_survey(run: Run, sample: Sample, plan: SamplePlan, store: PartialStore) -> frozenset[Path]:
+    """The results of the survey that this job was given.
+
+    Others are removed: a run that was killed on the submit machine left them, and if they counted as done this job would
+    not bring them back.
+    """
+    there = store.files()
+    if not there:
+        return frozenset()
+    plan, recipe = prepared(sample, run.config.events(), plan)
+    survey = survey_of(recipe)
+    tasks = [] if survey is None else chunk_tasks(plan, survey, run.config.processing)
+    given = frozenset(store.path(task.key) for task in tasks)
+    for path in there:
+        if path not in given:
+            path.unlink()
+    return given
+
+
+def _keep_own(store: PartialStore, given: frozenset[Path], out: Path) -> None:
     """Move the results of this job into its output."""
-    for path in sorted(set(store.files()) - before):
+    for path in sorted(set(store.files()) - given):
         target = out / path.relative_to(store.folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         path.replace(target)
@@ -208,22 +235,57 @@ def _train(run: Run, spec: JobSpec, here: Path) -> int:
     return 0
 
 
-def _analyse(run: Run, _: JobSpec, here: Path) -> int:
-    """Fits, p-values, limits: what the stages wrote, as their own manifests list it."""
-    manifests = here / "manifests"
-    for manifest in manifests.glob("*.json"):
-        if manifest.name.split(".", 1)[0] not in _MADE_BEFORE:  # of an earlier run in the same folder
-            manifest.unlink()
-    before = set(manifests.glob("*.json"))
+def _stage_work(
+    stages: Callable[[Run, JobSpec], list[str]], make: Callable[[Run, JobSpec], None]
+) -> Callable[[Run, JobSpec, Path], int]:
+    """The work of a job that makes stages of a run: what they wrote, as their own manifests list it."""
+
+    def work(run: Run, spec: JobSpec, here: Path) -> int:
+        manifests = [run.manifest(stage) for stage in stages(run, spec)]
+        for manifest in manifests:  # of an earlier run in the same folder
+            manifest.unlink(missing_ok=True)
+        make(run, spec)
+        for manifest in manifests:
+            if not manifest.is_file():  # it found that there was nothing to do
+                continue
+            for name in [*read_json(manifest)["outputs"], str(manifest.relative_to(here))]:
+                target = here / OUT / RESULTS / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(here / name, target)
+        return 0
+
+    return work
+
+
+def _study(run: Run, spec: JobSpec) -> None:
+    """Trainings with a signal of every cross section in the data."""
+    study_signal(run, spec.task["signal"], spec.task["method"])
+
+
+def _retrain(run: Run, spec: JobSpec) -> None:
+    """Trainings with varied signals, where the expected limit is best and better than that of the whole spectrum."""
+    signal, method = spec.task["signal"], spec.task["method"]
+    if find_injection(run, signal, method):
+        retrain(run, signal, method)
+
+
+def _study_name(_: Run, spec: JobSpec) -> list[str]:
+    return [f"limit {spec.task['signal']} {spec.task['method']}"]
+
+
+def _retraining_names(run: Run, spec: JobSpec) -> list[str]:
+    return [f"{name} {what}" for name in _study_name(run, spec) for what in ("injection", "retraining")]
+
+
+def _analyse(run: Run, _: JobSpec) -> None:
+    """Fits, p-values, limits."""
     scan(run)
     if run.config.limits is not None:
-        run_limits(run)
-    for manifest in sorted(set(manifests.glob("*.json")) - before):
-        for name in [*read_json(manifest)["outputs"], str(manifest.relative_to(here))]:
-            target = here / OUT / RESULTS / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(here / name, target)
-    return 0
+        conclude_limits(run)
+
+
+def _last_names(run: Run, _: JobSpec) -> list[str]:
+    return ["scan", *(["limit"] if run.config.limits is not None else [])]
 
 
 _WORK: dict[str, Callable[[Run, JobSpec, Path], int]] = {
@@ -231,5 +293,8 @@ _WORK: dict[str, Callable[[Run, JobSpec, Path], int]] = {
     "skim": _event_work(skim_part),
     "hist": _event_work(histogram_part),
     "train": _train,
-    "analyse": _analyse,
+    "limit": _stage_work(_study_name, _study),
+    "vary": _event_work(varied_part),
+    "retrain": _stage_work(_retraining_names, _retrain),
+    "analyse": _stage_work(_last_names, _analyse),
 }

@@ -6,10 +6,12 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 from analysis.accounts import keep_account
 from analysis.batch_job import ACCOUNT, RESULTS
-from analysis.batch_plan import PARTIALS, config_hash
+from analysis.batch_plan import PARTIALS, config_hash, pass_name, passes
+from analysis.limit_pipeline import vary
 from analysis.pipeline import histogram, skim, train
 from analysis.run import Run
 from condor.account import complete
@@ -20,7 +22,8 @@ from data.files import atomic_path, read_json
 from data.manifest import code_version
 from data.partials import PartialStore
 from data.remote_files import copy_out
-from processors.account import Account, ChunkFailure, FileAccount
+from processors.account import Account, ChunkFailure, FileAccount, covered
+from processors.lund_reweighting_survey import told_as_survey
 
 _LOG = logging.getLogger("oddjet")
 
@@ -78,18 +81,27 @@ def merge_stage(run: Run, folder: Folder, campaign: Campaign, stage: Stage) -> N
 
 
 def _merge_survey(run: Run, folder: Folder, jobs: Sequence[JobSpec]) -> None:
-    """Give both passes what was found."""
+    """Give what was found to the passes that there are over each sample."""
     for job in jobs:
-        for stage in ("skim", "hist"):
-            _place(folder, job, run.store(f"{stage} {job.task['sample']}"))
+        sample = job.task["sample"]
+        for stage, samples in passes(run).items():
+            if sample in samples:
+                _place(folder, job, run.store(pass_name(stage, sample)))
 
 
 def _merge_events(work: Callable[[Run], None], run: Run, folder: Folder, jobs: Sequence[JobSpec]) -> None:
     for job in jobs:
-        _place(folder, job, run.store(f"{job.stage} {job.task['sample']}"))
+        _place(folder, job, run.store(pass_name(job.stage, job.task["sample"])))
     work(run)
+    survey = folder.read().stages.get("survey")
     for stage, own in _by_sample(jobs).items():
-        keep_account(run, stage, account_of_jobs(folder, own))
+        # as in a local run, where the first pass looks through the sample before it begins
+        before = [
+            job
+            for job in (survey.jobs if survey is not None and own[0].stage == "skim" else ())
+            if job.task["sample"] == own[0].task["sample"]
+        ]
+        keep_account(run, stage, account_of_jobs(folder, own, before))
         run.store(stage).remove()  # a stage that was up to date has left it
 
 
@@ -97,34 +109,43 @@ def _by_sample(jobs: Sequence[JobSpec]) -> dict[str, list[JobSpec]]:
     """Jobs by the name that the stage of their sample has in a run."""
     found: dict[str, list[JobSpec]] = {}
     for job in jobs:
-        found.setdefault(f"{job.stage} {job.task['sample']}", []).append(job)
+        found.setdefault(pass_name(job.stage, job.task["sample"]), []).append(job)
     return found
 
 
-def account_of_jobs(folder: Folder, jobs: Sequence[JobSpec]) -> Account:
-    """The account of the jobs of a sample: entries of jobs that were started several times count as retried."""
+def account_of_jobs(folder: Folder, jobs: Sequence[JobSpec], surveys: Sequence[JobSpec] = ()) -> Account:
+    """The account of the jobs of a sample: entries of jobs that were started several times count as retried.
+
+    Parameters
+    ----------
+    folder
+        The submission.
+    jobs
+        Those of a pass over the sample.
+    surveys
+        Those that looked through it before: what went wrong in them stands in the account, too.
+    """
     counts: dict[tuple[str, str], Counter[str]] = {}
+    again: dict[str, list[tuple[int, int]]] = {}
     failures: list[ChunkFailure] = []
-    for job in jobs:
+    for job in [*jobs, *surveys]:
         out = folder.jobs / job.name / OUT
         account = read_json(out / ACCOUNT)
-        failures += [ChunkFailure(**failure) for failure in account["failures"]]
-        again = read_json(out / MANIFEST)["attempt"] > 1
-        for file in account["files"]:
+        own = tuple(ChunkFailure(**failure) for failure in account["failures"])
+        failures += told_as_survey(own) if job.stage == "survey" else own
+        for one in own:
+            if one.attempts > 1:
+                again.setdefault(one.file, []).append((one.start, one.stop))
+        for part in job.entries if read_json(out / MANIFEST)["attempt"] > 1 else ():
+            again.setdefault(part.file, []).append((part.start, part.stop))
+        for file in account["files"] if job.stage != "survey" else ():
             count = counts.setdefault((file["sample"], file["file"]), Counter())
             count.update({name: file[name] for name in ("expected", "processed", "selected", "failed")})
-            count["retried"] += file["expected" if again else "retried"]
-    return Account(
-        tuple(
-            FileAccount(
-                sample,
-                file,
-                *(count[name] for name in ("expected", "processed", "selected", "retried", "failed")),
-            )
-            for (sample, file), count in counts.items()
-        ),
-        tuple(failures),
-    )
+    lines = [
+        FileAccount(sample, file, **count, retried=covered(again.get(file, ())))
+        for (sample, file), count in counts.items()
+    ]
+    return Account(tuple(lines), tuple(sorted(failures)))
 
 
 def _merge_training(run: Run, folder: Folder, jobs: Sequence[JobSpec]) -> None:
@@ -140,7 +161,7 @@ def _merge_results(run: Run, folder: Folder, jobs: Sequence[JobSpec]) -> None:
     """Copy files into the run folder, the manifests of their stages last, and from there where outputs should go."""
     for job in jobs:
         results = folder.jobs / job.name / OUT / RESULTS
-        names = sorted(path.relative_to(results) for path in results.rglob("*") if path.is_file())
+        names = _made(folder, job, RESULTS)
         for name in sorted(names, key=lambda name: name.parts[0] == "manifests"):
             with atomic_path(run.root / name) as temporary:
                 shutil.copyfile(results / name, temporary)
@@ -156,10 +177,8 @@ def _merge_results(run: Run, folder: Folder, jobs: Sequence[JobSpec]) -> None:
 def _place(folder: Folder, job: JobSpec, store: PartialStore) -> None:
     """Put the results of a job among those of the run: the same file under two names where the disk allows it."""
     source = folder.jobs / job.name / OUT / PARTIALS
-    for path in sorted(source.rglob("*")):
-        if not path.is_file():
-            continue
-        place = store.folder / path.relative_to(source)
+    for name in _made(folder, job, PARTIALS):
+        path, place = source / name, store.folder / name
         if place.is_file():
             continue
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -170,10 +189,24 @@ def _place(folder: Folder, job: JobSpec, store: PartialStore) -> None:
                 shutil.copyfile(path, temporary)
 
 
+def _made(folder: Folder, job: JobSpec, below: str) -> list[Path]:
+    """What the manifest of a job lists below a folder of its output: an earlier try may have left other files there."""
+    outputs = [Path(name) for name in read_json(folder.jobs / job.name / OUT / MANIFEST)["outputs"]]
+    return sorted(name.relative_to(below) for name in outputs if name.parts[0] == below)
+
+
+def _vary_all(run: Run) -> None:
+    for signal in passes(run)["vary"]:
+        vary(run, signal, only_merge=True)
+
+
 _MERGE: dict[str, Callable[[Run, Folder, Sequence[JobSpec]], None]] = {
     "survey": _merge_survey,
     "skim": partial(_merge_events, partial(skim, only_merge=True)),
     "train": _merge_training,
     "hist": partial(_merge_events, partial(histogram, only_merge=True)),
+    "limit": _merge_results,
+    "vary": partial(_merge_events, _vary_all),
+    "retrain": _merge_results,
     "analyse": _merge_results,
 }

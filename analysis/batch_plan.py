@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from analysis.limit_pipeline import studies, uncertain
 from analysis.run import Run
 from analysis.stages import planned, sample_options, without_folders
 from condor.campaign import Campaign, Folder, StageRecord
@@ -207,14 +208,22 @@ def _plan_file(run: Run, sample: str) -> Path:
     return folder_of(run).path / "plans" / f"{sample}.plan.json"
 
 
+def passes(run: Run) -> dict[Stage, list[str]]:
+    """The samples whose events each pass reads; what they need looked through first, `survey` does for all passes."""
+    varied = [signal for signal, _ in uncertain(run)] if run.config.limits is not None else []
+    return {"skim": list(run.samples), "hist": list(run.filled), "vary": list(dict.fromkeys(varied))}
+
+
+def pass_name(stage: Stage, sample: str) -> str:
+    """What a run calls a pass over a sample."""
+    return f"limit {sample} varied" if stage == "vary" else f"{stage} {sample}"
+
+
 def _samples_of(run: Run, plans: Plans, stage: Stage) -> list[str]:
     """The samples whose events a stage reads."""
-    chosen: Mapping[Stage, Sequence[str]] = {
-        "survey": [name for name in run.samples if name in plans.surveyed],
-        "skim": list(run.samples),
-        "hist": list(run.filled),
-    }
-    return list(chosen.get(stage, ()))
+    if stage == "survey":
+        return [name for name in run.samples if name in plans.surveyed]
+    return passes(run).get(stage, [])
 
 
 def _inputs(run: Run, plans: Plans, stage: Stage) -> tuple[str, ...]:
@@ -222,13 +231,23 @@ def _inputs(run: Run, plans: Plans, stage: Stage) -> tuple[str, ...]:
     surveyed = (PARTIALS,) if plans.surveyed else ()
     models_needed = ("models",) if run.tasks() else ()
     together = run.config.scan.global_toys > 0  # toys ask which events the selections share
-    features = ("features",) if run.config.limits is not None or (together and run.tasks()) else ()
+    features = ("features",) if together and run.tasks() else ()
+    studied = ("features", "histograms", "manifests")
     names: Mapping[Stage, tuple[str, ...]] = {
         "survey": (),
         "skim": surveyed,
         "train": ("features",),
         "hist": (*surveyed, *models_needed),
-        "analyse": ("histograms", "manifests", *features, *(models_needed if together else ())),
+        "limit": studied,
+        "vary": surveyed,
+        "retrain": (*studied, "limits", "varied"),
+        "analyse": (
+            "histograms",
+            "manifests",
+            *(("limits",) if run.config.limits is not None else ()),
+            *features,
+            *(models_needed if together else ()),
+        ),
     }
     return tuple(str(run.root.resolve() / name) for name in names[stage])
 
@@ -236,7 +255,7 @@ def _inputs(run: Run, plans: Plans, stage: Stage) -> tuple[str, ...]:
 def _specs(run: Run, plans: Plans) -> dict[Stage, list[JobSpec]]:
     common = {"config_hash": config_hash(run), "code_version": code_version()}
     specs: dict[Stage, list[JobSpec]] = {}
-    event_stages: tuple[Stage, ...] = ("survey", "skim", "hist")
+    event_stages: tuple[Stage, ...] = ("survey", "skim", "hist", "vary")
     for stage in event_stages:
         specs[stage] = [
             JobSpec(
@@ -258,6 +277,21 @@ def _specs(run: Run, plans: Plans) -> dict[Stage, list[JobSpec]]:
         )
         for task in _trainings(run)
     ]
+    limits = run.config.limits is not None
+    retrained: dict[Stage, list[tuple[str, str]]] = {
+        "limit": studies(run) if limits else [],
+        "retrain": uncertain(run) if limits else [],
+    }
+    for stage, tasks in retrained.items():
+        specs[stage] = [
+            JobSpec(
+                name=f"{stage}.{signal}.{method}",
+                stage=stage,
+                task={"signal": signal, "method": method},
+                **common,
+            )
+            for signal, method in tasks
+        ]
     specs["analyse"] = [JobSpec(name="analyse", stage="analyse", task={}, **common)]
     return specs
 

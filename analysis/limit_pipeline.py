@@ -5,9 +5,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from analysis.accounts import begin_account, keep_account, write_account
 from analysis.run import Run
-from analysis.stages import Product, beside, event_options, filled, planned, run_stage, sample_options
-from data.files import read_json, write_json
+from analysis.stages import (
+    Product,
+    beside,
+    event_options,
+    filled,
+    planned,
+    run_stage,
+    sample_options,
+    survey_store,
+    varied_signals,
+    varied_stage,
+)
+from data.files import read_json, write_json, writing
 from processors.run import run_varied_skim
 from processors.scorers import INCLUSIVE
 
@@ -30,18 +42,50 @@ def run_limits(run: Run, *, study: bool = False) -> None:
     if study:
         limits = run.limits.model_copy(update={"study": True})
         run = Run(run.config.model_copy(update={"limits": limits}), run.samples)
-    tasks = [(signal, method) for signal in run.limits.signals for method in run.limit_selections()]
-    for signal, method in tasks:
-        run_stage(
-            run,
-            f"limit {signal} {method}",
-            inputs=_study_inputs(run, signal, method),
-            options=_study_options(run, signal, method),
-            work=partial(_study_signal, run, signal, method),
-        )
-    stages = [f"limit {signal} {method}" for signal, method in tasks]
-    if run.limits.systematics:
-        stages += _uncertainties(run, [(signal, method) for signal, method in tasks if method != INCLUSIVE])
+    for signal, method in studies(run):
+        study_signal(run, signal, method)
+    for signal, method in uncertain(run):
+        if find_injection(run, signal, method):
+            vary(run, signal)
+            retrain(run, signal, method)
+    conclude_limits(run)
+    for signal in varied_signals(run):
+        survey_store(run, signal).remove()
+    if varied_signals(run):
+        with writing(run.root):
+            write_account(run)
+
+
+def studies(run: Run) -> list[tuple[str, str]]:
+    """Signal and selection of each study: trainings with that signal in the data."""
+    return [(signal, method) for signal in run.limits.signals for method in run.limit_selections()]
+
+
+def uncertain(run: Run) -> list[tuple[str, str]]:
+    """Signal and selection of the studies whose uncertainties are found by training again."""
+    return [
+        (signal, method) for signal, method in studies(run) if method != INCLUSIVE and run.limits.systematics
+    ]
+
+
+def study_signal(run: Run, signal: str, method: str) -> None:
+    """Train a method with a signal of every cross section in the data."""
+    run_stage(
+        run,
+        f"limit {signal} {method}",
+        inputs=_study_inputs(run, signal, method),
+        options=_study_options(run, signal, method),
+        work=partial(_study_signal, run, signal, method),
+    )
+
+
+def conclude_limits(run: Run) -> None:
+    """The limits of all studies: fits, no training."""
+    stages = [f"limit {signal} {method}" for signal, method in studies(run)]
+    for signal, method in uncertain(run):
+        stages.append(f"limit {signal} {method} injection")
+        if _injects(run, signal, method):
+            stages.append(f"limit {signal} {method} retraining")
     run_stage(
         run,
         "limit",
@@ -58,44 +102,50 @@ def run_limits(run: Run, *, study: bool = False) -> None:
     )
 
 
-def _uncertainties(run: Run, tasks: list[tuple[str, str]]) -> list[str]:
-    """Find where each expected limit is best, and train again there; the names of the stages."""
-    stages = []
-    for signal, method in tasks:
-        stages.append(f"limit {signal} {method} injection")
-        studies = [f"limit {signal} {name}" for name in (method, INCLUSIVE)]
-        run_stage(
-            run,
-            stages[-1],
-            inputs=filled(run) | {name: run.identity(name) for name in studies},
-            options={
-                "scan": run.config.scan.model_dump(mode="json", exclude={"masses"}),
-                "samples": {name: sample_options(sample) for name, sample in run.filled.items()},
-                "region": run.config.selection.region,
-            },
-            work=partial(_find_injection, run, signal, method),
-        )
-        if read_json(_path(run, signal, f"{method}.injection"))["cross_section_fb"] is not None:
-            stages.append(f"limit {signal} {method} retraining")
-            _retraining(run, signal, method, stages[-1])
-    return stages
-
-
-def _retraining(run: Run, signal: str, method: str, stage: str) -> None:
-    sample = run.samples[signal]
-    varied = f"limit {signal} varied"
+def find_injection(run: Run, signal: str, method: str) -> bool:
+    """Find where the expected limit is best; whether to train again there."""
+    studied = [f"limit {signal} {name}" for name in (method, INCLUSIVE)]
     run_stage(
         run,
-        varied,
+        f"limit {signal} {method} injection",
+        inputs=filled(run) | {name: run.identity(name) for name in studied},
+        options={
+            "scan": run.config.scan.model_dump(mode="json", exclude={"masses"}),
+            "samples": {name: sample_options(sample) for name, sample in run.filled.items()},
+            "region": run.config.selection.region,
+        },
+        work=partial(_find_injection, run, signal, method),
+    )
+    return _injects(run, signal, method)
+
+
+def _injects(run: Run, signal: str, method: str) -> bool:
+    return read_json(_path(run, signal, f"{method}.injection"))["cross_section_fb"] is not None
+
+
+def vary(run: Run, signal: str, *, only_merge: bool = False) -> None:
+    """Tables of a signal with all its variations; ``only_merge``: no event is read, all chunks are done."""
+    sample = run.samples[signal]
+    run_stage(
+        run,
+        varied_stage(signal),
         inputs=run.identities[signal] | beside(run, sample),
         options={"sample": sample_options(sample), "events": event_options(run, sample)},
-        work=partial(_vary, run, signal),
+        work=partial(_vary, run, signal, only_merge=only_merge),
     )
+
+
+def retrain(run: Run, signal: str, method: str) -> None:
+    """Train a method with varied signals in the data, where its expected limit is best."""
     background = run.config.search.background
-    own = [varied, f"limit {signal} {method} injection", *(f"skim {name}" for name in background)]
+    own = [
+        varied_stage(signal),
+        f"limit {signal} {method} injection",
+        *(f"skim {name}" for name in background),
+    ]
     run_stage(
         run,
-        stage,
+        f"limit {signal} {method} retraining",
         inputs=_study_inputs(run, signal, method) | {name: run.identity(name) for name in own},
         options=_study_options(run, signal, method)
         | {
@@ -150,15 +200,20 @@ def _find_injection(run: Run, signal: str, method: str) -> Product:
     return Product([path], 0, 0)
 
 
-def _vary(run: Run, signal: str) -> Product:
+def _vary(run: Run, signal: str, *, only_merge: bool) -> Product:
     sample = run.samples[signal]
+    stage = varied_stage(signal)
+    begin_account(run, stage)
     result = run_varied_skim(
         sample,
         run.config.processing,
         run.config.events(),
         run.root,
         plan=planned(run, sample),
-        store=run.store(f"limit {signal} varied"),
+        store=run.store(stage),
+        surveys=None if only_merge else survey_store(run, signal),
+        only_merge=only_merge,
+        report=partial(keep_account, run, stage),
     )
     return Product(result.outputs, result.account.expected, result.account.processed)
 

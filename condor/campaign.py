@@ -111,7 +111,12 @@ class Folder:
 
 
 def write_campaign(
-    folder: Folder, campaign: Campaign, payload: Mapping[str, Any], *, proxy: Path | None = None
+    folder: Folder,
+    campaign: Campaign,
+    payload: Mapping[str, Any],
+    *,
+    proxy: Path | None = None,
+    credentials: Mapping[str, Path] | None = None,
 ) -> list[Path]:
     """Write a submission: code, jobs, submit files, lists and DAG.
 
@@ -125,6 +130,8 @@ def write_campaign(
         What every job is told besides its own specification.
     proxy
         X.509 proxy of the jobs; only its path is written.
+    credentials
+        For DAGMan's scripts: variables that name where a proxy or a token is.
 
     Returns
     -------
@@ -145,7 +152,7 @@ def write_campaign(
     python, workers = campaign.profile.python, campaign.profile.request.cpus
     texts: dict[str, tuple[str, bool]] = {
         "job.sh": (wrapper(python, wheel.name, workers, _THREADS | _CACHES), True),
-        "script.sh": (script([sys.executable], folder.path, proxy), True),
+        "script.sh": (script([sys.executable], folder.path, credentials or {}), True),
         "dagman.config": (dagman_config(), False),
         DAG: (dag_file(folder.path, campaign.order(), campaign.profile), False),
     }

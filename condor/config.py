@@ -17,7 +17,7 @@ class BatchConfig(Section):
     profile: str = "generic"
     """Site profile: ``generic``, ``lxplus``, ``lpc``, or the path of a YAML file like those in ``condor/profiles``."""
     chunks_per_job: int = pydantic.Field(default=10, ge=1)
-    """Chunks of events that a job of `skim` or `hist` reads."""
+    """Chunks of events that a job of `skim`, `hist` or `vary` reads."""
     trainings_per_job: int = pydantic.Field(default=1, ge=1)
     """Folds of one method and window that a job trains: 1 … 5."""
     memory_mb: dict[Stage, int] = pydantic.Field(default_factory=dict)

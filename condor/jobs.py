@@ -9,8 +9,8 @@ from data.errors import OddjetError
 from data.files import hash_json, read_json, sha256_file, write_json
 from data.sections import Section
 
-Stage = Literal["survey", "skim", "train", "hist", "analyse"]
-STAGES: tuple[Stage, ...] = ("survey", "skim", "train", "hist", "analyse")
+Stage = Literal["survey", "skim", "train", "hist", "limit", "vary", "retrain", "analyse"]
+STAGES: tuple[Stage, ...] = ("survey", "skim", "train", "hist", "limit", "vary", "retrain", "analyse")
 """In the order in which they run."""
 SPEC, OUT, MANIFEST = "spec.json", "out", "manifest.json"
 OUTPUT, ERRORS = "job.out", "job.err"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from condor.submit_file import plain_path
+from condor.submit_file import DONE, plain_path
 from data.errors import BatchError
 
 _STATES = {1: "idle", 2: "running", 3: "removed", 4: "completed", 5: "held", 6: "running", 7: "suspended"}
@@ -156,6 +156,27 @@ def release(jobs: Iterable[QueuedJob], memory_mb: int | None = None) -> None:
             if job.name is not None:
                 _run(["condor_qedit", job.number, "RequestMemory", str(memory_mb)])
     _run(["condor_release", *(job.number for job in held)])
+
+
+def let_go(jobs: Iterable[QueuedJob]) -> None:
+    """Start held jobs whose output is whole once more, with a mark by which their wrapper ends at once.
+
+    Removing them would make DAGMan take their node for failed, and remove what else runs of it.
+
+    Parameters
+    ----------
+    jobs
+        The jobs, at least one.
+
+    Raises
+    ------
+    BatchError
+        If HTCondor refuses.
+    """
+    spare = list(jobs)
+    for job in spare:
+        _run(["condor_qedit", job.number, DONE, "True", "TransferInput", '""'])
+    release(spare)
 
 
 def _run(command: list[str], folder: Path | None = None) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from condor.campaign import Campaign, Folder, lacking_by_stage
+from condor.campaign import DAG, Campaign, Folder, lacking_by_stage
 from condor.jobs import ERRORS, JobSpec, Stage
 from condor.queue import QueuedJob, removal
 
@@ -44,6 +44,8 @@ class Status:
     held: tuple[QueuedJob, ...]
     dag: QueuedJob | None
     """DAGMan's own job; None where it has left the queue."""
+    lacking: Mapping[Stage, Sequence[JobSpec]]
+    """The jobs without a valid manifest."""
     strays: tuple[QueuedJob, ...] = ()
     """Jobs in the queue whose DAGMan has left it."""
     again: int = 0
@@ -53,6 +55,12 @@ class Status:
     def complete(self) -> bool:
         """Whether every job is done."""
         return all(stage.done == stage.jobs for stage in self.stages)
+
+    @property
+    def spare(self) -> tuple[QueuedJob, ...]:
+        """The held jobs that have a valid manifest, as those that crashed when all was written: they only bar the way."""
+        wanted = {spec.name for specs in self.lacking.values() for spec in specs}
+        return tuple(job for job in self.held if job.name not in wanted)
 
     @property
     def all_held(self) -> tuple[QueuedJob, ...]:
@@ -84,10 +92,10 @@ def status_of(folder: Folder, campaign: Campaign, queue: Sequence[QueuedJob]) ->
         for stage, specs in lacking.items()
     )
     wanted = {spec.name for specs in lacking.values() for spec in specs}
-    held = tuple(job for name, job in sorted(named.items()) if job.state == "held" and name in wanted)
+    held = tuple(job for _, job in sorted(named.items()) if job.state == "held")
     strays = () if own else tuple(there)
     again = sum(job.state == "idle" and job.starts > 0 and name in wanted for name, job in named.items())
-    return Status(stages, held, own[0] if own else None, strays, again)
+    return Status(stages, held, own[0] if own else None, lacking, strays, again)
 
 
 def _stage_status(
@@ -106,6 +114,7 @@ def status_lines(status: Status, folder: Folder) -> list[str]:
     for stage in status.stages:
         values = (stage.stage, *(getattr(stage, name) for name in columns[1:]))
         lines.append("  ".join(f"{value:>8}" for value in values))
+    spare = set(status.spare)
     for job in status.held[:_MOST_NAMED]:
         log = folder.jobs / (job.name or "") / ERRORS
         tries = "1 try" if job.starts == 1 else f"{job.starts} tries"
@@ -113,6 +122,10 @@ def status_lines(status: Status, folder: Folder) -> list[str]:
             f"held: job '{job.name}' ({job.number}) after {tries}: {_why(job)}",
             f"  log: {log}",
         ]
+        if job in spare:
+            lines.append(
+                "  its output is whole: `oddjet resubmit` lets it leave the queue; until it does its stage waits"
+            )
         if words := last_line(log):
             lines.append(f"  last line: {words}")
     if len(status.held) > _MOST_NAMED:
@@ -141,8 +154,10 @@ def _advice(status: Status, folder: Folder) -> str:
         return f"DAGMan has left the queue, its jobs have not: remove them with `{removal(folder.path)}`, then `oddjet resubmit`"
     if status.all_held:
         return "mend the cause, then `oddjet resubmit`; jobs whose tries are not used up start again by themselves"
+    if status.dag is None and not (folder.path / f"{DAG}.dagman.out").is_file():
+        return "not submitted yet: `oddjet submit` does it"
     if status.dag is None:
-        return f"DAGMan has left the queue: see {folder.path / 'oddjet.dag.dagman.out'} and {folder.logs}, then `oddjet resubmit`"
+        return f"DAGMan has left the queue: see {folder.path / f'{DAG}.dagman.out'} and {folder.logs}, then `oddjet resubmit`"
     return f"DAGMan's job is {status.dag.state}"
 
 

@@ -20,6 +20,8 @@ SKIP = 100
 LATER = 75
 """Exit code of a node's scripts while another command holds the run folder: DAGMan runs them again."""
 _LATER_S = 30
+DONE = "OddjetDone"
+"""Attribute of a job that has nothing left to do, and is only started to leave the queue with exit code 0."""
 HOLD_POLICY, HOLD_MEMORY = 3, 34
 MEMORY_SUBCODE = 34
 """Subcode of our own hold for memory, which has the code of all holds by policy; exit codes have their own number."""
@@ -225,6 +227,7 @@ def wrapper(python: Sequence[str], wheel: str, workers: int, environment: Mappin
         "# One job of oddjet; its exit code is that of the program.\n"
         "set -euo pipefail\n"
         f"mkdir -p {OUT}  # HTCondor holds a job whose output is not there, and hides why it failed\n"
+        f"grep -qis '^{DONE} *= *true' \"${{_CONDOR_JOB_AD:-}}\" && exit 0\n"
         'export PYTHONPATH="$PWD/code" PYTHONSAFEPATH=1 PYTHONNOUSERSITE=1\n'
         f"{exports}"
         f"{start} -m zipfile -e {shlex.quote(wheel)} code\n"
@@ -232,20 +235,35 @@ def wrapper(python: Sequence[str], wheel: str, workers: int, environment: Mappin
     )
 
 
-def script(python: Sequence[str], folder: Path, proxy: Path | None = None) -> str:
+def script(python: Sequence[str], folder: Path, credentials: Mapping[str, Path]) -> str:
     """What DAGMan runs on the submit machine: ``pending STAGE`` or ``merge STAGE``, with the code that was submitted.
 
-    It is told where the jobs' proxy is: DAGMan hands on no variable that names one.
+    Where nothing is pending, the stage is merged at once.
+
+    Parameters
+    ----------
+    python
+        Command that starts Python here.
+    folder
+        The work folder.
+    credentials
+        Variables that name where a proxy or a token is, which DAGMan does not hand on.
     """
     here = plain_path(folder)
-    known = "" if proxy is None else f"export X509_USER_PROXY={plain_path(proxy)}\n"
+    start = shlex.join(python)
+    known = "".join(f"export {name}={plain_path(path)}\n" for name, path in sorted(credentials.items()))
     return (
         "#!/usr/bin/env bash\n"
         "# DAGMan keeps nothing of what its scripts say.\n"
         "set -euo pipefail\n"
         f'exec >> "{here}/logs/$2.script.log" 2>&1\n'
         f'export PYTHONPATH="{here}/code" PYTHONSAFEPATH=1 PYTHONNOUSERSITE=1\n{known}'
-        f'exec {shlex.join(python)} -c \'from analysis.cli import main; main()\' node "$1" "$2" "{here}"\n'
+        "if [[ $1 == pending ]]; then\n"
+        f'  code=0; {start} -c \'from condor.pending import main; main()\' "$2" "{here}" || code=$?\n'
+        f"  [[ $code == {SKIP} ]] || exit $code\n"
+        "fi\n"
+        f'{start} -c \'from analysis.cli import main; main()\' node "$2" "{here}"\n'
+        f"[[ $1 != pending ]] || exit {SKIP} # nothing was missing: the stage is merged, and needs no job\n"
     )
 
 

@@ -1,11 +1,11 @@
 """Batch jobs without a batch system: what is written, what a job does in a folder of its own, what is merged."""
 
-import hashlib
 import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -13,36 +13,20 @@ from typer.testing import CliRunner
 from analysis import batch_job
 from analysis.batch_cli import app
 from analysis.batch_job import attempt, run_job
-from analysis.batch_merge import _merge_survey, account_of_jobs, check_same, merge_stage
-from analysis.batch_plan import (
-    campaign_of,
-    check_visible,
-    folder_of,
-    look,
-    payload_of,
-    side_files,
-    site_of,
-    write_plans,
-)
+from analysis.batch_merge import _merge_survey, _place, account_of_jobs, check_same, merge_stage
+from analysis.batch_plan import campaign_of, check_visible, look, payload_of, side_files, site_of
 from analysis.cli_common import prepare
 from analysis.pipeline import histogram, scan, skim, train
-from condor.campaign import Campaign, Folder, list_missing, write_campaign
+from condor.campaign import Campaign, Folder, list_missing
 from condor.jobs import OUT
 from condor.profile import Profile
 from data.errors import ConfigError, IncompleteError, InputError
 from data.files import read_json, write_json
 from data.partials import PartialStore, dump
+from processors.lund_reweighting_maps import Binning, RatioMaps, write_ratio_maps
+from tests.analysis.boxes import digests, found_by_survey, run_in_boxes, submitted
 
 MINI = Path(__file__).resolve().parent.parent.parent / "data" / "mini"
-RESULTS = (
-    "features/**/*",
-    "models/**/*",
-    "histograms*",
-    "histograms/*",
-    "workspaces/*",
-    "manifests/*",
-    "scan.json",
-)
 SECRET = "SECRET-5b0e"  # noqa: S105 - nobody's
 
 
@@ -73,44 +57,6 @@ def config(tmp_path_factory):
     for name, content in documents.items():
         (folder / name).write_text(yaml.safe_dump(content, sort_keys=False))
     return folder / "search.yaml"
-
-
-def submitted(config: Path, out: Path, *settings: str):
-    """A run with everything written for its jobs."""
-    run = prepare(config, out, None, list(settings))
-    plans = look(run)
-    campaign = campaign_of(run, plans, site_of(run.config.batch))
-    write_plans(run, plans)
-    write_campaign(folder_of(run), campaign, payload_of(run))
-    return run, folder_of(run), campaign
-
-
-def run_in_boxes(folder: Folder, stage: str, boxes: Path) -> None:
-    """Run the jobs of a stage that are missing, each in a folder with nothing but its inputs."""
-    record = folder.read().stages[stage]
-    lines = (folder.path / f"{stage}.sub").read_text().splitlines()
-    inputs = (
-        next(line for line in lines if line.startswith("transfer_input_files")).split(" = ")[1].split(", ")
-    )
-    for spec in list_missing(folder, stage):
-        own = folder.jobs / spec.name
-        box = boxes / spec.name
-        box.mkdir(parents=True)
-        for name in inputs:
-            path = own / name.replace("$(own)", record.own.get(spec.name, ""))
-            copy = shutil.copytree if path.is_dir() else shutil.copyfile
-            copy(path, box / path.name)
-        run_job(box / "spec.json")
-        shutil.copytree(box / OUT, own / OUT)
-
-
-def digests(folder: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for pattern in RESULTS
-        for path in folder.glob(pattern)
-        if path.is_file()
-    }
 
 
 @pytest.fixture(scope="module")
@@ -408,11 +354,111 @@ def test_a_sample_that_is_looked_through_first_has_a_stage_of_its_own(config, tm
         False,
     ]
     # what it finds goes to both passes
-    folder = folder_of(run)
     job = campaign.stages["survey"].jobs[0]
-    PartialStore(folder.jobs / job.name / OUT / "partials").put("ab" * 32, dump({"lund": []}))
-    _merge_survey(run, folder, [job])
+    _merge_survey(run, found_by_survey(run, job), [job])
     assert all(run.store(f"{stage} {name}").find("ab" * 32) == {"lund": []} for stage in ("skim", "hist"))
+
+
+def test_what_the_survey_found_of_a_sample_goes_only_to_the_passes_that_there_are(config, tmp_path):
+    """Of simulated background no histograms are filled: nothing would ever remove a store for them."""
+    name = "signal_3000_400_400"
+    run = prepare(config, tmp_path / "run", None, ["search.signals=[]", f"search.background=[{name}]"])
+    campaign = campaign_of(run, replace(look(run), surveyed=frozenset({name})), Profile(visible=(MINI,)))
+    job = campaign.stages["survey"].jobs[0]
+    _merge_survey(run, found_by_survey(run, job), [job])
+    assert [path.name for path in (run.root / "partials").iterdir()] == [f"skim.{name}"]
+
+
+def test_what_a_killed_run_left_is_made_again_by_the_job(copied, tmp_path):
+    """It is among what jobs are given where there is a survey; if it counted as done, it would not come back."""
+    name = "skim.mock.00000"
+    box = tmp_path / "box"
+    shutil.copytree(copied.jobs / name, box)
+    made = read_json(box / OUT / "manifest.json")["outputs"]
+    shutil.copytree(box / OUT / "partials", box / "partials" / "skim.mock")
+    shutil.rmtree(box / OUT)
+    for file in (copied.path / "payload.json", copied.path / "plans" / "mock.plan.json"):
+        shutil.copyfile(file, box / file.name)
+    again = run_job(box / "spec.json").outputs
+    partials = {path: digest for path, digest in made.items() if path.startswith("partials/")}
+    assert partials
+    assert partials == {path: digest for path, digest in again.items() if path.startswith("partials/")}
+
+
+def write_maps(path: Path) -> Path:
+    """Ratio maps of the Lund plane that change the weights."""
+    binning, rng = Binning(), np.random.default_rng(1)
+    shape = binning.shape
+    ratio = np.exp(0.15 * rng.standard_normal(shape))
+    fits, errors = np.zeros((20, 20, 3)), np.zeros((20, 20, 3, 3))
+    write_ratio_maps(
+        path,
+        RatioMaps(
+            binning, "cambridge", ratio, np.full(shape, 0.08), 1.1 * ratio, ratio / 1.1, fits, errors, np.ones(6),
+            np.full(shape, 1.2), np.exp(0.2 * rng.standard_normal(shape)) / 50,
+        ),
+    )  # fmt: skip
+    return path
+
+
+def test_what_the_survey_found_is_not_made_again_and_gives_the_bits_of_the_local_run(config, tmp_path):
+    search, maps = yaml.safe_load(config.read_text()), write_maps(tmp_path / "maps.json")
+    signal = {
+        "kind": "simulation", "process": "xyy", "year": "2017", "cross_section_pb": 0.01, "mass": 3000,
+        "without_corrections": ["prefiring"], "files": {str(MINI / "signal_particles_0.root"): 1048},
+    }  # fmt: skip
+    samples = yaml.safe_load((config.parent / "samples.yaml").read_text())["samples"]
+    files = {"samples": {"mock": samples["mock"], "signal": signal}}
+    (tmp_path / "samples.yaml").write_text(yaml.safe_dump(files, sort_keys=False))
+    search["search"]["signals"] = ["signal"]
+    search["processing"]["particle_chunk_size"] = 300
+    search["corrections"] = {"2017": {"lund": {"file": str(maps), "toys": 4, "sources": ["sys"]}}}
+    (tmp_path / "search.yaml").write_text(yaml.safe_dump(search, sort_keys=False))
+    run, work, campaign = submitted(tmp_path / "search.yaml", tmp_path / "run")
+    assert {stage: len(record.jobs) for stage, record in campaign.stages.items()} == {
+        "survey": 2, "skim": 4, "hist": 4, "analyse": 1,
+    }  # fmt: skip
+    run_in_boxes(work, "survey", tmp_path / "boxes")
+    merge_stage(run, work, campaign, "survey")
+    found = {path.name: path.read_bytes() for path in run.store("skim signal").files()}
+    assert len(found) == 4
+    run_in_boxes(work, "skim", tmp_path / "boxes")
+    given = PartialStore(tmp_path / "boxes" / "skim.signal.00000" / "partials" / "skim.signal")
+    assert {path.name: path.read_bytes() for path in given.files()} == found
+    made = [
+        path.name
+        for number in (0, 1)
+        for path in (work.jobs / f"skim.signal.0000{number}").rglob("*.partial")
+    ]
+    assert len(made) == 4
+    assert not found.keys() & set(made)
+    merge_stage(run, work, campaign, "skim")
+    local = prepare(
+        tmp_path / "search.yaml", tmp_path / "local", None, ["processing.particle_chunk_size=500"]
+    )
+    skim(local)
+    assert digests(local.root) == digests(run.root)
+
+
+def test_only_what_a_manifest_lists_is_merged(finished, copied, tmp_path):
+    """An earlier try may have left more in the same folder."""
+    run, _, campaign = finished
+    elsewhere = type(run)(run.config.model_copy(
+        update={"run": run.config.run.model_copy(update={"output": tmp_path / "run"})}
+    ), run.samples)  # fmt: skip
+    job = campaign.stages["analyse"].jobs[0]
+    results = copied.jobs / job.name / OUT / "results"
+    (results / "manifests" / "limit.json").write_text("{}")
+    merge_stage(elsewhere, copied, campaign, "analyse")
+    assert (elsewhere.root / "scan.json").is_file()
+    assert not (elsewhere.root / "manifests" / "limit.json").exists()
+    skim_job = campaign.stages["skim"].jobs[0]
+    left = PartialStore(copied.jobs / skim_job.name / OUT / "partials")
+    left.put("cd" * 32, dump({"left": 1}))
+    store = PartialStore(tmp_path / "store")
+    _place(copied, skim_job, store)
+    assert store.files()
+    assert store.find("cd" * 32) is None
 
 
 def test_a_dry_run_writes_everything_and_asks_no_pool(config, tmp_path, monkeypatch):

@@ -10,16 +10,26 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from analysis.batch_cli import app, proxy_of
+from analysis.batch_cli import app, check_tokens, credentials_of_scripts, proxy_of
 from analysis.cli_common import prepare
+from analysis.pipeline import skim
 from condor.campaign import Folder
 from condor.jobs import OUT, JobManifest
+from condor.pending import pending
 from condor.profile import Profile
-from condor.submit_file import LATER, SKIP
-from data.errors import BatchError, ConfigError, CredentialError, InputError
+from condor.submit_file import LATER
+from data.errors import (
+    BatchError,
+    ConfigError,
+    CredentialError,
+    IncompleteError,
+    InputError,
+    LockedError,
+)
 from data.files import read_json
 from data.locks import run_lock
 from data.samples import Sites
+from tests.analysis.boxes import run_in_boxes
 
 SECRET = "SECRET-5b0e"  # noqa: S105 - nobody's
 DAGMAN = {"ClusterId": 6, "ProcId": 0, "JobUniverse": 7, "JobStatus": 2}
@@ -170,7 +180,7 @@ def test_exactly_what_lacks_a_manifest_is_submitted_again(config, work, pool):
         "5 of 7 jobs lack a valid manifest and run again" in done.output
     )  # one skim, three hist, one analyse
     assert calls()[0].startswith("condor_submit_dag ")
-    assert oddjet("node", "pending", "skim", work.path).exit_code == 0
+    assert pending(work.path, "skim") == 0
     assert (work.path / "skim.list").read_text().startswith("skim.mock.00001, 5000, ")
     assert (work.path / "skim.list").read_text().count("\n") == 1
 
@@ -193,13 +203,72 @@ def test_held_jobs_and_a_held_dagman_are_released(config, work, pool):
     assert calls() == ["condor_qedit 7.1 RequestMemory 4000", "condor_release 7.1 6.0"]
 
 
+def test_a_job_that_is_held_although_its_output_is_whole_only_leaves_the_queue(config, work, pool):
+    assert oddjet("submit", config, "--dry-run").exit_code == 0
+    for stage in work.read().order():
+        finish(work, stage)
+    shutil.rmtree(work.jobs / "skim.mock.00002" / OUT)
+    other = HELD | {"ProcId": 2, "OddjetJob": "skim.mock.00002"}
+    calls = pool(DAGMAN, HELD, other)
+    assert oddjet("status", config).exit_code == 1
+    done = oddjet("resubmit", config, "--memory", 4000)
+    assert done.output.splitlines() == [
+        "let go, as their output is whole: skim.mock.00001",
+        "released: skim.mock.00002",
+    ]
+    assert calls() == [
+        'condor_qedit 7.1 OddjetDone True TransferInput ""',
+        "condor_release 7.1",
+        "condor_qedit 7.2 RequestMemory 4000",
+        "condor_release 7.2",
+    ]
+
+
+@pytest.mark.parametrize("command", ["submit", "resubmit"])
+def test_queue_and_submission_are_seen_to_by_one_command_at_a_time(config, work, pool, tmp_path, command):
+    assert oddjet("submit", config, "--dry-run").exit_code == 0
+    calls = pool()
+    free = f"flock -n {work.path.parent}/.lock true && echo free >> {tmp_path}/calls"
+    for name in ("condor_q", "condor_submit_dag"):
+        file = tmp_path / "bin" / name
+        file.write_text(file.read_text() + free + "\ntrue\n")
+    assert oddjet(command, config).exit_code == 0
+    assert [line.split()[0] for line in calls()] == [
+        "condor_submit_dag"
+    ]  # nobody else could have worked here
+    (tmp_path / "calls").unlink()
+    with run_lock(work.path.parent):
+        refused = oddjet(command, config)
+    assert isinstance(refused.exception, LockedError)
+    assert not (tmp_path / "calls").exists()
+
+
+def test_a_submission_that_was_only_written_is_said_to_be(config, work, pool):
+    assert oddjet("submit", config, "--dry-run").exit_code == 0
+    pool()
+    told = oddjet("status", config)
+    assert told.exit_code == 1
+    assert told.output.splitlines()[-1] == "not submitted yet: `oddjet submit` does it"
+
+
+def test_outputs_are_looked_at_once(config, work, pool, monkeypatch):
+    assert oddjet("submit", config, "--dry-run").exit_code == 0
+    looked = []
+    monkeypatch.setattr(
+        "condor.account.finished", lambda spec, _: looked.append(spec.name) or "has no manifest"
+    )
+    pool()
+    assert oddjet("resubmit", config).exit_code == 0
+    assert len(looked) == len(set(looked)) == work.read().job_count()
+
+
 def test_where_nothing_is_held_nothing_is_submitted_twice(config, work, pool):
     assert oddjet("submit", config, "--dry-run").exit_code == 0
     pool(DAGMAN, HELD | {"JobStatus": 2})
     done = oddjet("resubmit", config, "--memory", 4000)
     assert "nothing is held" in done.output
     assert "jobs that come there from now on ask for 4000 MB" in done.output
-    assert oddjet("node", "pending", "skim", work.path).exit_code == 0
+    assert pending(work.path, "skim") == 0
     assert (work.path / "skim.list").read_text().startswith("skim.mock.00000, 4000, ")
 
 
@@ -220,23 +289,40 @@ def test_a_submission_of_another_configuration_is_neither_resubmitted_nor_merged
         assert "submitted with another configuration" in str(refused.exception)
 
 
-@pytest.mark.parametrize("action", ["pending", "merge"])
-def test_a_script_of_the_dag_waits_for_who_holds_the_folder(config, work, caplog, action):
+def test_a_script_of_the_dag_waits_for_who_holds_the_folder(config, work, caplog):
     assert oddjet("submit", config, "--dry-run").exit_code == 0
     before = contents(work.path)
     with run_lock(work.path.parent):
-        assert oddjet("node", action, "skim", work.path).exit_code == LATER
-    assert "later, as " in caplog.text
+        assert oddjet("node", "skim", work.path).exit_code == LATER
+    assert "stage skim, merge: later, as " in caplog.text
     assert contents(work.path) == before
 
 
-def test_a_stage_without_anything_missing_is_skipped(config, work, monkeypatch):
-    merged = []
-    monkeypatch.setattr("analysis.batch_cli.merge_stage", lambda *what: merged.append(what[-1]))
+def test_stages_are_merged_while_the_storage_is_away(config, work, tmp_path):
     assert oddjet("submit", config, "--dry-run").exit_code == 0
-    finish(work, "skim")
-    assert oddjet("node", "pending", "skim", work.path).exit_code == SKIP
-    assert merged == ["skim"]
+    for stage in ("skim", "hist"):
+        run_in_boxes(work, stage, tmp_path / "boxes")
+    (tmp_path / "data.root").unlink()
+    for stage in ("skim", "hist"):
+        merged = oddjet("node", stage, work.path)
+        assert merged.exit_code == 0, merged.exception
+    assert read_json(work.path.parent / "account.json")["processed"] == 600
+    # nor does who merges by hand read the files: the last stage is all that lacks
+    (tmp_path / "data.root").write_text("no ROOT file")
+    refused = oddjet("merge", config)
+    assert isinstance(refused.exception, IncompleteError)
+    assert "stage 'analyse'" in str(refused.exception)
+
+
+def test_a_merge_leaves_what_a_local_run_takes_for_its_own(config, work, tmp_path):
+    assert oddjet("submit", config, "--dry-run").exit_code == 0
+    run_in_boxes(work, "skim", tmp_path / "boxes")
+    assert oddjet("node", "skim", work.path).exit_code == 0
+    run = prepare(config, None, None, None)
+    manifest = run.manifest("skim mock")
+    before = manifest.stat().st_mtime_ns
+    skim(run)
+    assert manifest.stat().st_mtime_ns == before
 
 
 def test_no_credential_is_in_any_file_of_a_submission(config, work, tmp_path, monkeypatch, pool):
@@ -297,6 +383,41 @@ def test_jobs_that_read_replicas_are_given_the_proxy(config, tmp_path, monkeypat
         match=r"does not see the proxy .*/proxy; copy it below /afs, and name the copy in X509",
     ):
         proxy_of(remote(run), Profile(proxy=True, proxy_from=(Path("/afs"),)))
+
+
+def test_jobs_that_need_a_token_are_not_submitted_without_one(config):
+    run = prepare(config, None, None, None)
+    reads = remote(run, credential="token")
+    with pytest.raises(
+        CredentialError,
+        match=r"sample 'mock': its servers demand a token \(sites.credential\), and jobs would be given none; "
+        r".* as in submit: \{use_oauth_services: scitokens\}",
+    ):
+        check_tokens(reads, Profile())
+    check_tokens(reads, Profile(submit={"Use_OAuth_Services": "scitokens"}))
+    check_tokens(remote(run, credential="proxy"), Profile())
+    on_disk = run.data.model_copy(update={"sites": Sites(credential="token")})
+    check_tokens(type(run)(run.config, {"mock": on_disk}), Profile())
+
+
+def test_scripts_of_the_dag_know_where_credentials_are(config, work, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("X509_USER_PROXY", "my-proxy")  # a path from here
+    monkeypatch.delenv("BEARER_TOKEN_FILE", raising=False)
+    run = prepare(config, None, None, None)
+    assert credentials_of_scripts(run, None) == {}
+    assert credentials_of_scripts(remote(run), None) == {"X509_USER_PROXY": tmp_path / "my-proxy"}
+    of_jobs = Path("/afs/proxy")
+    assert credentials_of_scripts(remote(run), of_jobs) == {"X509_USER_PROXY": of_jobs}
+    monkeypatch.setenv("BEARER_TOKEN_FILE", "/run/token")
+    assert credentials_of_scripts(remote(run), None)["BEARER_TOKEN_FILE"] == Path("/run/token")
+    monkeypatch.setattr("analysis.batch_cli.check_target", lambda *_: None)
+    done = oddjet("submit", config, "--dry-run", "--set", "run.copy_to=root://host//store/run")
+    assert done.exit_code == 0, done.exception
+    script = (work.path / "script.sh").read_text()
+    assert f"export X509_USER_PROXY={tmp_path}/my-proxy\n" in script
+    assert "export BEARER_TOKEN_FILE=/run/token\n" in script
+    assert "x509" not in (work.path / "skim.sub").read_text()  # its jobs read from disk
 
 
 def test_a_proxy_that_jobs_need_and_is_not_there_is_told_before_anything_is_written(

@@ -219,6 +219,7 @@ def test_uncertainties_found_by_retraining_enter_the_limits(finished, inputs, tm
         "limit signal cwola retraining",
         "limit",
     ]
+    assert read_json(run.root / "account.json")["stages"]["limit signal varied"]["processed"] == SIGNAL
     found = record_of(run).signals["signal"].selections
     cwola, before = found["cwola"], record_of(finished).signals["signal"].selections["cwola"]
     reach_fb = cwola.n_excluded_without[3] * cwola.fb_per_event

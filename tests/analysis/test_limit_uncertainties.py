@@ -225,7 +225,6 @@ def test_relevant_pairs_are_retrained_and_ensembles_are_not(monkeypatch, tmp_pat
         "expected_events": lambda sample: 2000.0,
         "resonance_mass": lambda sample: 3000.0,
         "searched_table": lambda *found: uniform(3000, weight=0.5) | {"event": np.arange(3000)},
-        "searched": lambda table, region: table,
     }
     for name, stand_in in patch.items():
         monkeypatch.setattr(analysis.retraining_run, name, stand_in)

@@ -1,6 +1,8 @@
 """What HTCondor's commands say, in words that name the job, the reason and the log."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,10 +17,13 @@ from condor.campaign import (
     write_campaign,
 )
 from condor.jobs import OUT, JobManifest, JobSpec
+from condor.pending import pending
 from condor.profile import Profile
-from condor.queue import check_tools, has_queue, parse_queue, queued, release, submit_dag
+from condor.queue import check_tools, has_queue, let_go, parse_queue, queued, release, submit_dag
 from condor.status import last_line, status_lines, status_of
+from condor.submit_file import LATER, SKIP
 from data.errors import BatchError, ConfigError, InputError
+from data.locks import run_lock
 
 HELD = {
     "ClusterId": 7, "ProcId": 1, "JobUniverse": 5, "OddjetJob": "skim.b", "JobStatus": 5, "NumShadowStarts": 3,
@@ -103,15 +108,39 @@ def test_the_status_names_held_jobs_with_reason_and_log(folder):
     assert "oddjet resubmit" in text
 
 
-def test_a_held_job_whose_manifest_is_there_needs_nobody(folder):
-    finish(folder, "skim.b")
-    assert status_of(folder, campaign(), parse_queue(json.dumps([DAGMAN, HELD]))).held == ()
+def test_a_held_job_whose_manifest_is_there_keeps_its_stage_from_its_end(folder):
+    for letter in "abcd":
+        finish(folder, f"skim.{letter}")
+    crashed = HELD | {"HoldReason": "exit code 139", "HoldReasonSubCode": 139}
+    status = status_of(folder, campaign(), parse_queue(json.dumps([DAGMAN, crashed])))
+    assert status.complete
+    assert status.stuck
+    assert [job.name for job in status.spare] == ["skim.b"]
+    (stage,) = status.stages
+    assert (stage.done, stage.held) == (4, 0)
+    text = "\n".join(status_lines(status, folder))
+    assert "held: job 'skim.b' (7.1) after 3 tries: exit code 139 [code 3, subcode 139]" in text
+    assert "its output is whole: `oddjet resubmit` lets it leave the queue" in text
+
+
+def test_a_held_job_without_a_manifest_is_not_spare(folder):
+    status = status_of(folder, campaign(), parse_queue(json.dumps([DAGMAN, HELD])))
+    assert [job.name for job in status.held] == ["skim.b"]
+    assert status.spare == ()
+    assert "its output is whole" not in "\n".join(status_lines(status, folder))
+
+
+def test_what_was_only_written_is_not_submitted_yet(folder):
+    status = status_of(folder, campaign(), [])
+    assert status.stuck
+    assert status_lines(status, folder)[-1] == "not submitted yet: `oddjet submit` does it"
 
 
 def test_a_submission_without_its_dagman_is_stuck_until_all_is_done(folder):
+    (folder.path / "oddjet.dag.dagman.out").touch()
     status = status_of(folder, campaign(), [])
     assert status.stuck
-    assert "DAGMan has left the queue" in status_lines(status, folder)[-1]
+    assert "DAGMan has left the queue: see " in status_lines(status, folder)[-1]
     for letter in "abcd":
         finish(folder, f"skim.{letter}")
     status = status_of(folder, campaign(), [])
@@ -210,6 +239,44 @@ def test_held_jobs_are_released_with_more_memory(tools):
     tools("condor_release")
     release(parse_queue(json.dumps([HELD, DAGMAN])), 4000)
     assert tools.calls() == ["condor_qedit 7.1 RequestMemory 4000", "condor_release 7.1 6.0"]
+
+
+def test_held_jobs_whose_output_is_whole_are_marked_and_started_to_end_at_once(tools):
+    tools("condor_qedit")
+    tools("condor_release")
+    let_go(parse_queue(json.dumps([HELD])))
+    assert tools.calls() == ['condor_qedit 7.1 OddjetDone True TransferInput ""', "condor_release 7.1"]
+
+
+def test_the_script_before_a_stage_lists_waits_or_says_that_nothing_is_missing(folder, caplog):
+    finish(folder, "skim.a")
+    caplog.set_level("INFO")
+    assert pending(folder.path, "skim") == 0
+    assert "stage skim: 3 of 4 jobs to run" in caplog.text
+    assert (folder.path / "skim.list").read_text().startswith("skim.b, ")
+    (folder.path / "skim.list").write_text("untouched")
+    with run_lock(folder.path.parent):
+        assert pending(folder.path, "skim") == LATER
+    assert "stage skim, pending: later, as " in caplog.text
+    assert (folder.path / "skim.list").read_text() == "untouched"
+    for letter in "bcd":
+        finish(folder, f"skim.{letter}")
+    assert pending(folder.path, "skim") == SKIP
+
+
+def test_the_script_before_a_stage_needs_no_method_and_no_plot(folder):
+    words = "import sys, condor.pending as p; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
+    heavy = {"matplotlib", "scipy", "sympy", "torch", "uproot", "analysis", "processors", "models"}
+    assert not heavy & set(done.stdout.split())
+    (folder.path / "campaign.json").write_text("{")
+    start = "from condor.pending import main; main()"
+    failed = subprocess.run(
+        [sys.executable, "-c", start, "skim", folder.path], capture_output=True, text=True, check=False
+    )
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("error: ")
+    assert "campaign.json: not valid JSON" in failed.stderr
 
 
 def test_a_held_dagman_needs_help(folder):

@@ -192,8 +192,8 @@ def test_only_the_path_of_a_proxy_is_written(tmp_path):
     assert f"x509userproxy = {proxy}" in text
     assert "secret" not in text
     assert "getenv" not in text
-    assert f"export X509_USER_PROXY={proxy}\n" in script(["python3"], WORK, proxy)
-    assert "X509" not in script(["python3"], WORK)
+    assert f"export X509_USER_PROXY={proxy}\n" in script(["python3"], WORK, {"X509_USER_PROXY": proxy})
+    assert "X509" not in script(["python3"], WORK, {})
 
 
 @pytest.mark.parametrize("name", shipped())
@@ -297,6 +297,20 @@ def test_the_wrapper_leaves_with_the_exit_code_of_the_program(tmp_path, code):
     assert (tmp_path / "out").is_dir()
 
 
+def test_a_job_that_has_nothing_left_to_do_ends_at_once(tmp_path, monkeypatch):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho started > started\nexit 139\n")
+    python.chmod(0o755)
+    about = tmp_path / ".job.ad"
+    monkeypatch.setenv("_CONDOR_JOB_AD", str(about))
+    about.write_text('Iwd = "/x"\nOddjetDone = true\nNumJobStarts = 3\n')
+    assert run_wrapper(tmp_path, python).returncode == 0
+    assert (tmp_path / "out").is_dir()  # HTCondor brings it back
+    assert not (tmp_path / "started").exists()
+    about.write_text('Iwd = "/x"\nOddjetDone = false\n')
+    assert run_wrapper(tmp_path, python).returncode == 139
+
+
 def test_the_wrapper_stops_where_the_code_cannot_be_unpacked(tmp_path):
     python = tmp_path / "python"
     python.write_text('#!/bin/sh\n[ "$1" = -m ] && exit 3\necho started > started\n')
@@ -305,13 +319,30 @@ def test_the_wrapper_stops_where_the_code_cannot_be_unpacked(tmp_path):
     assert not (tmp_path / "started").exists()
 
 
-def test_the_script_of_the_dag_keeps_its_words_and_its_exit_code(tmp_path):
+@pytest.mark.parametrize(
+    ("action", "light", "full", "code", "said"),
+    [
+        ("merge", 9, 0, 0, ["merge"]),
+        ("merge", 9, 75, 75, ["merge"]),
+        ("pending", 0, 9, 0, ["pending"]),
+        ("pending", 75, 9, 75, ["pending"]),
+        ("pending", 1, 9, 1, ["pending"]),
+        ("pending", 100, 0, 100, ["pending", "merge"]),  # nothing is missing: merged at once
+        ("pending", 100, 1, 1, ["pending", "merge"]),
+    ],
+)
+def test_the_script_of_the_dag_keeps_its_words_and_its_exit_code(tmp_path, action, light, full, code, said):
     (tmp_path / "logs").mkdir()
     python = tmp_path / "python"
-    python.write_text('#!/bin/sh\necho "said $5 $4"\nexit 100\n')
+    python.write_text(
+        "#!/bin/sh\ncase $2 in\n"
+        f'*condor.pending*) echo "pending $3 $4"; exit {light} ;;\n'
+        f'*) echo "merge $4 $5"; [ "$3" = node ] && exit {full} ;;\nesac\n'
+    )
     python.chmod(0o755)
     file = tmp_path / "script.sh"
-    file.write_text(script([str(python)], tmp_path))
-    done = subprocess.run(["bash", file, "pending", "skim"], env=os.environ, check=False)
-    assert done.returncode == 100
-    assert (tmp_path / "logs" / "skim.script.log").read_text() == "said skim pending\n"
+    file.write_text(script([str(python)], tmp_path, {}))
+    done = subprocess.run(["bash", file, action, "skim"], env=os.environ, check=False)
+    assert done.returncode == code
+    lines = [f"{word} skim {tmp_path}" for word in said]
+    assert (tmp_path / "logs" / "skim.script.log").read_text().splitlines() == lines
