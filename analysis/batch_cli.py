@@ -21,7 +21,7 @@ from condor.jobs import Stage
 from condor.profile import Profile
 from condor.queue import check_tools, has_queue, let_go, queued, release, removal, submit_dag
 from condor.status import Status, status_lines, status_of
-from condor.submit_file import LATER
+from condor.submit_file import LATER, memory_request
 from data.credentials import check_credentials, check_target, find_credentials
 from data.errors import BatchError, CredentialError, LockedError
 from data.files import read_json, write_json
@@ -41,7 +41,7 @@ _SERVICES = "use_oauth_services"
 
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Write everything, submit nothing.")]
 MemoryOption = Annotated[
-    int | None, typer.Option("--memory", min=1, help="MB that the jobs ask for from now on.")
+    int | None, typer.Option("--memory", min=1, help="MB that the jobs ask for from now on, at least.")
 ]
 
 
@@ -133,14 +133,14 @@ def _resubmit(folder: Folder, campaign: Campaign, memory: int | None) -> None:
         number = sum(len(specs) for specs in lacking.values())
         typer.echo(f"{number} of {campaign.job_count()} jobs lack a valid manifest and run again")
     elif status.all_held:
-        _release(status, memory)
+        _release(status, None if memory is None else memory_request(campaign.profile, str(memory)))
     else:
         typer.echo("nothing is held: what is missing is in the queue or comes there by itself")
         if memory is not None:
             typer.echo(f"jobs that come there from now on ask for {memory} MB")
 
 
-def _release(status: Status, memory: int | None) -> None:
+def _release(status: Status, memory: str | None) -> None:
     """Start held jobs once more; those whose output is whole only leave the queue."""
     spare = status.spare
     if spare:

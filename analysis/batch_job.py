@@ -16,6 +16,7 @@ from analysis.config import Config, with_paths
 from analysis.limit_pipeline import conclude_limits, find_injection, retrain, study_signal
 from analysis.pipeline import scan
 from analysis.run import Run, selection_label, training_tables, untrained
+from analysis.stages import study_stage
 from analysis.windows import window
 from condor.campaign import PAYLOAD
 from condor.jobs import OUT, JobManifest, JobSpec, read_spec
@@ -270,7 +271,7 @@ def _retrain(run: Run, spec: JobSpec) -> None:
 
 
 def _study_name(_: Run, spec: JobSpec) -> list[str]:
-    return [f"limit {spec.task['signal']} {spec.task['method']}"]
+    return [study_stage(spec.task["signal"], spec.task["method"])]
 
 
 def _retraining_names(run: Run, spec: JobSpec) -> list[str]:

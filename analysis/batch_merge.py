@@ -14,6 +14,7 @@ from analysis.batch_plan import PARTIALS, config_hash, pass_name, passes
 from analysis.limit_pipeline import vary
 from analysis.pipeline import histogram, skim, train
 from analysis.run import Run
+from analysis.stages import planned, survey_store
 from condor.account import complete
 from condor.campaign import Campaign, Folder
 from condor.jobs import MANIFEST, OUT, JobSpec, Stage
@@ -22,7 +23,7 @@ from data.files import atomic_path, read_json
 from data.manifest import code_version
 from data.partials import PartialStore
 from data.remote_files import copy_out
-from processors.account import Account, ChunkFailure, FileAccount, covered
+from processors.account import Account, ChunkFailure, FileAccount, covered, settle
 from processors.lund_reweighting_survey import told_as_survey
 
 _LOG = logging.getLogger("oddjet")
@@ -93,24 +94,23 @@ def _merge_events(work: Callable[[Run], None], run: Run, folder: Folder, jobs: S
     for job in jobs:
         _place(folder, job, run.store(pass_name(job.stage, job.task["sample"])))
     work(run)
-    survey = folder.read().stages.get("survey")
-    for stage, own in _by_sample(jobs).items():
+    stage = jobs[0].stage
+    survey = folder.read().stages.get("survey") if stage == "skim" else None
+    for sample in passes(run)[stage]:
+        own = _of_sample(jobs, sample)
         # as in a local run, where the first pass looks through the sample before it begins
-        before = [
-            job
-            for job in (survey.jobs if survey is not None and own[0].stage == "skim" else ())
-            if job.task["sample"] == own[0].task["sample"]
-        ]
-        keep_account(run, stage, account_of_jobs(folder, own, before))
-        run.store(stage).remove()  # a stage that was up to date has left it
+        before = _of_sample(survey.jobs if survey is not None else (), sample)
+        # files without any event make no job, and they are all read nevertheless
+        account = (
+            account_of_jobs(folder, own, before) if own else settle(planned(run, run.samples[sample]), ())
+        )
+        name = pass_name(stage, sample)
+        keep_account(run, name, account)
+        run.store(name).remove()  # a stage that was up to date has left it
 
 
-def _by_sample(jobs: Sequence[JobSpec]) -> dict[str, list[JobSpec]]:
-    """Jobs by the name that the stage of their sample has in a run."""
-    found: dict[str, list[JobSpec]] = {}
-    for job in jobs:
-        found.setdefault(pass_name(job.stage, job.task["sample"]), []).append(job)
-    return found
+def _of_sample(jobs: Sequence[JobSpec], sample: str) -> list[JobSpec]:
+    return [job for job in jobs if job.task["sample"] == sample]
 
 
 def account_of_jobs(folder: Folder, jobs: Sequence[JobSpec], surveys: Sequence[JobSpec] = ()) -> Account:
@@ -198,6 +198,7 @@ def _made(folder: Folder, job: JobSpec, below: str) -> list[Path]:
 def _vary_all(run: Run) -> None:
     for signal in passes(run)["vary"]:
         vary(run, signal, only_merge=True)
+        survey_store(run, signal).remove()  # a local run that was killed has left it
 
 
 _MERGE: dict[str, Callable[[Run, Folder, Sequence[JobSpec]], None]] = {

@@ -7,7 +7,7 @@ from typing import Any
 
 from analysis.limit_pipeline import studies, uncertain
 from analysis.run import Run
-from analysis.stages import planned, sample_options, without_folders
+from analysis.stages import planned, sample_options, varied_signals, varied_stage, without_folders
 from condor.campaign import Campaign, Folder, StageRecord
 from condor.config import BatchConfig
 from condor.jobs import Entries, JobSpec, Stage
@@ -39,7 +39,7 @@ class Plans:
     samples
         Sample to plan.
     surveyed
-        Those that both passes need looked through first.
+        Those with events that must be looked through before any pass over them.
     """
 
     samples: dict[str, SamplePlan]
@@ -52,7 +52,7 @@ def look(run: Run) -> Plans:
     for name, sample in run.samples.items():
         plans[name] = planned(run, sample)
         _, recipe = prepared(sample, run.config.events(), plans[name])
-        if survey_of(recipe) is not None:
+        if survey_of(recipe) is not None and any(file.entries for file in plans[name].files):
             surveyed.add(name)
     return Plans(plans, frozenset(surveyed))
 
@@ -210,13 +210,12 @@ def _plan_file(run: Run, sample: str) -> Path:
 
 def passes(run: Run) -> dict[Stage, list[str]]:
     """The samples whose events each pass reads; what they need looked through first, `survey` does for all passes."""
-    varied = [signal for signal, _ in uncertain(run)] if run.config.limits is not None else []
-    return {"skim": list(run.samples), "hist": list(run.filled), "vary": list(dict.fromkeys(varied))}
+    return {"skim": list(run.samples), "hist": list(run.filled), "vary": list(varied_signals(run))}
 
 
 def pass_name(stage: Stage, sample: str) -> str:
     """What a run calls a pass over a sample."""
-    return f"limit {sample} varied" if stage == "vary" else f"{stage} {sample}"
+    return varied_stage(sample) if stage == "vary" else f"{stage} {sample}"
 
 
 def _samples_of(run: Run, plans: Plans, stage: Stage) -> list[str]:
@@ -228,7 +227,8 @@ def _samples_of(run: Run, plans: Plans, stage: Stage) -> list[str]:
 
 def _inputs(run: Run, plans: Plans, stage: Stage) -> tuple[str, ...]:
     """What earlier stages made that a stage's jobs are given."""
-    surveyed = (PARTIALS,) if plans.surveyed else ()
+    # where no sample of this stage was looked through first, nothing makes the folder, and its jobs would be held
+    surveyed = (PARTIALS,) if plans.surveyed.intersection(_samples_of(run, plans, stage)) else ()
     models_needed = ("models",) if run.tasks() else ()
     together = run.config.scan.global_toys > 0  # toys ask which events the selections share
     features = ("features",) if together and run.tasks() else ()

@@ -15,6 +15,7 @@ from analysis.stages import (
     planned,
     run_stage,
     sample_options,
+    study_stage,
     survey_store,
     varied_signals,
     varied_stage,
@@ -72,7 +73,7 @@ def study_signal(run: Run, signal: str, method: str) -> None:
     """Train a method with a signal of every cross section in the data."""
     run_stage(
         run,
-        f"limit {signal} {method}",
+        study_stage(signal, method),
         inputs=_study_inputs(run, signal, method),
         options=_study_options(run, signal, method),
         work=partial(_study_signal, run, signal, method),
@@ -81,11 +82,11 @@ def study_signal(run: Run, signal: str, method: str) -> None:
 
 def conclude_limits(run: Run) -> None:
     """The limits of all studies: fits, no training."""
-    stages = [f"limit {signal} {method}" for signal, method in studies(run)]
+    stages = [study_stage(signal, method) for signal, method in studies(run)]
     for signal, method in uncertain(run):
-        stages.append(f"limit {signal} {method} injection")
+        stages.append(f"{study_stage(signal, method)} injection")
         if _injects(run, signal, method):
-            stages.append(f"limit {signal} {method} retraining")
+            stages.append(f"{study_stage(signal, method)} retraining")
     run_stage(
         run,
         "limit",
@@ -104,10 +105,10 @@ def conclude_limits(run: Run) -> None:
 
 def find_injection(run: Run, signal: str, method: str) -> bool:
     """Find where the expected limit is best; whether to train again there."""
-    studied = [f"limit {signal} {name}" for name in (method, INCLUSIVE)]
+    studied = [study_stage(signal, name) for name in (method, INCLUSIVE)]
     run_stage(
         run,
-        f"limit {signal} {method} injection",
+        f"{study_stage(signal, method)} injection",
         inputs=filled(run) | {name: run.identity(name) for name in studied},
         options={
             "scan": run.config.scan.model_dump(mode="json", exclude={"masses"}),
@@ -140,12 +141,12 @@ def retrain(run: Run, signal: str, method: str) -> None:
     background = run.config.search.background
     own = [
         varied_stage(signal),
-        f"limit {signal} {method} injection",
+        f"{study_stage(signal, method)} injection",
         *(f"skim {name}" for name in background),
     ]
     run_stage(
         run,
-        f"limit {signal} {method} retraining",
+        f"{study_stage(signal, method)} retraining",
         inputs=_study_inputs(run, signal, method) | {name: run.identity(name) for name in own},
         options=_study_options(run, signal, method)
         | {

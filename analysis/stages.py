@@ -85,6 +85,11 @@ def survey_store(run: Run, sample: str) -> PartialStore:
     return run.store(f"survey {sample}")
 
 
+def study_stage(signal: str, method: str) -> str:
+    """The stage of the trainings of a method with a signal in the data."""
+    return f"limit {signal} {method}"
+
+
 def varied_stage(signal: str) -> str:
     """The stage of the pass over a signal with all its variations."""
     return f"limit {signal} varied"
@@ -109,7 +114,7 @@ def _copy_out(run: Run, name: str) -> None:
 
 
 def planned(run: Run, sample: Sample) -> SamplePlan:
-    """What a sample's files hold: both passes, and a run that is resumed, open them all only once."""
+    """What a sample's files hold: all passes, and a run that is resumed, open them all only once."""
     path = run.root / "plans" / f"{sample.name}.json"
     facts = [code_version(), as_tree(sample), event_options(run, sample), run.identities[sample.name]]
     identity = hash_json(facts)
@@ -131,7 +136,7 @@ def sample_options(sample: Sample) -> dict[str, Any]:
 
 
 def event_options(run: Run, sample: Sample) -> dict[str, Any]:
-    """What of the configuration both passes over a sample depend on; correction files count by their hashes."""
+    """What of the configuration all passes over a sample depend on; correction files count by their hashes."""
     options = run.config.events()
     corrections = options.corrections_of(sample)
     return {

@@ -3,16 +3,23 @@
 import json
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from condor.submit_file import DONE, plain_path
 from data.errors import BatchError
 
-_STATES = {1: "idle", 2: "running", 3: "removed", 4: "completed", 5: "held", 6: "running", 7: "suspended"}
+_HELD = 5
+_STATES = {1: "idle", 2: "running", 3: "removed", 4: "completed", _HELD: "held", 6: "running", 7: "suspended"}
 _SCHEDULER = 7  # universe of DAGMan's own job
 _TIMEOUT = 120  # s
+_MOST_AT_ONCE = 500
+"""Jobs that one command names: its constraint is one word of a command line, of which Linux takes 128 KiB."""
+_MOST_QUOTED = 2000
+"""Characters of what a command says."""
+_LITTLE_MB = 256
+"""Enough for a container to start in, whose job then ends."""
 _TOOLS = ("condor_q", "condor_submit", "condor_submit_dag")
 
 
@@ -55,8 +62,11 @@ def queued(folder: Path) -> list[QueuedJob]:
         "ClusterId,ProcId,JobUniverse,OddjetJob,JobStatus,HoldReason,HoldReasonCode,HoldReasonSubCode,"
         "NumShadowStarts"
     )
-    text = _run(["condor_q", "-constraint", _constraint(folder), "-json", "-attributes", attributes])
-    return parse_queue(text)
+    return _asked(_constraint(folder), attributes)
+
+
+def _asked(constraint: str, attributes: str) -> list[QueuedJob]:
+    return parse_queue(_run(["condor_q", "-constraint", constraint, "-json", "-attributes", attributes]))
 
 
 def removal(folder: Path) -> str:
@@ -135,15 +145,16 @@ def submit_dag(folder: Path, title: str) -> str:
     )  # fmt: skip
 
 
-def release(jobs: Iterable[QueuedJob], memory_mb: int | None = None) -> None:
-    """Start held jobs once more.
+def release(jobs: Iterable[QueuedJob], memory: str | None = None) -> None:
+    """Start held jobs once more; those that are not held any more are left as they are.
 
     Parameters
     ----------
     jobs
         The jobs, at least one.
-    memory_mb
-        Memory that they ask for from now on, DAGMan's own excepted; None: as their submit file says.
+    memory
+        Expression of the memory that they ask for from now on, MB, DAGMan's own excepted; None: as their submit file
+        says.
 
     Raises
     ------
@@ -151,11 +162,10 @@ def release(jobs: Iterable[QueuedJob], memory_mb: int | None = None) -> None:
         If HTCondor refuses.
     """
     held = list(jobs)
-    if memory_mb is not None:
-        for job in held:
-            if job.name is not None:
-                _run(["condor_qedit", job.number, "RequestMemory", str(memory_mb)])
-    _run(["condor_release", *(job.number for job in held)])
+    if memory is not None:
+        own = [job for job in held if job.name is not None]
+        _with_held(own, "condor_qedit", "RequestMemory", memory)
+    _with_held(held, "condor_release")
 
 
 def let_go(jobs: Iterable[QueuedJob]) -> None:
@@ -174,9 +184,29 @@ def let_go(jobs: Iterable[QueuedJob]) -> None:
         If HTCondor refuses.
     """
     spare = list(jobs)
-    for job in spare:
-        _run(["condor_qedit", job.number, DONE, "True", "TransferInput", '""'])
+    # What the try before used stays in the queue, and policies (ours, the pool's) hold who uses more than asked.
+    memory = ("RequestMemory", str(_LITTLE_MB), "MemoryUsage", "0")
+    marks = (DONE, "True", "TransferInput", '""', *memory)
+    _with_held(spare, "condor_qedit", *marks)
     release(spare)
+
+
+def _with_held(jobs: Sequence[QueuedJob], command: str, *words: str) -> None:
+    """Use a command on those of some jobs that are held now: meanwhile HTCondor may have released any by itself.
+
+    A constraint that no job meets is refused like one that may not be used, so the queue tells which of both it is.
+    """
+    for start in range(0, len(jobs), _MOST_AT_ONCE):
+        numbers = (job.number.split(".") for job in jobs[start : start + _MOST_AT_ONCE])
+        these = " || ".join(
+            f"(ClusterId == {cluster} && ProcId == {process})" for cluster, process in numbers
+        )
+        held = f"JobStatus == {_HELD} && ({these})"
+        try:
+            _run([command, "-constraint", held, *words])
+        except BatchError:
+            if _asked(held, "ClusterId,ProcId"):
+                raise
 
 
 def _run(command: list[str], folder: Path | None = None) -> str:
@@ -190,7 +220,10 @@ def _run(command: list[str], folder: Path | None = None) -> str:
         msg = f"{command[0]} has not answered for {_TIMEOUT} s; try again, or ask whether the schedd is up"
         raise BatchError(msg) from None
     if done.returncode:
-        words = (done.stderr.strip() or done.stdout.strip())[-2000:]
+        words = done.stderr.strip() or done.stdout.strip()
+        for long in (word for word in command if len(word) > _MOST_QUOTED):
+            words = words.replace(long, "…")  # what was refused stands beside it
+        words = words[-_MOST_QUOTED:]
         msg = f"{command[0]} refused (exit code {done.returncode}): {words}"
         raise BatchError(msg)
     return done.stdout

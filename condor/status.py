@@ -49,7 +49,9 @@ class Status:
     strays: tuple[QueuedJob, ...] = ()
     """Jobs in the queue whose DAGMan has left it."""
     again: int = 0
-    """Idle jobs that were started before."""
+    """Idle jobs that were started before and lack a valid manifest."""
+    leaving: int = 0
+    """Idle jobs with a valid manifest, as those that were let go: their stage waits until they have left the queue."""
 
     @property
     def complete(self) -> bool:
@@ -94,8 +96,10 @@ def status_of(folder: Folder, campaign: Campaign, queue: Sequence[QueuedJob]) ->
     wanted = {spec.name for specs in lacking.values() for spec in specs}
     held = tuple(job for _, job in sorted(named.items()) if job.state == "held")
     strays = () if own else tuple(there)
-    again = sum(job.state == "idle" and job.starts > 0 and name in wanted for name, job in named.items())
-    return Status(stages, held, own[0] if own else None, lacking, strays, again)
+    idle = {name: job for name, job in named.items() if job.state == "idle"}
+    again = sum(job.starts > 0 and name in wanted for name, job in idle.items())
+    leaving = sum(name not in wanted for name in idle)
+    return Status(stages, held, own[0] if own else None, lacking, strays, again, leaving)
 
 
 def _stage_status(
@@ -139,6 +143,11 @@ def status_lines(status: Status, folder: Folder) -> list[str]:
         lines.append(
             f"{status.again} idle jobs were started before; with avoid_last_machine of the profile each waits for a "
             "machine other than its last"
+        )
+    if status.leaving:
+        lines.append(
+            f"{status.leaving} idle jobs whose output is whole wait for a machine to end on at once; until they do "
+            "their stage waits"
         )
     return [*lines, _advice(status, folder)]
 

@@ -96,7 +96,7 @@ def submit_file(stage: StageFiles, profile: Profile) -> str:
         "transfer_output_files": OUT,
         "request_cpus": str(request.cpus),
         "request_disk": f"{request.disk_mb}MB",
-        "request_memory": _memory(profile),
+        "request_memory": memory_request(profile),
         **_failures(profile),
         **_machine(profile),
         "environment": '"' + " ".join(f"{k}='{v}'" for k, v in sorted(profile.environment.items())) + '"',
@@ -113,11 +113,25 @@ def submit_file(stage: StageFiles, profile: Profile) -> str:
     return f"# {stage.stage}: written by oddjet\n{text}\nqueue {columns} from {folder}/{stage.stage}.list\n"
 
 
-def _memory(profile: Profile) -> str:
-    """The list's memory at first; after a hold, no less than the try before had, after one for memory more.
+def memory_request(profile: Profile, first: str = "$(memory)") -> str:
+    """What a job asks for: ``first`` at first; after a hold, no less than the try before had, after one for memory more.
 
+    Parameters
+    ----------
+    profile
+        The site.
+    first
+        MB of the first try, and the least of those after it; by default what the list says.
+
+    Returns
+    -------
+    str
+        Expression, MB.
+
+    Notes
+    -----
     A job that is killed at its limit may have been seen well below it: what it was given counts as well as what it
-    used. Where the list asks for more than the most, it is given what the list says. A running job asks for what it
+    used. Where the first try asks for more than the most, later ones do so too. A running job asks for what it
     has: some machines look again when it starts.
     """
     request = profile.request
@@ -125,8 +139,8 @@ def _memory(profile: Profile) -> str:
     had = f"max({{{', '.join(known)}}})"
     grown = f"quantize(int({had} * {request.memory_growth:g}), {_MEMORY_STEP})"
     next_try = f"ifThenElse(JobStatus =!= 2 && {_held_for_memory('LastHoldReason')}, {grown}, {had})"
-    more = f"max({{$(memory), min({{{request.memory_most_mb}, {next_try}}})}})"
-    return f"ifThenElse(NumHolds =?= undefined || NumHolds == 0, $(memory), {more})"
+    more = f"max({{{first}, min({{{request.memory_most_mb}, {next_try}}})}})"
+    return f"ifThenElse(NumHolds =?= undefined || NumHolds == 0, {first}, {more})"
 
 
 def _held_for_memory(reason: str) -> str:
@@ -156,7 +170,9 @@ def _failures(profile: Profile) -> dict[str, str]:
 
 
 def _machine(profile: Profile) -> dict[str, str]:
-    last = "LastRemoteHost =?= undefined || TARGET.Machine =!= splitSlotName(LastRemoteHost)[1]"
+    other = "TARGET.Machine =!= splitSlotName(LastRemoteHost)[1]"
+    # A job that is only to end may do so anywhere.
+    last = f"LastRemoteHost =?= undefined || {DONE} =?= True || {other}"
     demands = [profile.requirements, last if profile.avoid_last_machine else ""]
     together = " && ".join(f"({demand})" for demand in demands if demand)
     return {"requirements": together} if together else {}

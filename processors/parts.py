@@ -30,7 +30,7 @@ def survey_part(
     plan: SamplePlan | None = None,
     report: Report | None = None,
 ) -> Account | None:
-    """Look through a share of a sample for its Lund-plane weights; both passes need the whole sample looked through.
+    """Look through a share of a sample for its Lund-plane weights; every pass needs the whole sample looked through.
 
     Parameters
     ----------

@@ -359,6 +359,16 @@ def test_a_sample_that_is_looked_through_first_has_a_stage_of_its_own(config, tm
     assert all(run.store(f"{stage} {name}").find("ab" * 32) == {"lund": []} for stage in ("skim", "hist"))
 
 
+def test_a_stage_without_a_sample_that_was_looked_through_is_given_nothing_of_the_survey(config, tmp_path):
+    """There is no such folder when it begins, and a job that is given what is not there is held."""
+    name = "signal_3000_400_400"
+    run = prepare(config, tmp_path / "run", None, ["search.signals=[]", f"search.background=[{name}]"])
+    campaign = campaign_of(run, replace(look(run), surveyed=frozenset({name})), Profile(visible=(MINI,)))
+    found = str(run.root / "partials")
+    given = {stage: found in record.inputs for stage, record in campaign.stages.items()}
+    assert given == {"survey": False, "skim": True, "hist": False, "analyse": False}
+
+
 def test_what_the_survey_found_of_a_sample_goes_only_to_the_passes_that_there_are(config, tmp_path):
     """Of simulated background no histograms are filled: nothing would ever remove a store for them."""
     name = "signal_3000_400_400"

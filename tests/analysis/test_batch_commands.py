@@ -17,7 +17,7 @@ from condor.campaign import Folder
 from condor.jobs import OUT, JobManifest
 from condor.pending import pending
 from condor.profile import Profile
-from condor.submit_file import LATER
+from condor.submit_file import LATER, memory_request
 from data.errors import (
     BatchError,
     ConfigError,
@@ -200,7 +200,12 @@ def test_held_jobs_and_a_held_dagman_are_released(config, work, pool):
     calls = pool(DAGMAN | {"JobStatus": 5}, HELD)
     done = oddjet("resubmit", config, "--memory", 4000)
     assert done.output.strip() == "released: skim.mock.00001, DAGMan's own job 6.0"
-    assert calls() == ["condor_qedit 7.1 RequestMemory 4000", "condor_release 7.1 6.0"]
+    edited, released = calls()
+    request = memory_request(work.read().profile, "4000")
+    one = "(ClusterId == 7 && ProcId == 1)"
+    assert edited == f"condor_qedit -constraint JobStatus == 5 && ({one}) RequestMemory {request}"
+    both = f"{one} || (ClusterId == 6 && ProcId == 0)"
+    assert released == f"condor_release -constraint JobStatus == 5 && ({both})"
 
 
 def test_a_job_that_is_held_although_its_output_is_whole_only_leaves_the_queue(config, work, pool):
@@ -216,11 +221,14 @@ def test_a_job_that_is_held_although_its_output_is_whole_only_leaves_the_queue(c
         "let go, as their output is whole: skim.mock.00001",
         "released: skim.mock.00002",
     ]
+    whole, lacking = (
+        f"-constraint JobStatus == 5 && ((ClusterId == 7 && ProcId == {one}))" for one in (1, 2)
+    )
     assert calls() == [
-        'condor_qedit 7.1 OddjetDone True TransferInput ""',
-        "condor_release 7.1",
-        "condor_qedit 7.2 RequestMemory 4000",
-        "condor_release 7.2",
+        f'condor_qedit {whole} OddjetDone True TransferInput "" RequestMemory 256 MemoryUsage 0',
+        f"condor_release {whole}",
+        f"condor_qedit {lacking} RequestMemory {memory_request(work.read().profile, '4000')}",
+        f"condor_release {lacking}",
     ]
 
 

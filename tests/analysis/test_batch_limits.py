@@ -8,13 +8,16 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from analysis import batch_merge
 from analysis.batch_cli import app
-from analysis.batch_merge import _merge_survey, merge_stage
+from analysis.batch_merge import _merge_survey, _vary_all, merge_stage
 from analysis.batch_plan import campaign_of, look, site_of
 from analysis.cli_common import prepare
 from analysis.limit_pipeline import run_limits
 from analysis.pipeline import histogram, scan, skim, train
+from analysis.stages import survey_store
 from data.files import read_json
+from data.partials import dump
 from tests.analysis.boxes import digests, found_by_survey, run_in_boxes, submitted
 from tests.analysis.test_limit_stage import TREES, jets_of
 
@@ -122,6 +125,22 @@ def test_what_the_survey_found_goes_to_the_variations_too(config, tmp_path):
     _merge_survey(run, found_by_survey(run, job), [job])
     stores = ["hist.signal", "limit.signal.varied", "skim.signal"]
     assert sorted(path.name for path in (run.root / "partials").iterdir()) == stores
+
+
+def test_variations_of_a_signal_that_was_not_looked_through_are_given_nothing_of_the_survey(config, tmp_path):
+    run = prepare(config, tmp_path / "run", None, list(SYSTEMATICS))
+    other = replace(look(run), surveyed=frozenset({"mock"}))
+    campaign = campaign_of(run, other, site_of(run.config.batch))
+    told = {stage: "partials" in given(campaign, stage) for stage in ("skim", "hist", "vary")}
+    assert told == {"skim": True, "hist": True, "vary": False}
+
+
+def test_what_a_killed_local_run_left_of_its_survey_goes_with_the_last_pass(config, tmp_path, monkeypatch):
+    run = prepare(config, tmp_path / "run", None, list(SYSTEMATICS))
+    survey_store(run, "signal").put("ab" * 32, dump({"lund": []}))
+    monkeypatch.setattr(batch_merge, "vary", lambda *_, **__: None)
+    _vary_all(run)
+    assert not (run.root / "partials").exists()
 
 
 def test_the_dag_has_the_stages_of_the_limits(config, tmp_path):

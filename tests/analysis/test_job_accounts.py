@@ -4,20 +4,24 @@ import errno
 import shutil
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import yaml
 
 from analysis import batch_merge
 from analysis.batch_job import ACCOUNT, run_job
-from analysis.batch_merge import account_of_jobs
+from analysis.batch_merge import account_of_jobs, merge_stage
 from analysis.batch_plan import campaign_of, folder_of, look, payload_of, site_of, write_plans
 from analysis.cli_common import prepare
+from analysis.pipeline import skim
 from condor.campaign import PAYLOAD, Folder, list_missing, write_campaign
 from condor.jobs import MANIFEST, OUT, Entries, JobSpec
 from data.errors import InputError
 from data.files import read_json, write_json
 from data.partials import PartialStore
 from processors.account import Account, ChunkFailure, FileAccount
+from tests.analysis.boxes import run_in_boxes, submitted
+from tests.analysis.test_batch import write_maps
 
 
 @pytest.fixture
@@ -133,6 +137,65 @@ def test_the_first_pass_tells_what_went_wrong_in_the_survey(tmp_path, monkeypatc
     monkeypatch.setattr(Folder, "read", lambda _: SimpleNamespace(stages=stages))
     kept = {}
     monkeypatch.setattr(batch_merge, "keep_account", lambda run, name, account: kept.update({name: account}))
+    monkeypatch.setattr(batch_merge, "passes", lambda _: {stage: ["signal"]})
     run = SimpleNamespace(store=lambda name: PartialStore(tmp_path / "partials" / name))
     batch_merge._merge_events(lambda _: None, run, folder, [made(folder, stage, 0)])
     assert kept[f"{stage} signal"].totals()["retried"] == retried
+
+
+@pytest.fixture
+def with_empty(tmp_path, make_nano_file):
+    """A search with a simulated background without any event: a skim may well have left none."""
+    generated = {
+        "run": np.array([1], dtype=np.uint32), "genEventCount": np.array([1000]),
+        "genEventSumw": np.array([1000.0]), "genEventSumw2": np.array([1000.0]),
+    }  # fmt: skip
+    make_nano_file(tmp_path / "data.root", 300)
+    make_nano_file(tmp_path / "empty.root", 0, simulation=True, trees={"Runs": generated})
+    samples = {
+        "mock": {
+            "kind": "data", "process": "data", "year": "2017", "luminosity_ifb": 2.0, "files": {"data.root": 300},
+        },
+        "empty": {
+            "kind": "simulation", "process": "qcd", "year": "2017", "cross_section_pb": 0.01,
+            "files": {"empty.root": 0}, "without_corrections": ["prefiring"],
+        },
+    }  # fmt: skip
+    documents = {
+        "samples": {"samples": samples},
+        "profile": {"visible": [str(tmp_path)]},
+        "search": {
+            "samples": "samples.yaml",
+            "search": {"data": "mock", "background": ["empty"]},
+            "scan": {"masses": [3000], "fit_start": 1960},
+            "batch": {"profile": str(tmp_path / "profile.yaml")},
+        },
+    }
+    for name, content in documents.items():
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(content))
+    return tmp_path / "search.yaml"
+
+
+def test_a_sample_without_any_event_has_the_account_of_the_local_run(with_empty, tmp_path):
+    run, work, campaign = submitted(with_empty, tmp_path / "run")
+    assert [job.task["sample"] for job in campaign.stages["skim"].jobs] == ["mock"]
+    run_in_boxes(work, "skim", tmp_path / "boxes")
+    merge_stage(run, work, campaign, "skim")
+    local = prepare(with_empty, tmp_path / "local", None, None)
+    skim(local)
+    account = read_json(run.root / "account.json")
+    assert account == read_json(local.root / "account.json")
+    assert account["complete"]
+    assert account["stages"]["skim empty"]["files"] == 1
+
+
+def test_where_there_is_no_event_to_look_through_the_merge_says_so_and_no_job_is_held(with_empty, tmp_path):
+    """Nothing makes the folder that jobs are given what was found in."""
+    maps = write_maps(tmp_path / "maps.json")
+    lund = f"corrections={{'2017': {{lund: {{file: {maps}, toys: 2, sources: [pt]}}}}}}"
+    run, work, campaign = submitted(with_empty, tmp_path / "run", lund)
+    assert campaign.order() == ["skim", "hist", "analyse"]
+    assert str(run.root / "partials") not in campaign.stages["skim"].inputs
+    run_in_boxes(work, "skim", tmp_path / "boxes")
+    with pytest.raises(InputError, match=r"sample 'empty': no event is selected whose Lund-plane weights"):
+        merge_stage(run, work, campaign, "skim")

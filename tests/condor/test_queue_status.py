@@ -237,15 +237,66 @@ def test_a_command_that_a_submission_needs_is_missed_at_once(folder, tools):
 def test_held_jobs_are_released_with_more_memory(tools):
     tools("condor_qedit")
     tools("condor_release")
-    release(parse_queue(json.dumps([HELD, DAGMAN])), 4000)
-    assert tools.calls() == ["condor_qedit 7.1 RequestMemory 4000", "condor_release 7.1 6.0"]
+    release(parse_queue(json.dumps([HELD, DAGMAN])), "max({4000, 1})")
+    own, dagman = "(ClusterId == 7 && ProcId == 1)", "(ClusterId == 6 && ProcId == 0)"
+    assert tools.calls() == [
+        f"condor_qedit -constraint JobStatus == 5 && ({own}) RequestMemory max({{4000, 1}})",
+        f"condor_release -constraint JobStatus == 5 && ({own} || {dagman})",
+    ]
+    release(parse_queue(json.dumps([DAGMAN])), "4000")
+    assert tools.calls()[2:] == [f"condor_release -constraint JobStatus == 5 && ({dagman})"]
 
 
 def test_held_jobs_whose_output_is_whole_are_marked_and_started_to_end_at_once(tools):
     tools("condor_qedit")
     tools("condor_release")
     let_go(parse_queue(json.dumps([HELD])))
-    assert tools.calls() == ['condor_qedit 7.1 OddjetDone True TransferInput ""', "condor_release 7.1"]
+    held = "-constraint JobStatus == 5 && ((ClusterId == 7 && ProcId == 1))"
+    assert tools.calls() == [
+        f'condor_qedit {held} OddjetDone True TransferInput "" RequestMemory 256 MemoryUsage 0',
+        f"condor_release {held}",
+    ]
+
+
+def test_held_jobs_that_were_released_meanwhile_are_no_failure(tools):
+    jobs = parse_queue(json.dumps([HELD]))
+    for name in ("condor_qedit", "condor_release"):
+        tools(name, "Couldn't find/release all jobs matching constraint", code=1)
+    tools("condor_q")
+    let_go(jobs)
+    release(jobs, "4000")
+    assert [line.split()[0] for line in tools.calls()] == [
+        *("condor_qedit", "condor_q", "condor_release", "condor_q")
+    ] * 2
+    tools("condor_q", json.dumps([HELD]))
+    with pytest.raises(
+        BatchError, match=r"condor_release refused \(exit code 1\): Couldn't find/release all"
+    ):
+        release(jobs)
+
+
+def test_thousands_of_held_jobs_are_named_in_parts(tools):
+    tools("condor_release")
+    release(
+        parse_queue(json.dumps([HELD | {"ClusterId": 10**7, "ProcId": number} for number in range(1201)]))
+    )
+    calls = tools.calls()
+    assert [line.count("ProcId") for line in calls] == [500, 500, 201]
+    assert max(map(len, calls)) < 2**17  # what Linux takes as one word
+    assert all(sum(f"ProcId == {number})" in line for line in calls) == 1 for number in (0, 499, 500, 1200))
+
+
+def test_a_refusal_is_not_lost_in_the_names_of_hundreds_of_jobs(tools):
+    held = [HELD | {"ProcId": number} for number in range(100)]
+    these = " || ".join(f"(ClusterId == 7 && ProcId == {number})" for number in range(100))
+    tools(
+        "condor_release", f"not allowed\nCouldn't find/release all of (JobStatus == 5 && ({these}))", code=1
+    )
+    tools("condor_q", json.dumps(held))
+    with pytest.raises(
+        BatchError, match=r"refused \(exit code 1\): not allowed\nCouldn't find/release all of \(…\)$"
+    ):
+        release(parse_queue(json.dumps(held)))
 
 
 def test_the_script_before_a_stage_lists_waits_or_says_that_nothing_is_missing(folder, caplog):
@@ -305,6 +356,19 @@ def test_jobs_that_wait_for_another_machine_are_told(folder):
     queue = [DAGMAN, idle]
     text = "\n".join(status_lines(status_of(folder, campaign(), parse_queue(json.dumps(queue))), folder))
     assert "avoid_last_machine" not in text
+
+
+def test_jobs_that_were_let_go_and_still_wait_are_told(folder):
+    for letter in "abcd":
+        finish(folder, f"skim.{letter}")
+    waiting = HELD | {"JobStatus": 1}
+    status = status_of(folder, campaign(), parse_queue(json.dumps([DAGMAN, waiting])))
+    assert not status.stuck
+    text = "\n".join(status_lines(status, folder))
+    assert "1 idle jobs whose output is whole wait for a machine to end on at once; until they do" in text
+    assert "avoid_last_machine" not in text
+    told = status_lines(status_of(folder, campaign(), parse_queue(json.dumps([DAGMAN]))), folder)
+    assert "output is whole" not in "\n".join(told)
 
 
 def test_jobs_whose_dagman_has_left_are_told(folder):

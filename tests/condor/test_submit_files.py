@@ -11,7 +11,16 @@ import yaml
 
 from condor.config import BatchConfig
 from condor.profile import SHIPPED, Profile, Request, read_profile, shipped
-from condor.submit_file import StageFiles, dag_file, job_list, plain_path, script, submit_file, wrapper
+from condor.submit_file import (
+    StageFiles,
+    dag_file,
+    job_list,
+    memory_request,
+    plain_path,
+    script,
+    submit_file,
+    wrapper,
+)
 from data.errors import ConfigError
 
 WORK = Path("/home/me/run/condor")
@@ -127,6 +136,17 @@ def test_memory_never_shrinks():
     assert evaluate(request, starved, memory=6000) == 6000
 
 
+def test_memory_that_was_set_by_hand_still_grows():
+    profile = Profile(request={"memory_mb": 1000, "memory_growth": 2, "memory_most_mb": 5000})
+    request = memory_request(profile, "2500")
+    assert "$" not in request
+    starved = {"NumHolds": 1, "LastHoldReasonCode": 34}
+    assert evaluate(request, {}) == 2500
+    assert evaluate(request, {**starved, "MemoryProvisioned": 1024}) == 2500
+    assert evaluate(request, {**starved, "MemoryProvisioned": 2500}) == 5000
+    assert evaluate(memory_request(profile, "6000"), {**starved, "MemoryProvisioned": 2500}) == 6000
+
+
 @pytest.mark.htcondor
 @pytest.mark.skipif(shutil.which("classad_eval") is None, reason="no HTCondor on this machine")
 @pytest.mark.parametrize(
@@ -162,6 +182,7 @@ def test_a_job_over_its_memory_is_held_where_the_pool_does_not_do_it():
 
 def test_the_last_machine_is_avoided_unless_the_profile_says_no():
     assert "splitSlotName(LastRemoteHost)[1]" in made()["requirements"]
+    assert "|| OddjetDone =?= True ||" in made()["requirements"]  # a job that was let go may end anywhere
     assert "requirements" not in made(Profile(avoid_last_machine=False))
     assert made(Profile(requirements="HasAVX2"))["requirements"].startswith(
         "(HasAVX2) && (LastRemoteHost =?="
