@@ -21,6 +21,8 @@ from data.xrootd import (
 _WILD = "*?["
 _REMOTE_WILD = "*["
 """In an address, options follow the first question mark."""
+_PREFER_NAMES = 0x0100
+"""The protocol's flag, without a name in the client, for names of servers: certificates are not made out to numbers."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,10 @@ def _listed(pattern: str, where: str, mirrors: Iterable[str], timeout: int) -> l
             reasons.append(str(error))
             continue
         return [own + path for path in found]
-    msg = f"{where}: '{pattern}' cannot be listed ({'; '.join(reasons)}); see that the server works, or name the files"
+    msg = (
+        f"{where}: '{pattern}' cannot be listed ({'; '.join(reasons)}); see that the server works, name the files, or "
+        "give mirrors (sites.mirrors)"
+    )
     raise ReadError(msg)
 
 
@@ -177,7 +182,7 @@ def _holders(server: str, folder: str, timeout: int) -> list[str]:
     asked = filesystem(address)
     if not ask(address, asked.protocol, timeout=timeout).hostinfo & flags.HostTypes.IS_MANAGER:
         return [server]
-    places = list(ask(address, asked.deeplocate, f"*{folder}", flags.OpenFlags.NONE, timeout=timeout))
+    places = list(ask(address, asked.deeplocate, f"*{folder}", _PREFER_NAMES, timeout=timeout))
     away = [place.address for place in places if place.type != flags.LocationType.SERVER_ONLINE]
     if away or not places:
         msg = f"{address}: not all servers of it answered ({', '.join(away) or 'it names none'})"

@@ -35,6 +35,8 @@ def pytest_collection_modifyitems(items):
 
 STARTING = 60.0
 """Seconds that a server may need to start on a busy machine."""
+STARTS = 5
+"""Debian's xrootd 5.5 crashes now and then before it has written a word (signal 11): not what is tested here."""
 
 
 def reserved_port() -> tuple[socket.socket, int]:
@@ -80,6 +82,17 @@ class Server:
         self.start()
 
     def start(self) -> None:
+        for _ in range(STARTS):
+            failure = self._failure_at_start()
+            if failure is None:
+                return
+            if self.process.poll() != -signal.SIGSEGV:
+                break
+        self.close()
+        pytest.fail(f"the server of {self.folder} {failure}")
+
+    def _failure_at_start(self) -> str | None:
+        """Start the server and wait until it is ready; why it is not."""
         log = self.folder / "admin" / "log"
         log.unlink(missing_ok=True)
         command = as_server(self.folder, ["xrootd", "-c", str(self.config), "-l", str(log)])
@@ -91,9 +104,9 @@ class Server:
             said = log.read_text(errors="replace") if log.exists() else ""
             if ended or late:
                 how = f"ended with {self.process.returncode}" if ended else f"is not ready after {STARTING} s"
-                last = "\n".join(said.splitlines()[-10:])
-                pytest.fail(f"the server of {self.folder} {how}; its last words:\n{last}")
+                return f"{how}; its last words:\n" + "\n".join(said.splitlines()[-10:])
             time.sleep(0.02)
+        return None
 
     def stop(self) -> None:
         """As a crash does: without a word to anyone."""

@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from data.addresses import expand
 from data.errors import ConfigError, InputError, ReadError
 from data.samples import Access
+from data.xrootd import path_of
 from processors.remote import _avoiding
 from processors.root_files import open_root
 
@@ -19,6 +21,8 @@ TIMEOUT = 20
 
 
 SERVERS = 2
+LOCATE, PREFER_NAMES = (3027).to_bytes(2), (0x100).to_bytes(2)
+"""Of the protocol."""
 
 
 @pytest.fixture
@@ -59,6 +63,28 @@ def when_known(answer, wanted=lambda _: True):
         time.sleep(0.5)
 
 
+def recorded(port):
+    """A port that leads to another one, and what is sent to it."""
+    listening, told = socket.create_server(("127.0.0.1", 0)), bytearray()
+
+    def carry(source, target, record):
+        with source, target:
+            while data := source.recv(1 << 16):
+                record.extend(data)
+                target.sendall(data)
+            target.shutdown(socket.SHUT_RDWR)
+
+    def lead():
+        with listening:
+            here = listening.accept()[0]
+        there = socket.create_connection(("127.0.0.1", port))
+        threading.Thread(target=carry, args=(there, here, bytearray()), daemon=True).start()
+        carry(here, there, told)
+
+    threading.Thread(target=lead, daemon=True).start()
+    return listening.getsockname()[1], told
+
+
 def test_blocked_sites_behind_a_redirector(cluster, tmp_path, make_nano_file):
     redirector, (server, _) = cluster
     server.put(make_nano_file(tmp_path / "a.root", 100))
@@ -89,6 +115,12 @@ def test_folders_behind_a_redirector_are_those_of_all_servers(cluster, tmp_path)
     every = [redirector.address(f"d/{number}.root") for number in (1, 2, 3)]
     assert when_known(lambda: listed("d/"), lambda found: len(found) >= len(every)) == every
     assert listed("[d]/*.root") == every
+    through, told = recorded(redirector.port)
+    server = f"root://127.0.0.1:{through}/"
+    assert [
+        file.removeprefix(server) for file in expand(f"{server}/store/d/", tmp_path, "", (), TIMEOUT).files
+    ] == [path_of(address) for address in every]
+    assert LOCATE + PREFER_NAMES in told  # certificates are made out to names
     with pytest.raises(ReadError, match="no such file or directory"):
         listed("none/")
     assert listed("d/s*/") == [redirector.address("d/sub/4.root")]
