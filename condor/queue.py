@@ -18,8 +18,6 @@ _MOST_AT_ONCE = 500
 """Jobs that one command names: its constraint is one word of a command line, of which Linux takes 128 KiB."""
 _MOST_QUOTED = 2000
 """Characters of what a command says."""
-_LITTLE_MB = 256
-"""Enough for a container to start in, whose job then ends."""
 _TOOLS = ("condor_q", "condor_submit", "condor_submit_dag")
 
 
@@ -184,10 +182,9 @@ def let_go(jobs: Iterable[QueuedJob]) -> None:
         If HTCondor refuses.
     """
     spare = list(jobs)
-    # What the try before used stays in the queue, and policies (ours, the pool's) hold who uses more than asked.
-    memory = ("RequestMemory", str(_LITTLE_MB), "MemoryUsage", "0")
-    marks = (DONE, "True", "TransferInput", '""', *memory)
-    _with_held(spare, "condor_qedit", *marks)
+    # It asks for the memory that it had: what the try before used stays in its description, and whoever used more than
+    # is asked for is held.
+    _with_held(spare, "condor_qedit", DONE, "True", "TransferInput", '""')
     release(spare)
 
 

@@ -225,7 +225,7 @@ def test_a_job_that_is_held_although_its_output_is_whole_only_leaves_the_queue(c
         f"-constraint JobStatus == 5 && ((ClusterId == 7 && ProcId == {one}))" for one in (1, 2)
     )
     assert calls() == [
-        f'condor_qedit {whole} OddjetDone True TransferInput "" RequestMemory 256 MemoryUsage 0',
+        f'condor_qedit {whole} OddjetDone True TransferInput ""',
         f"condor_release {whole}",
         f"condor_qedit {lacking} RequestMemory {memory_request(work.read().profile, '4000')}",
         f"condor_release {lacking}",

@@ -253,7 +253,7 @@ def test_held_jobs_whose_output_is_whole_are_marked_and_started_to_end_at_once(t
     let_go(parse_queue(json.dumps([HELD])))
     held = "-constraint JobStatus == 5 && ((ClusterId == 7 && ProcId == 1))"
     assert tools.calls() == [
-        f'condor_qedit {held} OddjetDone True TransferInput "" RequestMemory 256 MemoryUsage 0',
+        f'condor_qedit {held} OddjetDone True TransferInput ""',
         f"condor_release {held}",
     ]
 

@@ -35,7 +35,7 @@ HOW_IT_WENT = {"account.json", "report.json"}
 SKIM_MB, GREEDY_MB = 900, 1500
 FILE_ENTRIES = 54_306
 """Of the first of the sample's two files; each is one chunk."""
-PATIENCE_S = 900
+PATIENCE_S = 420
 
 # What the profile calls Python: the first or every start of some jobs goes wrong, as on a grid.
 FAULTS = """#!/usr/bin/env bash

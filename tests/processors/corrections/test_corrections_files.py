@@ -52,8 +52,8 @@ def test_missing_file(tmp_path):
         ("broken.json", b'{"schema_version": 2,'),
         ("other.json", b'{"a": 1}'),
         ("text.txt", b"{}"),
-        ("truncated.json.gz", gzip.compress(b'{"schema_version": 2}' * 100)[:40]),
-        ("flipped.json.gz", gzip.compress(b"{}" * 100)[:10] + b"\xff" * 30),
+        ("truncated.json.gz", gzip.compress(b'{"schema_version": 2}' * 100, mtime=0)[:40]),
+        ("flipped.json.gz", gzip.compress(b"{}" * 100, mtime=0)[:10] + b"\xff" * 30),
         ("not.json.gz", b"{}"),
     ],
 )
