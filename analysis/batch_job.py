@@ -8,6 +8,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,7 +31,7 @@ from processors.account import Account
 from processors.config import ProcessingConfig
 from processors.loop import chunk_tasks
 from processors.lund_reweighting_survey import survey_of
-from processors.parts import histogram_part, skim_part, survey_part, varied_part
+from processors.parts import histogram_part, skim_part, survey_part
 from processors.plan_io import read_plan
 from processors.preflight import SamplePlan
 from processors.run import prepared
@@ -295,7 +296,7 @@ _WORK: dict[str, Callable[[Run, JobSpec, Path], int]] = {
     "hist": _event_work(histogram_part),
     "train": _train,
     "limit": _stage_work(_study_name, _study),
-    "vary": _event_work(varied_part),
+    "vary": _event_work(partial(skim_part, varied=True)),
     "retrain": _stage_work(_retraining_names, _retrain),
     "analyse": _stage_work(_last_names, _analyse),
 }

@@ -77,13 +77,16 @@ def skim_part(
     part: Part,
     plan: SamplePlan | None = None,
     report: Report | None = None,
+    varied: bool = False,
 ) -> Account:
-    """Pass 1 of a share of a sample.
+    """Pass 1 of a share of a sample, or the pass that makes its tables with all variations.
 
     Parameters
     ----------
     sample, processing, options, store, part, plan, report
         As for `survey_part`. What the survey has not found yet of a sample with Lund-plane weights, this does first.
+    varied
+        Whether it is the pass with all variations, of a simulated sample.
 
     Returns
     -------
@@ -99,41 +102,8 @@ def skim_part(
     """
     plan, recipe = prepared(sample, options, plan)
     recipe, before = with_lund_weights(plan, recipe, processing, store, report=report)
-    return fill_store(plan, Skim(recipe), processing, store, part=part, before=before, report=report)
-
-
-def varied_part(
-    sample: Sample,
-    processing: ProcessingConfig,
-    options: EventOptions,
-    *,
-    store: PartialStore,
-    part: Part,
-    plan: SamplePlan | None = None,
-    report: Report | None = None,
-) -> Account:
-    """A share of the pass that makes the tables of a simulated sample with all its variations.
-
-    Parameters
-    ----------
-    sample, processing, options, store, part, plan, report
-        As for `skim_part`.
-
-    Returns
-    -------
-    Account
-        Of this share.
-
-    Raises
-    ------
-    InputError
-        If a file or a value in it is wrong.
-    IncompleteError
-        If a worker died again and again.
-    """
-    plan, recipe = prepared(sample, options, plan)
-    recipe, before = with_lund_weights(plan, recipe, processing, store, report=report)
-    return fill_store(plan, VariedSkim(recipe), processing, store, part=part, before=before, report=report)
+    work = VariedSkim(recipe) if varied else Skim(recipe)
+    return fill_store(plan, work, processing, store, part=part, before=before, report=report)
 
 
 def histogram_part(
