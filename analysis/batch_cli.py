@@ -1,5 +1,6 @@
 """The commands that submit a run to HTCondor and bring its results home: submit, status, resubmit, merge."""
 
+import json
 import logging
 import os
 from pathlib import Path
@@ -10,7 +11,15 @@ import typer
 from analysis.batch_job import run_job
 from analysis.batch_merge import check_same, merge_stage
 from analysis.batch_plan import campaign_of, folder_of, look, payload_of, site_of, write_plans
-from analysis.cli_common import ConfigArgument, OutOption, RegionOption, SetOption, conclude, prepare
+from analysis.cli_common import (
+    ConfigArgument,
+    JsonOption,
+    OutOption,
+    RegionOption,
+    SetOption,
+    conclude,
+    prepare,
+)
 from analysis.config import Config
 from analysis.pipeline import write_run_report
 from analysis.run import Run
@@ -18,7 +27,7 @@ from condor.campaign import Folder, check_place, lacking_by_stage, list_missing,
 from condor.jobs import Stage
 from condor.profile import Profile
 from condor.queue import queued, release, submit_dag
-from condor.status import status_lines, status_of
+from condor.status import status_document, status_lines, status_of
 from condor.submit_file import SKIP
 from data.credentials import check_credentials, find_credentials
 from data.errors import BatchError
@@ -78,11 +87,14 @@ def status_command(
     out: OutOption = None,
     settings: SetOption = None,
     region: RegionOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Say what has become of each stage's jobs; held ones are named with reason and log. Exit code 1 if help is needed."""
     folder = folder_of(prepare(config, out, None, settings, region))
     status = status_of(folder, folder.read(), queued(folder.path))
-    for line in status_lines(status, folder):
+    if as_json:
+        typer.echo(json.dumps(status_document(status), indent=1, ensure_ascii=False))
+    for line in () if as_json else status_lines(status, folder):
         typer.echo(line)
     if status.stuck:
         raise typer.Exit(_LEAVE)

@@ -15,6 +15,7 @@ from analysis.accounts import keep_account, write_account
 from analysis.limit_pipeline import run_limits
 from analysis.report import write_report
 from analysis.run import Run, selection_label, training_tables, untrained
+from analysis.run_studies import study
 from analysis.search import analyse_run
 from analysis.stages import (
     Product,
@@ -31,6 +32,7 @@ from data.files import read_json, write_json
 from data.manifest import code_version
 from data.samples import Sample
 from processors.histogram_io import merge_histograms, read_histograms, write_histograms
+from processors.progress import Countdown
 from processors.run import check_same_sources, run_histograms, run_skim
 
 if TYPE_CHECKING:
@@ -68,14 +70,16 @@ def train(run: Run, *, only_merge: bool = False) -> None:
     if elsewhere and not only_merge:
         _train_elsewhere(run)
     work = _collect_method if only_merge or elsewhere else _train_method
+    countdown = Countdown("trainings", len(run.tasks()))
     for method, window in run.tasks():
-        run_stage(
+        worked = run_stage(
             run,
             f"train {method} {window.name}",
             inputs=_training_inputs(run, method),
             options=_training_options(run, method, window),
             work=partial(work, run, method, window),
         )
+        countdown.step(worked=worked)
 
 
 def _training_inputs(run: Run, method: str) -> dict[str, str]:
@@ -133,7 +137,8 @@ def histogram(run: Run, *, only_merge: bool = False) -> None:
         options={},
         work=partial(_merge, run),
     )
-    write_account(run)
+    if run.works:
+        write_account(run)
 
 
 def scan(run: Run) -> None:
@@ -167,8 +172,9 @@ def _bundles(run: Run) -> dict[str, str]:
 
 
 def write_run_report(run: Run) -> None:
-    """The report page and the plots."""
-    stages = ["merge", "scan", *(["limit"] if run.manifest("limit").is_file() else [])]
+    """The report page and the plots, and the studies that they show."""
+    study(run)
+    stages = ["merge", "scan", "studies", *(["limit"] if run.manifest("limit").is_file() else [])]
     run_stage(
         run,
         "report",

@@ -34,6 +34,14 @@ class Run:
     samples: dict[str, Sample]
 
     @property
+    def works(self) -> bool:
+        """Whether stages are worked on, and not only noted."""
+        return True
+
+    def note(self, stage: str, inputs: dict[str, str], options: object) -> None:
+        """Called with each stage that is not to be worked on."""
+
+    @property
     def root(self) -> Path:
         """The run folder."""
         return self.config.run.output

@@ -33,13 +33,22 @@ class Product:
 
 def run_stage(
     run: Run, name: str, inputs: dict[str, str], options: object, work: Callable[[], Product]
-) -> None:
-    """Do the work of a stage unless its manifest says that it is done, and copy its outputs where they should go."""
+) -> bool:
+    """Do the work of a stage unless its manifest says that it is done, and copy its outputs where they should go.
+
+    Returns
+    -------
+    bool
+        Whether work was done.
+    """
+    if not run.works:
+        run.note(name, inputs, options)
+        return False
     path, digest = run.manifest(name), hash_json(options)
     if stage_is_current(run, name, inputs, options):
         _LOG.info("%s: up to date", name)
         _copy_out(run, name)
-        return
+        return False
     path.unlink(missing_ok=True)
     start = time.monotonic()
     product = work()
@@ -53,9 +62,12 @@ def run_stage(
         outputs=hash_outputs(run.root, product.outputs),
     ).write(path)
     run.store(name).remove()
-    events = f", {product.read:,} of {product.expected:,} events" if product.expected else ""
-    _LOG.info("%s: done in %.1f s%s", name, time.monotonic() - start, events)
+    seconds = time.monotonic() - start
+    rate = f" ({product.read / max(seconds, 1e-9):,.0f} a second)"
+    events = f", {product.read:,} of {product.expected:,} events{rate}" if product.expected else ""
+    _LOG.info("%s: done in %.1f s%s", name, seconds, events)
     _copy_out(run, name)
+    return True
 
 
 def stage_is_current(run: Run, name: str, inputs: dict[str, str], options: object) -> bool:
@@ -70,9 +82,14 @@ def _copy_out(run: Run, name: str) -> None:
         _LOG.info("%s: %d files copied to %s", name, copied, target)
 
 
-def planned(run: Run, sample: Sample) -> SamplePlan:
-    """What a sample's files hold: both passes, and a run that is resumed, open them all only once."""
+def planned(run: Run, sample: Sample, *, keep: bool = True) -> SamplePlan:
+    """What a sample's files hold: both passes, and a run that is resumed, open them all only once.
+
+    ``keep``: write it down where it is not known yet.
+    """
     path = run.root / "plans" / f"{sample.name}.json"
+    if not keep and not path.is_file():
+        return look_at(sample, run.config.events())
     facts = [code_version(), as_tree(sample), event_options(run, sample), run.identities[sample.name]]
     identity = hash_json(facts)
     if path.is_file():
@@ -81,7 +98,8 @@ def planned(run: Run, sample: Sample) -> SamplePlan:
         except InputError as error:
             _LOG.info("%s", error)
     plan = look_at(sample, run.config.events())
-    write_plan(path, plan, identity)
+    if keep:
+        write_plan(path, plan, identity)
     return plan
 
 
