@@ -14,7 +14,7 @@ from rich.table import Table
 from analysis.run import Run
 from analysis.stages import varied_signals, varied_stage
 from data.errors import OddjetError
-from data.files import read_json, write_json
+from data.files import read_json, write_json, writing
 from processors.account import Account
 
 _LOG = logging.getLogger("oddjet")
@@ -47,6 +47,13 @@ def begin_account(run: Run, stage: str) -> None:
 def forget_account(run: Run, stage: str) -> None:
     """Remove the account of a pass over events that are others now."""
     _path(run, stage).unlink(missing_ok=True)
+
+
+def settle_account(run: Run) -> None:
+    """Write ``account.json`` when the passes of a stage are over; a full disk is named."""
+    if run.works:
+        with writing(run.root):
+            write_account(run)
 
 
 def write_account(run: Run) -> None:

@@ -1,6 +1,7 @@
 """The commands that submit a run to HTCondor and bring its results home: submit, status, resubmit, merge."""
 
 import dataclasses
+import json
 import logging
 import os
 from collections.abc import Iterable
@@ -12,7 +13,16 @@ import typer
 from analysis.batch_job import run_job
 from analysis.batch_merge import check_same, merge_stage
 from analysis.batch_plan import campaign_of, config_hash, folder_of, look, payload_of, site_of, write_plans
-from analysis.cli_common import ConfigArgument, OutOption, RegionOption, SetOption, conclude, prepare, working
+from analysis.cli_common import (
+    ConfigArgument,
+    JsonOption,
+    OutOption,
+    RegionOption,
+    SetOption,
+    conclude,
+    prepare,
+    working,
+)
 from analysis.config import Config
 from analysis.pipeline import write_run_report
 from analysis.run import Run
@@ -20,7 +30,7 @@ from condor.campaign import Campaign, Folder, check_other, check_place, set_memo
 from condor.jobs import Stage
 from condor.profile import Profile
 from condor.queue import check_tools, has_queue, let_go, queued, release, removal, submit_dag
-from condor.status import Status, status_lines, status_of
+from condor.status import Status, status_document, status_lines, status_of
 from condor.submit_file import LATER, memory_request
 from data.credentials import check_credentials, check_target, find_credentials
 from data.errors import BatchError, CredentialError, LockedError
@@ -87,11 +97,14 @@ def status_command(
     out: OutOption = None,
     settings: SetOption = None,
     region: RegionOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Say what has become of each stage's jobs; held ones are named with reason and log. Exit code 1 if help is needed."""
     folder = folder_of(prepare(config, out, None, settings, region))
     status = status_of(folder, folder.read(), queued(folder.path))
-    for line in status_lines(status, folder):
+    if as_json:
+        typer.echo(json.dumps(status_document(status), indent=1, ensure_ascii=False))
+    for line in () if as_json else status_lines(status, folder):
         typer.echo(line)
     if status.stuck:
         raise typer.Exit(_LEAVE)

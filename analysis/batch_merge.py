@@ -14,7 +14,7 @@ from analysis.batch_plan import PARTIALS, config_hash, pass_name, passes
 from analysis.limit_pipeline import vary
 from analysis.pipeline import histogram, skim, train
 from analysis.run import Run
-from analysis.stages import planned, survey_store
+from analysis.stages import planned
 from condor.account import complete
 from condor.campaign import Campaign, Folder
 from condor.jobs import MANIFEST, OUT, JobSpec, Stage
@@ -198,7 +198,7 @@ def _made(folder: Folder, job: JobSpec, below: str) -> list[Path]:
 def _vary_all(run: Run) -> None:
     for signal in passes(run)["vary"]:
         vary(run, signal, only_merge=True)
-        survey_store(run, signal).remove()  # a local run that was killed has left it
+        forget_survey(run, signal)  # a local run that was killed has left it
 
 
 _MERGE: dict[str, Callable[[Run, Folder, Sequence[JobSpec]], None]] = {

@@ -14,6 +14,7 @@ from analysis.batch_cli import app as batch_app
 from analysis.cli_common import (
     CONSOLE,
     ConfigArgument,
+    JsonOption,
     OutOption,
     RegionOption,
     SetOption,
@@ -23,9 +24,13 @@ from analysis.cli_common import (
     progress_bar,
     working,
 )
+from analysis.config_schema import schema_command
+from analysis.doctor_cli import doctor_command
 from analysis.export_cli import export_command
+from analysis.init_cli import init_command
 from analysis.models_cli import app as models_app
 from analysis.pipeline import histogram, run_all, skim, train, write_run_report
+from analysis.plan_cli import plan_command
 from analysis.statistics_cli import app as statistics_app
 from data.errors import OddjetError
 from data.sections import read_yaml
@@ -110,11 +115,12 @@ def run_command(
     workers: WorkersOption = None,
     settings: SetOption = None,
     region: RegionOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """All stages in order; what is already done from the same inputs and options is kept."""
     with working(prepare(config, out, workers, settings, region)) as run:
         run_all(run)
-    conclude([run], limits=True)
+    conclude([run], limits=True, as_json=as_json)
 
 
 @app.command(name="demo", epilog="Example: oddjet demo --out output")
@@ -177,6 +183,10 @@ def substructure_command(
     )
 
 
+app.command(name="schema", epilog="Example: oddjet schema > oddjet.schema.json")(schema_command)
+app.command(name="doctor", epilog="Example: oddjet doctor search.yaml")(doctor_command)
+app.command(name="plan", epilog="Example: oddjet plan search.yaml --measure")(plan_command)
+app.command(name="init", epilog="Example: oddjet init data/*.root --out search.yaml")(init_command)
 app.command(name="export", epilog="Example: oddjet export search.yaml --patchset --hepdata")(export_command)
 
 

@@ -1,6 +1,9 @@
 """What the commands of ``oddjet`` share: arguments, how a configuration becomes a run, progress, conclusions."""
 
 import contextlib
+import json
+import logging
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
@@ -14,14 +17,17 @@ from analysis.accounts import account_table, failure_lines
 from analysis.config import Region, load_config
 from analysis.limit_summary import invalid_limits, limit_lines
 from analysis.run import Run
-from analysis.summary import invalid_masses, summary_lines
+from analysis.summary import invalid_masses, summary_document, summary_lines
 from data.errors import FitError
 from data.locks import clear_leftovers, run_lock
 from data.sections import read_yaml
 from processors.executors import close_clients
 
-CONSOLE = Console(stderr=True)
-_WIDEST = 10_000  # characters of a line
+_LINE = 120
+"""Characters of a line where there is no terminal that says."""
+CONSOLE = Console(stderr=True, width=None if sys.stderr.isatty() else _LINE)
+_WIDEST = 10_000
+"""Characters of the widest table."""
 
 ConfigArgument = Annotated[
     Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration of the search.")
@@ -41,6 +47,7 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any key, e.g. run.seed=3; wins over the file."),
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs, nothing else.")]
 Progressing = Callable[[int, int], None]
 """Called with how much is done and of how much."""
 
@@ -92,6 +99,18 @@ def working(run: Run) -> Iterator[Run]:
                 show_account(run)
 
 
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Say nothing but warnings while the block only looks at things."""
+    log = logging.getLogger("oddjet")
+    before = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
 def show_account(run: Run) -> None:
     """Print the account of a run, and its chunks that did not succeed at once."""
     table = account_table(run)
@@ -127,13 +146,15 @@ def progress_bar(doing: str, unit: str) -> Iterator[Progressing]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def conclude(runs: list[Run], *, limits: bool = False) -> None:
+def conclude(runs: list[Run], *, limits: bool = False, as_json: bool = False) -> None:
     """Print the results, with the limits with retraining if they were asked for and the configuration has some.
 
-    A mass without a valid fit, or a selection without a limit, is an error of the whole command.
+    ``as_json``: for programs, a list with one element a run. A mass without a valid fit, or a selection without a limit, is an error of the whole command.
     """
     limited = [run for run in runs if limits and run.config.limits is not None]
-    for run in runs:
+    if as_json:
+        typer.echo(json.dumps([summary_document(run.root) for run in runs], indent=1, ensure_ascii=False))
+    for run in () if as_json else runs:
         for line in [*summary_lines(run.root), *(limit_lines(run.root) if run in limited else ())]:
             typer.echo(line)
     problems = [f"{run.root}: {problem}" for run in runs for problem in invalid_masses(run.root)]

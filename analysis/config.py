@@ -11,6 +11,7 @@ import yaml
 
 import models
 from analysis.limit_config import LimitConfig, check_limits
+from analysis.report_config import ReportConfig
 from analysis.scan_config import ScanConfig
 from analysis.systematics_config import SystematicsConfig, check_sources
 from analysis.training_tables import check_columns, check_tables
@@ -34,11 +35,13 @@ class RunConfig(Section):
     """What a run is called, where it writes, and the seed from which all of its random numbers follow."""
 
     title: str = "oddjet search"
+    """What the report is headed with."""
     output: Path
     """The run folder; a relative path is relative to the current folder."""
     copy_to: str | None = None
     """A folder or a ``root://`` address that the outputs of each finished stage are copied to."""
     seed: int = pydantic.Field(default=0, ge=0)
+    """All random numbers of the run follow from it."""
     status: str = ""
     """Words after "oddjet" above every plot, e.g. ``simulation`` or ``work in progress``."""
 
@@ -64,8 +67,11 @@ class MassGrid(Section):
     """Equally spaced masses in GeV, both ends included."""
 
     start: float
+    """The first mass."""
     stop: float
+    """The last mass, if the steps reach it."""
     step: float = pydantic.Field(gt=0)
+    """Between neighbouring masses."""
 
     def masses(self) -> tuple[float, ...]:
         """The masses, ascending."""
@@ -114,6 +120,7 @@ class Config(Section):
     systematics: SystematicsConfig = SystematicsConfig()
     limits: LimitConfig | None = None
     """What ``oddjet limit`` does; without it there are no limits with retraining."""
+    report: ReportConfig = ReportConfig()
     batch: BatchConfig = BatchConfig()
     """How ``oddjet submit`` cuts the stages into jobs, and where they run."""
 

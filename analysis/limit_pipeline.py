@@ -5,9 +5,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from analysis.accounts import begin_account, keep_account, write_account
+from analysis.accounts import begin_account, keep_account, settle_account
 from analysis.run import Run
 from analysis.stages import (
+    forget_survey,
     Product,
     beside,
     event_options,
@@ -20,7 +21,7 @@ from analysis.stages import (
     varied_signals,
     varied_stage,
 )
-from data.files import read_json, write_json, writing
+from data.files import read_json, write_json
 from processors.run import run_varied_skim
 from processors.scorers import INCLUSIVE
 
@@ -51,10 +52,9 @@ def run_limits(run: Run, *, study: bool = False) -> None:
             retrain(run, signal, method)
     conclude_limits(run)
     for signal in varied_signals(run):
-        survey_store(run, signal).remove()
+        forget_survey(run, signal)
     if varied_signals(run):
-        with writing(run.root):
-            write_account(run)
+        settle_account(run)
 
 
 def studies(run: Run) -> list[tuple[str, str]]:

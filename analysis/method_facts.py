@@ -91,7 +91,7 @@ def options_of(section: type[Section]) -> list[Option]:
 
 def _options(section: type[Section], defaults: Mapping[str, Any], prefix: str) -> list[Option]:
     """Options by field; ``defaults`` are those of the section that this one stands in."""
-    texts = _field_texts(section)
+    texts = field_texts(section)
     found: list[Option] = []
     for name, field in section.model_fields.items():
         inner, default = field.annotation, field.get_default(call_default_factory=True)
@@ -129,12 +129,24 @@ def _values(annotation: Any) -> str:
     return " | ".join(dict.fromkeys(_values(inner) for inner in get_args(annotation)))
 
 
-def _field_texts(section: type[Section]) -> dict[str, str]:
-    """The strings that stand below a section's fields, in its source and in those of its bases."""
+def field_texts(section: type[Section]) -> dict[str, str]:
+    """What is said of each field of a section, and of its bases: below it in the source, or in the class's docstring.
+
+    Parameters
+    ----------
+    section
+        The section.
+
+    Returns
+    -------
+    dict
+        Field to one line of text; fields of which nothing is said are left out.
+    """
     texts: dict[str, str] = {}
     for owner in reversed(section.__mro__):
         if not issubclass(owner, Section) or owner is Section:
             continue
+        texts |= _documented(owner)
         body = ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0]
         lines = body.body if isinstance(body, ast.ClassDef) else []
         for field, below in itertools.pairwise(lines):
@@ -142,6 +154,20 @@ def _field_texts(section: type[Section]) -> dict[str, str]:
                 text = _string(below)
                 texts |= {field.target.id: text} if text else {}
     return texts
+
+
+def _documented(section: type[Section]) -> dict[str, str]:
+    """What stands below "Parameters" in a docstring: several names may share one text."""
+    text = inspect.cleandoc(section.__doc__ or "")
+    block = re.search(r"^Parameters\n-+\n(.*?)(?=^\S[^\n]*\n-+\n|\Z)", text, flags=re.DOTALL | re.MULTILINE)
+    found = re.findall(
+        r"^(\w[^\n]*)\n((?:[ ]+[^\n]*\n?|\n)+)", block.group(1) if block else "", flags=re.MULTILINE
+    )
+    return {
+        name.strip(): " ".join(words.replace("``", "").split())
+        for names, words in found
+        for name in names.split(",")
+    }
 
 
 def _string(node: ast.stmt) -> str:

@@ -11,16 +11,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import models
-from analysis.accounts import begin_account, forget_account, keep_account, write_account
+from analysis.accounts import begin_account, forget_account, keep_account, settle_account
 from analysis.limit_pipeline import run_limits
 from analysis.report import write_report
 from analysis.run import Run, selection_label, training_tables, untrained
+from analysis.run_studies import study
 from analysis.search import analyse_run
 from analysis.stages import (
     Product,
     beside,
     event_options,
     filled,
+    forget_survey,
     planned,
     run_stage,
     sample_options,
@@ -31,10 +33,11 @@ from analysis.stages import (
 )
 from analysis.windows import Window
 from data.errors import OddjetError
-from data.files import hash_json, read_json, write_json, writing
+from data.files import hash_json, read_json, write_json
 from data.manifest import code_version, read_manifest
 from data.samples import Sample
 from processors.histogram_io import merge_histograms, read_histograms, write_histograms
+from processors.progress import Countdown
 from processors.run import check_same_sources, run_histograms, run_skim
 
 if TYPE_CHECKING:
@@ -63,9 +66,8 @@ def skim(run: Run, *, only_merge: bool = False) -> None:
             work=partial(_skim_sample, run, sample, only_merge=only_merge),
         )
         if name not in run.filled:
-            survey_store(run, name).remove()
-    with writing(run.root):
-        write_account(run)
+            forget_survey(run, name)
+    settle_account(run)
 
 
 def _event_inputs(run: Run, sample: Sample) -> dict[str, str]:
@@ -87,14 +89,16 @@ def train(run: Run, *, only_merge: bool = False) -> None:
     if elsewhere and not only_merge:
         _train_elsewhere(run)
     work = _collect_method if only_merge or elsewhere else _train_method
+    countdown = Countdown("trainings", len(run.tasks()))
     for method, window in run.tasks():
-        run_stage(
+        worked = run_stage(
             run,
             f"train {method} {window.name}",
             inputs=_training_inputs(run, method),
             options=_training_options(run, method, window),
             work=partial(work, run, method, window),
         )
+        countdown.step(worked=worked)
 
 
 def _training_inputs(run: Run, method: str) -> dict[str, str]:
@@ -142,7 +146,7 @@ def histogram(run: Run, *, only_merge: bool = False) -> None:
             work=partial(_fill_sample, run, sample, only_merge=only_merge),
         )
         if name not in varied_signals(run):
-            survey_store(run, name).remove()
+            forget_survey(run, name)
     run_stage(
         run,
         "merge",
@@ -150,8 +154,7 @@ def histogram(run: Run, *, only_merge: bool = False) -> None:
         options={},
         work=partial(_merge, run),
     )
-    with writing(run.root):
-        write_account(run)
+    settle_account(run)
 
 
 def scan(run: Run) -> None:
@@ -203,8 +206,9 @@ def _bundles(run: Run) -> dict[str, str]:
 
 
 def write_run_report(run: Run) -> None:
-    """The report page and the plots."""
-    stages = ["merge", "scan", *(["limit"] if run.manifest("limit").is_file() else [])]
+    """The report page and the plots, and the studies that they show."""
+    study(run)
+    stages = ["merge", "scan", "studies", *(["limit"] if run.manifest("limit").is_file() else [])]
     run_stage(
         run,
         "report",

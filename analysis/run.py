@@ -36,6 +36,14 @@ class Run:
     """`identities` as they were when the run was submitted; None to look at the files."""
 
     @property
+    def works(self) -> bool:
+        """Whether stages are worked on, and not only noted."""
+        return True
+
+    def note(self, stage: str, inputs: dict[str, str], options: object) -> None:
+        """Called with each stage that is not to be worked on."""
+
+    @property
     def root(self) -> Path:
         """The run folder."""
         return self.config.run.output

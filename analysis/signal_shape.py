@@ -82,10 +82,16 @@ class SignalModel:
         return cls({fit.mass: fit.shape for fit in fits}, {fit.mass: fit.errors for fit in fits})
 
     def at(self, mass: float) -> DoubleCrystalBall:
-        """Shape at a mass in GeV."""
+        """Shape at a mass in GeV.
+
+        Tails stay between the smallest and the largest of the simulated masses: where some have next to none, their
+        exponent is only known to be large, and the straight line through all would turn negative.
+        """
         core, tails = self._shares(mass)
         mean, sigma = (float(value) * mass for value in core @ self._table[:, :2])
-        return DoubleCrystalBall(mean, sigma, *(float(value) for value in tails @ self._table[:, 2:]))
+        known = self._table[:, 2:]
+        kept = np.clip(tails @ known, known.min(axis=0), known.max(axis=0))
+        return DoubleCrystalBall(mean, sigma, *(float(value) for value in kept))
 
     def errors_at(self, mass: float) -> dict[str, float]:
         """Standard errors of the shape at a mass in GeV, those of the simulated masses propagated.

@@ -38,8 +38,17 @@ class Product:
 
 def run_stage(
     run: Run, name: str, inputs: dict[str, str], options: object, work: Callable[[], Product]
-) -> None:
-    """Do the work of a stage unless its manifest says that it is done, and copy its outputs where they should go."""
+) -> bool:
+    """Do the work of a stage unless its manifest says that it is done, and copy its outputs where they should go.
+
+    Returns
+    -------
+    bool
+        Whether work was done.
+    """
+    if not run.works:
+        run.note(name, inputs, options)
+        return False
     path, digest = run.manifest(name), hash_json(options)
     target = run.config.run.copy_to
     if target is not None:
@@ -48,7 +57,7 @@ def run_stage(
         _LOG.info("%s: up to date", name)
         run.store(name).remove()  # left by a run that was killed just after it had finished this
         _copy_out(run, name)
-        return
+        return False
     path.unlink(missing_ok=True)
     start = time.monotonic()
     with _disk_named(run):
@@ -63,9 +72,12 @@ def run_stage(
             outputs=hash_outputs(run.root, product.outputs),
         ).write(path)
     run.store(name).remove()
-    events = f", {product.read:,} of {product.expected:,} events" if product.expected else ""
-    _LOG.info("%s: done in %.1f s%s", name, time.monotonic() - start, events)
+    seconds = time.monotonic() - start
+    rate = f" ({product.read / max(seconds, 1e-9):,.0f} a second)"
+    events = f", {product.read:,} of {product.expected:,} events{rate}" if product.expected else ""
+    _LOG.info("%s: done in %.1f s%s", name, seconds, events)
     _copy_out(run, name)
+    return True
 
 
 @contextlib.contextmanager
@@ -83,6 +95,12 @@ def _disk_named(run: Run) -> Iterator[None]:
 def survey_store(run: Run, sample: str) -> PartialStore:
     """Where the survey of a sample for its Lund-plane weights is until no pass over the sample is to come."""
     return run.store(f"survey {sample}")
+
+
+def forget_survey(run: Run, sample: str) -> None:
+    """Remove what the survey of a sample found: no pass over it is to come, or a run that was killed has left it."""
+    if run.works:
+        survey_store(run, sample).remove()
 
 
 def study_stage(signal: str, method: str) -> str:
@@ -113,9 +131,14 @@ def _copy_out(run: Run, name: str) -> None:
         _LOG.info("%s: %d files copied to %s", name, copied, target)
 
 
-def planned(run: Run, sample: Sample) -> SamplePlan:
-    """What a sample's files hold: all passes, and a run that is resumed, open them all only once."""
+def planned(run: Run, sample: Sample, *, keep: bool = True) -> SamplePlan:
+    """What a sample's files hold: all passes, and a run that is resumed, open them all only once.
+
+    ``keep``: write it down where it is not known yet.
+    """
     path = run.root / "plans" / f"{sample.name}.json"
+    if not keep and not path.is_file():
+        return look_at(sample, run.config.events())
     facts = [code_version(), as_tree(sample), event_options(run, sample), run.identities[sample.name]]
     identity = hash_json(facts)
     if path.is_file():
@@ -124,7 +147,8 @@ def planned(run: Run, sample: Sample) -> SamplePlan:
         except InputError as error:
             _LOG.info("%s", error)
     plan = look_at(sample, run.config.events())
-    write_plan(path, plan, identity)
+    if keep:
+        write_plan(path, plan, identity)
     return plan
 
 

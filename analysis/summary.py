@@ -23,6 +23,40 @@ def summary_lines(root: Path) -> list[str]:
     return [*lines, f"  report: {page}"] if page.is_file() else lines
 
 
+def summary_document(root: Path) -> dict[str, Any]:
+    """The same for programs.
+
+    Parameters
+    ----------
+    root
+        A finished run folder.
+
+    Returns
+    -------
+    dict
+        ``selections``: of each, the row of `scan.json` with the largest local significance (null where no fit is
+        valid) and its global p-value, null where there is none.
+    """
+    scan, account = read_json(root / "scan.json"), read_json(root / "account.json")
+    found = scan.get("global", {}).get("selections", {})
+    page = root / "report" / "index.html"
+    selections = {}
+    for name, rows in scan["selections"].items():
+        valid = [row for row in rows if row["valid"]]
+        best = max(valid, key=lambda row: row["z"], default=None)
+        selections[name] = {"largest_excess": best, "p_global": found.get(name, {}).get("p_global")}
+    return {
+        "run": str(root),
+        "sample": scan["sample"],
+        "expected": account["expected"],
+        "processed": account["processed"],
+        "selections": selections,
+        "invalid": invalid_masses(root),
+        "limits": str(root / "limits.json") if (root / "limits.json").is_file() else None,
+        "report": str(page) if page.is_file() else None,
+    }
+
+
 def invalid_masses(root: Path) -> list[str]:
     """Masses whose fit is not valid, as ``SELECTION at MASS GeV: reason``."""
     selections = read_json(root / "scan.json")["selections"]

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from condor.campaign import DAG, Campaign, Folder, lacking_by_stage
 from condor.jobs import ERRORS, JobSpec, Stage
@@ -150,6 +151,11 @@ def status_lines(status: Status, folder: Folder) -> list[str]:
             "their stage waits"
         )
     return [*lines, _advice(status, folder)]
+
+
+def status_document(status: Status) -> dict[str, Any]:
+    """A status for programs: plain values, with what `Status` says of itself."""
+    return {**asdict(status), "complete": status.complete, "stuck": status.stuck}
 
 
 def _why(job: QueuedJob) -> str:

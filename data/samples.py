@@ -102,17 +102,31 @@ class Entry(Section):
 
 class _FilesMixin(Section):
     kind: Kind
+    """``data``, or ``simulation`` that is weighted to its cross section."""
     process: str = pydantic.Field(pattern=r"^[A-Za-z0-9_]+$")
+    """What the events are: the label of their histograms; one for all masses of a signal."""
     year: str
+    """Key of ``data/years.yaml``: triggers, filters, luminosity, centre-of-mass energy."""
     description: str = ""
+    """For people."""
     tree: str = "Events"
+    """Name of the tree of events."""
     cross_section_pb: float | None = pydantic.Field(default=None, gt=0)
+    """Of simulation, in pb; needed."""
     luminosity_ifb: float | None = pydantic.Field(default=None, gt=0)
+    """Integrated luminosity in fb⁻¹; that of the year if left out."""
     mass: float | None = pydantic.Field(default=None, gt=0)
+    """Resonance mass of a signal, GeV."""
     golden_json: Path | None = None
+    """Certified luminosity sections of data; all others are dropped."""
     luminosity_table: Path | None = None
+    """Luminosity of each section (brilcalc, by section); with ``golden_json``."""
     without_corrections: tuple[str, ...] = ()
+    """Corrections of the year that this simulation has no branches for."""
     generated: Generated | None = None
+    """Sums over all generated events, where the files have no tree ``Runs``."""
+    mock: bool = False
+    """Of data: they are simulated events, searched as if they were data; each counts once, without its weight."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +158,8 @@ class Sample(_FilesMixin):
     ``golden_json`` lists the certified luminosity sections of data, all others are dropped; ``luminosity_table``
     (brilcalc, by section) then gives the luminosity that was processed. ``without_corrections`` names corrections of
     the year that this simulation has no branches for, e.g. ``scale`` and ``pdf`` where no matrix-element program ran.
-    ``generated`` stands for the ``Runs`` trees of simulation whose files have none.
+    ``generated`` stands for the ``Runs`` trees of simulation whose files have none. ``mock`` says of data that they are
+    simulated events, searched as if they were data: each counts once, whatever its generator's weight.
     """
 
     name: str
@@ -163,12 +178,18 @@ class Sample(_FilesMixin):
         return self.luminosity_ifb if self.luminosity_ifb is not None else year(self.year).luminosity_ifb
 
 
-class _Definition(_FilesMixin):
+class Definition(_FilesMixin):
+    """A sample as the user writes it down."""
+
     files: dict[str, int | Entry | None]
+    """File, folder (ends in /), pattern or address to the entries that it must hold, or null."""
 
 
-class _SampleFile(Section):
-    samples: dict[str, _Definition]
+class SampleFile(Section):
+    """A whole sample definition: samples by name, and rules for files on other machines."""
+
+    samples: dict[str, Definition]
+    """Samples by name."""
     sites: Sites = Sites()
 
 
@@ -214,13 +235,13 @@ def read_samples(path: Path) -> dict[str, Sample]:
     Raises
     ------
     ConfigError
-        If a key is unknown, a year is unknown, a name is none for a folder, a sample has no file, simulation has no cross section, data
-        have generated sums, a file is named twice, a file does not exist, an address stands for two files, or no site that
-        has it is allowed.
+        If a key is unknown, a year is unknown, a name is none for a folder, a sample has no file, simulation has no
+        cross section or is mock data, data have generated sums, a file is named twice, a file does not exist, an
+        address stands for two files, or no site that has it is allowed.
     ReadError
         If a ``root://`` folder cannot be listed.
     """
-    parsed = _SampleFile.parse(read_yaml(path), str(path))
+    parsed = SampleFile.parse(read_yaml(path), str(path))
     samples = {name: _resolve(name, entry, path, parsed.sites) for name, entry in parsed.samples.items()}
     owner: dict[str, str] = {}
     for sample, file in _all_files(samples):
@@ -253,7 +274,7 @@ def _all_files(samples: dict[str, Sample]) -> Iterator[tuple[str, str]]:
             yield name, file
 
 
-def _resolve(name: str, entry: _Definition, path: Path, sites: Sites) -> Sample:
+def _resolve(name: str, entry: Definition, path: Path, sites: Sites) -> Sample:
     where = f"{path}: sample '{name}'"
     if not _NAME.fullmatch(name):
         msg = f"{where}: its name becomes that of folders and jobs; use letters, digits and _ . + - after the first"
@@ -267,6 +288,9 @@ def _resolve(name: str, entry: _Definition, path: Path, sites: Sites) -> Sample:
         raise ConfigError(msg)
     if entry.kind == "data" and entry.generated is not None:
         msg = f"{where} is data with 'generated', which only simulation has; remove the key"
+        raise ConfigError(msg)
+    if entry.kind == "simulation" and entry.mock:
+        msg = f"{where} is simulation with 'mock', which only data are; set kind: data to search it, or remove the key"
         raise ConfigError(msg)
     files, replicas = _files(entry, path.parent, where, sites)
     beside = {
@@ -285,7 +309,7 @@ def _resolve(name: str, entry: _Definition, path: Path, sites: Sites) -> Sample:
 
 
 def _files(
-    entry: _Definition, folder: Path, where: str, sites: Sites
+    entry: Definition, folder: Path, where: str, sites: Sites
 ) -> tuple[dict[str, int | None], dict[str, tuple[str, ...]]]:
     """The files that a definition names, with their entries and their other addresses."""
     files: dict[str, int | None] = {}

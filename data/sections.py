@@ -123,11 +123,13 @@ def _reason(problem: dict[str, Any]) -> str:
 def _known_keys(cls: type[Section], path: tuple[object, ...]) -> list[str]:
     """Keys allowed at a path inside nested sections, mappings and lists of sections."""
     here: list[type[Section]] = [cls]
+    named = False  # the next part is the user's own name in a mapping, which may be that of a field too
     for part in path:
         below: list[type[Section]] = []
-        for section in here:
-            field = _fields(section).get(str(part))
-            below += _sections_in(field.annotation) if field is not None else [section]
+        fields = [None if named else _fields(section).get(str(part)) for section in here]
+        for section, field in zip(here, fields, strict=True):
+            below += [section] if field is None else _sections_in(field.annotation)
+        named = any(field is not None and _is_mapping(field.annotation) for field in fields)
         here = below
     return [name for section in here for name in _fields(section)]
 
@@ -135,6 +137,12 @@ def _known_keys(cls: type[Section], path: tuple[object, ...]) -> list[str]:
 def _fields(section: type[Section]) -> dict[str, FieldInfo]:
     """Fields by the key that the document has for them."""
     return {field.alias or name: field for name, field in section.model_fields.items()}
+
+
+def _is_mapping(annotation: object) -> bool:
+    """Whether a field holds a mapping, perhaps among other things."""
+    inner = () if typing.get_origin(annotation) is dict else typing.get_args(annotation)
+    return typing.get_origin(annotation) is dict or any(_is_mapping(one) for one in inner)
 
 
 def _sections_in(annotation: object) -> list[type[Section]]:

@@ -39,6 +39,7 @@ class MlpSettings(Section):
     small_below: int = pydantic.Field(default=0, ge=0)
     """Fewer training events than this get the layers ``small`` without drop-out."""
     small: tuple[int, ...] = (16, 16, 16, 8, 4)
+    """Sizes of these hidden layers."""
     bags: int = pydantic.Field(default=2, ge=1, le=100)
     """Networks an inner split, each with its own start and order of events."""
     schedule: Schedule = Schedule(
@@ -146,6 +147,7 @@ class ClassifierOptions(Section):
     """Options of methods that train a classifier."""
 
     classifier: Kind = "trees"
+    """Boosted trees, or dense networks (``mlp``)."""
     trees: TreeSettings = TreeSettings()
     mlp: MlpSettings = MlpSettings()
 
@@ -184,14 +186,16 @@ class Classifier:
         Returns
         -------
         list of dict
-            One a problem: the arrays that `probability` reads.
+            One a problem: the arrays that `probability` reads, and the losses (`models.trees.HISTORY`).
         """
         if isinstance(self.settings, TreeSettings):
             jobs = [TreeJob(p, self.settings, seed) for p, seed in zip(problems, seeds, strict=True)]
             return list((yield jobs))
         stacks = [_stack_job(p, self.settings, seed) for p, seed in zip(problems, seeds, strict=True)]
         results = yield stacks
-        return [merged_arrays(result.networks) for result in results]
+        return [
+            {**merged_arrays(result.networks), trees.HISTORY: _ended(result.history)} for result in results
+        ]
 
     def probability(self, arrays: Mapping[str, npt.NDArray[Any]], x: Inputs) -> FloatArray:
         """Mean output of the networks, float64, one an event; a row's value does not depend on the other rows."""
@@ -218,6 +222,11 @@ class Classifier:
             if not np.isfinite(values).all() or (name in {"deviation", "width"} and not np.all(values > 0)):
                 msg = f"the inputs' {name} is not that of a trained network"
                 raise ValueError(msg)
+
+
+def _ended(history: FloatArray) -> npt.NDArray[np.float32]:
+    """Losses with ∞ after a member's end: NaN would equal no NaN where bundles are compared."""
+    return np.nan_to_num(history, nan=np.inf, posinf=np.inf).astype(np.float32)
 
 
 def _stack_job(problem: Problem, settings: MlpSettings, seed: Callable[..., int]) -> StackJob:
@@ -270,7 +279,8 @@ def _network_of(
 def _dense_probability(
     arrays: Mapping[str, npt.NDArray[Any]], x: Inputs, settings: MlpSettings
 ) -> FloatArray:
-    network, parameters = _network_of(arrays, x.shape[1], settings), tensors(arrays)
+    network = _network_of(arrays, x.shape[1], settings)
+    parameters = tensors({name: array for name, array in arrays.items() if name != trees.HISTORY})
     members = len(arrays["weight0"])
 
     def mean_output(rows: torch.Tensor) -> torch.Tensor:

@@ -52,6 +52,7 @@ class Schedule(Section):
     plateau: int = pydantic.Field(default=0, ge=0)
     """Epochs without a lower validation loss before the learning rate is multiplied by ``plateau_factor``; 0: never."""
     plateau_factor: float = pydantic.Field(default=0.3, gt=0, lt=1)
+    """What the learning rate is multiplied by then."""
 
     @property
     def rows(self) -> int:

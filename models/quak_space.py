@@ -36,7 +36,9 @@ class SpaceSettings(Section):
     norm: float = pydantic.Field(default=5.0, ge=1, le=20)
     """Exponent of the norm that joins the losses of several signal priors."""
     angles: int = pydantic.Field(default=25, ge=2, le=360)
+    """Cells around the origin of the plane."""
     radii: int = pydantic.Field(default=20, ge=1, le=1000)
+    """Rings of cells."""
     max_radius: float = pydantic.Field(default=10.0, gt=0)
     """In units of the axes' spread; what lies farther out counts in the last ring."""
     smoothing: float = pydantic.Field(default=1.0, ge=0, le=10)

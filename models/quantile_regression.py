@@ -47,7 +47,9 @@ class QuantileSettings(Section):
     quantiles: tuple[float, ...] = (0.15, 0.3, 0.5, 0.7, 0.9, 0.95, 0.99)
     """Those of CMS-EXO-22-026; the one of the working point is always added."""
     layers: int = pydantic.Field(default=5, ge=1, le=20)
+    """Hidden layers of the network."""
     units: int = pydantic.Field(default=20, ge=1, le=500)
+    """Units of each."""
     order: int = pydantic.Field(default=6, ge=0, le=10)
     """Of the polynomials."""
     tail: int = pydantic.Field(default=20, ge=1)

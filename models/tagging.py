@@ -43,6 +43,7 @@ class LabelerSettings(Section):
     """How ``features`` are scaled: ``rank``, each to the normal quantile of its rank, so that no heavy tail outweighs
     the other features; ``standardise`` or ``logit``."""
     pixels: Literal[16, 32, 40] = 32
+    """Pixels of an image along each axis."""
     width: float = pydantic.Field(default=1.6, gt=0, le=4)
     """Side of the jet image, rad."""
     schedule: Schedule = Schedule(epochs=30, batch=512, learning_rate=3e-3, decay="one_cycle", patience=6)

@@ -28,6 +28,8 @@ _NODE = {
     "missing_left": ("missing_go_to_left", np.uint8),
     "value": ("value", np.float64),
 }
+HISTORY = "history"
+"""Array of the members' validation losses, tree by tree (or epoch by epoch), ∞ after their ends; scoring reads none."""
 REACH = 0.9995
 """Quantile of an input up to which bins of equal width reach."""
 _ORDER = (
@@ -62,9 +64,13 @@ class TreeSettings(Section):
     patience: int = pydantic.Field(default=10, ge=1)
     """Trees without a lower loss on the inner validation quarter before a member stops."""
     learning_rate: float = pydantic.Field(default=0.1, gt=0, le=1)
+    """Factor on what each tree adds."""
     leaves: int = pydantic.Field(default=31, ge=2, le=256)
+    """Most leaves of a tree."""
     samples_per_leaf: int = pydantic.Field(default=5, ge=1)
+    """Fewest training events of a leaf."""
     l2: float = pydantic.Field(default=0.0, ge=0)
+    """Regularisation: pulls the values of leaves towards 0."""
     feature_fraction: float = pydantic.Field(default=0.6, gt=0, le=1)
     """Share of the inputs tried at each node."""
     bins: int = pydantic.Field(default=255, ge=2, le=255)
@@ -90,11 +96,11 @@ def train(problem: Problem, settings: TreeSettings, seed: Callable[..., int]) ->
     Returns
     -------
     dict
-        The arrays that `probability` reads.
+        The arrays that `probability` reads, and `HISTORY`, float32 (members, trees + 1).
     """
     edges = [bin_edges(values, settings.bins) for values in problem.x.T]
     binned = binned_inputs(problem.x, edges)
-    members = []
+    members, losses = [], []
     for number, (fitted, validation) in enumerate(problem.parts()):
         for bag in range(settings.bags):
             state = seed("split", number, "bag", bag)
@@ -112,7 +118,11 @@ def train(problem: Problem, settings: TreeSettings, seed: Callable[..., int]) ->
                     sample_weight_val=problem.weight[validation],
                 )
             members.append(forest_arrays(model, edges))
-    return join(members)
+            losses.append(-np.asarray(model.validation_score_))
+    history = np.full((len(losses), max(map(len, losses))), np.inf, dtype=np.float32)
+    for row, loss in zip(history, losses, strict=True):
+        row[: len(loss)] = loss
+    return {**join(members), HISTORY: history}
 
 
 def _booster(settings: TreeSettings, state: int) -> HistGradientBoostingClassifier:

@@ -52,7 +52,7 @@ class JetTable:
     empty_jets: int
 
 
-class _Branches:
+class Branches:
     """The branches of a range of entries, each read when it is asked for, once."""
 
     def __init__(self, tree: Any, start: int, stop: int) -> None:
@@ -157,7 +157,7 @@ class _Writer:
 def _chunks(tree: Any, file: str, schema: FileSchema, total: int, size: int) -> Iterator[Chunk]:
     """The chunks of a file; one empty chunk of a file without entries, so that the table has its columns."""
     for start in range(0, max(total, 1), size):
-        events = _Branches(tree, start, min(start + size, total))
+        events = Branches(tree, start, min(start + size, total))
         entries = len(events[schema.roles["event"]])
         yield Chunk(None, file, start, entries, schema, events)
 

@@ -4,17 +4,14 @@ What is finished survives: a loop that is run again does only what is missing. R
 the plan, whatever order they were made in.
 """
 
-import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from coffea.processor.executor import WorkItem
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from data.files import hash_json
 from data.manifest import code_version
@@ -24,7 +21,8 @@ from data.types import IntArray
 from processors.account import Account, ChunkFailure, Range, account_of, incomplete, settle
 from processors.config import ProcessingConfig
 from processors.executors import Future, open_pool
-from processors.preflight import SamplePlan
+from processors.preflight import FileFacts, SamplePlan
+from processors.progress import event_progress
 from processors.schedule import Schedule, Trouble
 from processors.tasks import ChunkTask, Outcome, Target, process_chunk, range_of
 from processors.weights import check_exact
@@ -173,7 +171,7 @@ def _process(
     with (
         store.marked() as mark,
         open_pool(processing, prepare) as pool,
-        _progress(tasks[0].item.dataset, len(tasks)) as advance,
+        event_progress(tasks[0].item.dataset, sum(len(task.item) for task in tasks)) as advance,
     ):
         target = Target(store.folder, mark, code_version())
 
@@ -184,7 +182,7 @@ def _process(
             if outcome.content is not None:
                 store.put(task.key, outcome.content)
             done[task] = Range(task.item.filename, *outcome.range)
-            advance()
+            advance(len(task.item))
 
         Schedule(pool, start, finished, processing.retries, troubles).run(tasks)
 
@@ -205,12 +203,16 @@ def chunk_tasks(plan: SamplePlan, work: ChunkWork, processing: ProcessingConfig)
     ]
 
 
+def is_wide(file: FileFacts) -> bool:
+    """Whether collections are read of a file that take much memory and time."""
+    return file.schema is not None and not _WIDE.isdisjoint(file.schema.roles)
+
+
 def work_items(plan: SamplePlan, processing: ProcessingConfig) -> list[Any]:
     """The chunks of a sample, each of one file: fewer entries where particles are read."""
     items = []
     for file in plan.files:
-        wide = file.schema is not None and not _WIDE.isdisjoint(file.schema.roles)
-        size = processing.particle_chunk_size if wide else processing.chunk_size
+        size = processing.particle_chunk_size if is_wide(file) else processing.chunk_size
         for start in range(0, file.entries, size):
             stop = min(start + size, file.entries)
             items.append(WorkItem(plan.sample.name, file.path, plan.sample.tree, start, stop, file.uuid))
@@ -332,19 +334,3 @@ def _account(
 ) -> Account:
     expected = [(task.item.filename, task.item.entrystart, task.item.entrystop) for task in tasks]
     return account_of(plan, expected, done.values(), failures)
-
-
-@contextlib.contextmanager
-def _progress(sample: str, chunks: int) -> Iterator[Callable[[], None]]:
-    """A bar on a terminal; elsewhere it is noise."""
-    columns = (
-        TextColumn(sample),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("chunks"),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        line = progress.add_task("", total=chunks)
-        yield lambda: progress.advance(line)

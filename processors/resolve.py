@@ -153,7 +153,7 @@ def resolve(keys: Collection[str], sample: Sample, year: Year, file: str, demand
     ------
     InputError
         If a branch is missing (all of them are named, each with what needs it and the methods that are not
-        available without), if no trigger is there, or if data hold the generator's weight.
+        available without), if no trigger is there, or if data hold the generator's weight and are not ``mock``.
     """
     search = _Search(frozenset(keys), sample.kind, year.b_score, demand)
     _check_kind(search.present, sample, file)
@@ -248,11 +248,12 @@ def _search_jets(present: frozenset[str], jets: JetsConfig, without: tuple[str, 
 def _check_kind(present: frozenset[str], sample: Sample, file: str) -> None:
     """A file of simulation in a data sample would be counted as data without a word."""
     mark = EVENT_ROLES["generator_weight"].branches[0]
-    if sample.kind == "data" and mark in present:
-        msg = (
-            f"file '{file}' of sample '{sample.name}' has the branch {mark}, so it is simulation, but the "
-            "sample is data; put simulation into a sample of kind 'simulation'"
-        )
+    if sample.kind == "data" and sample.mock is not (mark in present):
+        found = f"no branch {mark}, so it is data, but the sample says mock: true; remove the key"
+        if not sample.mock:
+            found = f"the branch {mark}, so it is simulation, but the sample is data; put simulation into a sample of kind "
+            found += "'simulation', or set mock: true to search it as if it were data"
+        msg = f"file '{file}' of sample '{sample.name}' has {found}"
         raise InputError(msg)
 
 

@@ -11,15 +11,26 @@ from analysis.plots.scan import LimitCurve, WindowSpan, limit_figure, p_value_fi
 from analysis.plots.score import score_figure
 from analysis.plots.spectrum import SignalOverlay, SpectrumData, selection_figure, spectrum_figure
 from analysis.plots.style import PlotLabel, scientific
+from analysis.report.bars import Bars
+from analysis.report.charts import Chart
 from analysis.report.histograms import mass_spectrum, score_shapes
 from analysis.report.numbers import fixed, percent, significant
 from analysis.report.record import (
     BackgroundFit,
     RunRecord,
+    Scan,
     ScanPoint,
     fit_label,
     largest_excess,
     readable,
+)
+from analysis.report.scan_charts import (
+    limit_chart,
+    limit_columns,
+    p_value_chart,
+    score_chart,
+    selection_chart,
+    spectrum_chart,
 )
 from analysis.windows import window
 from data.types import FloatArray
@@ -35,13 +46,17 @@ class Drawn:
     Attributes
     ----------
     section
-        The report's section that shows it: ``spectra``, ``scores``, ``scan``, ``systematics`` or ``limits``.
+        The report's section that shows it: ``spectra``, ``scores``, ``scan``, ``systematics``, ``limits`` or ``retraining``.
     name
         File name without suffix.
     figure
         The matplotlib figure.
     caption, alt
         What stands below it, and what a reader who cannot see it is told.
+    chart
+        The same for the page, to point at; without, the page shows the figure itself.
+    owner
+        The selection whose part of the page shows it.
     """
 
     section: str
@@ -49,6 +64,8 @@ class Drawn:
     figure: Figure
     caption: str
     alt: str
+    chart: Chart | Bars | None = None
+    owner: str = ""
 
 
 def draw_figures(record: RunRecord, label: PlotLabel) -> Iterator[Drawn]:
@@ -70,7 +87,9 @@ def draw_figures(record: RunRecord, label: PlotLabel) -> Iterator[Drawn]:
     for name in record.fits:
         yield _spectrum(record, name, label)
     if "score" in record.searched:
-        for name in record.searched["score"].axes["selection"]:
+        order = list(record.fits)  # windows by mass, as the spectra
+        labels = record.searched["score"].axes["selection"]
+        for name in sorted(labels, key=lambda label: order.index(label) if label in order else len(order)):
             yield _score(record, name, label)
     yield _p_values(record, label)
     for name, points in record.scan.selections.items():
@@ -97,6 +116,8 @@ def _selection(record: RunRecord, label: PlotLabel) -> Iterator[Drawn]:
         f"Dijet mass before and after each selection ({kept} of the events shown). Below: the fraction kept, "
         "which is flat in mass where a selection does not sculpt the background.",
         f"Dijet mass spectra before and after selection, falling over {low:g} to {high:g} GeV; kept: {kept}.",
+        chart=selection_chart(edges, before, after),
+        owner=INCLUSIVE,
     )
 
 
@@ -108,6 +129,12 @@ def _points_of(record: RunRecord, name: str) -> tuple[ScanPoint, ...]:
         for point in points
         if name == _label_of(selection, point)
     )
+
+
+def owner_of(scan: Scan, label: str) -> str:
+    """The selection of the scan that a label belongs to; the label itself where none does."""
+    labels = {_label_of(name, point): name for name, points in scan.selections.items() for point in points}
+    return labels.get(label, label)
 
 
 def _label_of(selection: str, point: ScanPoint) -> str:
@@ -160,6 +187,8 @@ def _spectrum(record: RunRecord, name: str, label: PlotLabel) -> Drawn:
         f"(observed − background) / √background.{excess}",
         f"{title}: {sum(fit.observed):.0f} events falling from {fit.range[0]:g} to {fit.range[1]:g} GeV with "
         f"the fit and pulls; {quality}.{excess}",
+        chart=spectrum_chart(fit, overlay, data.window),
+        owner=owner_of(record.scan, name),
     )
 
 
@@ -185,6 +214,8 @@ def _score(record: RunRecord, name: str, label: PlotLabel) -> Drawn:
         f"Score of {readable(name)} in the signal region and in the side bands, each normalised to one{signals}. "
         "Larger is more anomalous. Below: signal region over side bands.",
         f"Score distributions of {readable(name)} in the signal region and in the side bands, with their ratio.",
+        chart=score_chart(shapes),
+        owner=owner_of(record.scan, name),
     )
 
 
@@ -225,17 +256,13 @@ def _p_values(record: RunRecord, label: PlotLabel) -> Drawn:
         "Local p-value of the background-only hypothesis against resonance mass. Letters above: the window in "
         "which each mass is tested. A gap: no valid fit. No look-elsewhere correction is applied.",
         f"Local p-value against resonance mass. {'; '.join(words)}.",
+        chart=p_value_chart(record.scan.selections, record.scan.masses, _all_spans(record)),
     )
 
 
 def _curve(points: tuple[ScanPoint, ...], suffix: str) -> LimitCurve | None:
     """Limits in events (suffix empty) or fb; None where no mass has them."""
-    observed = _column(points, f"limit_observed{suffix}")
-    expected = np.full((len(points), 5), np.nan)
-    for i, point in enumerate(points):
-        values = getattr(point, f"limit_expected{suffix}")
-        if point.valid and values is not None and None not in values:
-            expected[i] = values
+    observed, expected = limit_columns(points, suffix)
     if not (np.isfinite(observed).any() or np.isfinite(expected).any()):
         return None
     return LimitCurve(np.array([point.mass for point in points]), observed, expected)
@@ -265,4 +292,11 @@ def _limits(record: RunRecord, name: str, points: tuple[ScanPoint, ...], label: 
             f"{name}: upper limits on the {words} at 95 % confidence level, observed and expected.{comparison}",
             f"{name}: upper limits on the {words} against resonance mass, observed with points and expected "
             "with one and two standard deviation bands.",
+            chart=limit_chart(
+                points,
+                unit,
+                _spans(points),
+                None if other is None or not inclusive else (INCLUSIVE, inclusive),
+            ),
+            owner=name,
         )

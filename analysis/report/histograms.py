@@ -16,7 +16,8 @@ from processors.scorers import BANDS
 
 _SIGNAL_REGION = "signal"
 _SIDE_BANDS = ("low", "high")
-_PEAK = 0.4  # share of a sample's events that the window of its resonance holds at least
+PEAK = 0.4
+"""Share of a sample's events that the window of its resonance holds at least."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def score_shapes(histograms: Mapping[str, Histogram], searched: str, selection: 
     signals = {
         sample: bands[_SIGNAL_REGION]
         for sample, bands in shapes.items()
-        if bands[_SIGNAL_REGION].values.sum() > _PEAK * _sum(list(bands.values())).values.sum()
+        if bands[_SIGNAL_REGION].values.sum() > PEAK * _sum(list(bands.values())).values.sum()
     }
     return ScoreShapes(
         edges=np.asarray(histograms[searched].axes["score"].edges, dtype=np.float64),

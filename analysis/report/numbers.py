@@ -35,8 +35,13 @@ def significant(value: float | None, digits: int = 3) -> str:
     exponent = math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))
     if exponent < -3 or exponent >= 7:
         mantissa = f"{value / 10.0**exponent:.{digits - 1}f}"
-        return f"{_minus(mantissa)} × 10{str(exponent).translate(_SUPERSCRIPT)}"
+        return f"{_minus(mantissa)} × {power_of_ten(exponent)}"
     return _minus(f"{value:,.{max(digits - 1 - exponent, 0)}f}".replace(",", _THIN))
+
+
+def power_of_ten(exponent: int) -> str:
+    """A power of ten, e.g. ``10⁻⁵``; one and ten as they are."""
+    return str(10**exponent) if exponent in {0, 1} else f"10{str(exponent).translate(_SUPERSCRIPT)}"
 
 
 def fixed(value: float | None, decimals: int = 2) -> str:
@@ -51,6 +56,7 @@ def with_error(value: float | None, error: float | None) -> str:
     if error is None or error <= 0:
         return significant(value)
     decimals = max(1 - math.floor(math.log10(float(f"{error:.1e}"))), 0)
+    value = round(value, decimals) + 0.0  # which turns −0 into 0
     return f"{_minus(f'{value:,.{decimals}f}')} ± {error:,.{decimals}f}".replace(",", _THIN)
 
 

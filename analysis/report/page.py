@@ -1,38 +1,41 @@
 """The self-contained page of a run: figures drawn and saved, tables filled in, one HTML file written."""
 
 import base64
+import hashlib
 import itertools
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import yaml
+from markupsafe import Markup
 
 from analysis.plots.style import PlotLabel, save_figure
 from analysis.report import tables
+from analysis.report.bars import Bars, draw_bars
+from analysis.report.charts import draw_chart
+from analysis.report.event_display import shown_events
 from analysis.report.figures import Drawn, draw_figures
 from analysis.report.look_elsewhere import global_p_values, over_methods
 from analysis.report.record import RunRecord, read_record
 from analysis.report.retraining import draw_retraining, retraining_tables
+from analysis.report.sections import (
+    Shown,
+    comparison_parts,
+    feature_parts,
+    headline,
+    selection_parts,
+    simulation_parts,
+)
 from analysis.report.systematics import draw_systematics, systematics_tables
 from data.files import atomic_path
 
+Images = dict[str, list[tuple[str, Shown]]]
+"""Section to its figures, each with the selection that it belongs to."""
+_PLAIN = ("scan", "limits", "retraining", "systematics")
 _TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
-
-
-@dataclass(frozen=True)
-class _Image:
-    """A figure as the page shows it: PNG bytes inside the page, file names beside it."""
-
-    name: str
-    source: str
-    width: int
-    height: int
-    caption: str
-    alt: str
 
 
 def write_report(
@@ -48,8 +51,9 @@ def write_report(
     Parameters
     ----------
     run_folder
-        Folder that holds ``scan.json``, ``fits.json``, ``systematics.json``, ``cutflow.json``, ``account.json`` and
-        ``histograms/SAMPLE.h5`` of every sample in the cutflow; ``limits.json`` is shown where there is one.
+        Folder that holds ``scan.json``, ``fits.json``, ``systematics.json``, ``cutflow.json``, ``account.json``,
+        ``studies.json``, ``events.json`` and ``histograms/SAMPLE.h5`` of every sample in the cutflow; ``limits.json`` is
+        shown where there is one.
     title
         Title of the page.
     config
@@ -72,13 +76,13 @@ def write_report(
     record = read_record(run_folder)
     label = PlotLabel(status, record.scan.luminosity_ifb, record.scan.sqrt_s)
     written: list[Path] = []
-    images: dict[str, list[_Image]] = {}
+    images: Images = {}
     for drawn in itertools.chain(
         draw_figures(record, label), draw_systematics(record, label), draw_retraining(record.limits, label)
     ):
         paths = save_figure(drawn.figure, run_folder / "plots", drawn.name)
         written += paths
-        images.setdefault(drawn.section, []).append(_embed(drawn, paths[-1]))
+        images.setdefault(drawn.section, []).append((drawn.owner, _embed(drawn, paths[-1])))
     page = run_folder / "report" / "index.html"
     text = _render(record, title, config, provenance, images)
     with atomic_path(page) as temporary:
@@ -86,11 +90,17 @@ def write_report(
     return [page, *written]
 
 
-def _embed(drawn: Drawn, png: Path) -> _Image:
+def _embed(drawn: Drawn, png: Path) -> Shown:
+    """A figure as the page shows it: its chart, or without one the bytes of its PNG."""
+    if isinstance(drawn.chart, Bars):
+        return Shown(drawn.name, draw_bars(drawn.chart, drawn.alt), drawn.caption, saved=True)
+    if drawn.chart is not None:
+        return Shown(drawn.name, draw_chart(drawn.chart, drawn.alt), drawn.caption, saved=True)
     content = png.read_bytes()
     width, height = struct.unpack(">II", content[16:24])  # the header chunk of a PNG begins with its size
     source = "data:image/png;base64," + base64.b64encode(content).decode("ascii")
-    return _Image(drawn.name, source, width, height, drawn.caption, drawn.alt)
+    body = Markup('<img src="{}" width="{}" height="{}" alt="{}">').format(source, width, height, drawn.alt)
+    return Shown(drawn.name, body, drawn.caption, saved=True)
 
 
 def _render(
@@ -98,7 +108,7 @@ def _render(
     title: str,
     config: Mapping[str, Any],
     provenance: Mapping[str, Any],
-    images: Mapping[str, list[_Image]],
+    images: Images,
 ) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
@@ -107,35 +117,74 @@ def _render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    scan = record.scan
-    windows, remarks = tables.window_table(scan), tables.remark_table(scan)
+    script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    content = _content(record, images)
     return environment.get_template("report.html").render(
         title=title,
-        subtitle=tables.conditions(scan),
-        excesses=tables.excesses(scan),
-        global_p_values=global_p_values(scan),
-        over_methods=over_methods(scan),
-        account=record.account,
-        counts=tables.account_counts(record.account),
-        tables={
-            "data": [*tables.account_tables(record.account), *tables.luminosity_tables(record.account)],
-            "cutflow": tables.cutflow_tables(record.cutflow),
-            "windows": [] if windows is None else [windows],
-            "spectra": tables.fit_tables(record.fits),
-            "scan": [
-                *(tables.scan_table(points, name) for name, points in scan.selections.items()),
-                *([] if remarks is None else [remarks]),
-            ],
-            "limits": [
-                table
-                for name, points in scan.selections.items()
-                for table in tables.limit_tables(points, name)
-            ],
-            "retraining": retraining_tables(record.limits),
-            "systematics": systematics_tables(record.systematics.selections),
-            "provenance": [tables.provenance_table(provenance)],
-        },
-        images=images,
-        systematics_in_limits=record.systematics.in_limits,
+        subtitle=tables.conditions(record.scan),
+        links=_links(content),
+        script=Markup(script),  # noqa: S704 - a file of ours
+        script_hash=f"sha256-{digest}",
         configuration=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True, width=88),
+        **content | {"tables": content["tables"] | {"provenance": [tables.provenance_table(provenance)]}},
     )
+
+
+def _content(record: RunRecord, images: Images) -> dict[str, Any]:
+    """What stands in the page's sections, by the names that the template uses."""
+    scan = record.scan
+    improvement, matrices = comparison_parts(record)
+    return {
+        "headline": headline(record),
+        "excesses": tables.excesses(scan),
+        "global_p_values": global_p_values(scan),
+        "over_methods": over_methods(scan),
+        "account": record.account,
+        "counts": tables.account_counts(record.account),
+        "methods": selection_parts(record, images),
+        "features": feature_parts(record),
+        "events": shown_events(record.studies, record.events),
+        "systematics_in_limits": record.systematics.in_limits,
+        "figures": {
+            **{name: [shown for _, shown in images.get(name, ())] for name in _PLAIN},
+            "simulation": simulation_parts(record),
+            "comparison": improvement,
+        },
+        "tables": _tables(record) | {"comparison": matrices},
+    }
+
+
+def _tables(record: RunRecord) -> dict[str, list[tables.Table]]:
+    scan = record.scan
+    windows, remarks = tables.window_table(scan), tables.remark_table(scan)
+    return {
+        "data": [*tables.account_tables(record.account), *tables.luminosity_tables(record.account)],
+        "cutflow": tables.cutflow_tables(record.cutflow),
+        "windows": [] if windows is None else [windows],
+        "remarks": [] if remarks is None else [remarks],
+        "limits": [
+            table for name, points in scan.selections.items() for table in tables.limit_tables(points, name)
+        ],
+        "retraining": retraining_tables(record.limits),
+        "systematics": systematics_tables(record.systematics.selections),
+    }
+
+
+def _links(content: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Addresses and words of the page's sections, in their order."""
+    shown, figures = content["tables"], content["figures"]
+    found = [
+        ("summary", "Summary", True),
+        ("data", "Events", True),
+        ("windows", "Windows", shown["windows"]),
+        ("features", "Features", content["features"] or figures["simulation"]),
+        *((f"selection-{part.name}", part.title, True) for part in content["methods"]),
+        ("comparison", "Side by side", figures["comparison"] or shown["comparison"]),
+        ("limits", "Limits", True),
+        ("retraining", "Retraining", shown["retraining"]),
+        ("systematics", "Uncertainties", True),
+        ("events", "Event display", content["events"]),
+        ("provenance", "Provenance", True),
+    ]
+    return [(anchor, words) for anchor, words, there in found if there]

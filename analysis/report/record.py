@@ -8,6 +8,7 @@ from typing import TypeVar
 import pydantic
 
 from analysis.limit_record import LimitRecord
+from analysis.study_record import EventRecord, StudyRecord
 from data.errors import InputError
 from data.files import read_json
 from processors.histogram_io import read_histograms
@@ -188,6 +189,8 @@ class RunRecord:
         sample.
     histograms
         Sample to its histograms: ``mjj``, and ``score`` where there are methods.
+    studies, events
+        What is shown beyond the scan.
     limits
         Limits with retraining, where there are some.
     """
@@ -198,6 +201,8 @@ class RunRecord:
     cutflow: Mapping[str, tuple[CutflowStep, ...]]
     account: Account
     histograms: Mapping[str, Histograms]
+    studies: StudyRecord
+    events: EventRecord
     limits: LimitRecord | None = None
 
     @property
@@ -213,6 +218,8 @@ _STAGES = {
     "cutflow.json": "hist",
     "account.json": "hist",
     "limits.json": "limit",
+    "studies.json": "report",
+    "events.json": "report",
 }
 _T = TypeVar("_T")
 
@@ -252,6 +259,8 @@ def read_record(run_folder: Path) -> RunRecord:
         cutflow=cutflow,
         account=_parse(Account, run_folder / "account.json"),
         histograms={name: read_histograms(path) for name, path in filled.items()},
+        studies=_parse(StudyRecord, run_folder / "studies.json"),
+        events=_parse(EventRecord, run_folder / "events.json"),
         limits=_parse(LimitRecord, limits) if (limits := run_folder / "limits.json").is_file() else None,
     )
 

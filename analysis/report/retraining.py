@@ -113,6 +113,28 @@ def retraining_tables(record: LimitRecord | None) -> list[Table]:
     ]  # fmt: skip
 
 
+def expected_sensitivity(record: LimitRecord | None) -> str:
+    """What a search that trains again with each signal is sensitive to, in a sentence a signal; empty without a record."""
+    sentences = []
+    for signal, one in (record.signals if record is not None else {}).items():
+        found = [
+            f"{name} {_limit(selection.expected[2])} ({_five_sigma(selection)})"
+            for name, selection in one.selections.items()
+            if selection.observed is not None
+        ]
+        if found:
+            sentences.append(
+                f"{signal}, trained again with each cross section: expected limit in fb (in brackets where 5σ are "
+                f"expected) {', '.join(found)}."
+            )
+    return " ".join(sentences)
+
+
+def _five_sigma(found: SelectionLimits) -> str:
+    point = found.discovery[-1]
+    return significant(point.cross_section_fb) if point.status == "ok" else _STATUS[point.status]
+
+
 def _reading(limits: SignalLimits) -> str:
     """What else the reader of the significances has to know."""
     found = limits.selections

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from analysis.plots.style import PlotLabel
 from analysis.plots.systematics import source_name, systematics_figure
+from analysis.report.bars import Bar, Bars
 from analysis.report.figures import Drawn
 from analysis.report.numbers import MISSING, percent
 from analysis.report.record import (
@@ -60,7 +61,17 @@ def draw_systematics(record: RunRecord, label: PlotLabel) -> Iterator[Drawn]:
             f"each source, with the trained selection fixed; total in quadrature {totals}. {used_by}.",
             f"Bars of the signal yield's uncertainties of {readable(used)} at {one.mass:g} GeV, the largest first: "
             f"{_largest(one)}; total {totals}.",
+            chart=_bars(one),
+            owner=name,
         )
+
+
+def _bars(one: MassSystematics) -> Bars:
+    """The total, then the sources, the largest first, in per cent."""
+    ordered = sorted(one.sources, key=lambda source: (-max(abs(source.up), abs(source.down)), source.name))
+    total = Bar("Total", 100 * one.up, -100 * one.down, total=True)
+    bars = [Bar(plain_name(source.name), 100 * source.up, 100 * source.down) for source in ordered]
+    return Bars((total, *bars), "Change of signal yield [%]")
 
 
 def _shift(source: YieldShift) -> SourceShift:

@@ -34,6 +34,8 @@ class Table:
         How many columns from the left hold words rather than numbers.
     folded
         Whether the reader opens it on demand, because it can be long.
+    words
+        Further columns that hold words, and many of them, by number.
     """
 
     caption: str
@@ -41,6 +43,11 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     text_columns: int = 1
     folded: bool = False
+    words: tuple[int, ...] = ()
+
+    def is_word(self, column: int) -> bool:
+        """Whether a column holds words rather than numbers."""
+        return column < self.text_columns or column in self.words
 
 
 @dataclass(frozen=True)
@@ -156,11 +163,14 @@ def luminosity_tables(account: Account) -> list[Table]:
 
 
 def cutflow_tables(cutflow: Mapping[str, Sequence[CutflowStep]]) -> list[Table]:
-    """One table a sample: events and weighted events left after each step."""
-    return [_cutflow_table(sample, steps) for sample, steps in cutflow.items()]
+    """One table a sample: events and weighted events left after each step; folded from the third on."""
+    return [
+        _cutflow_table(sample, steps, folded=number > 1)
+        for number, (sample, steps) in enumerate(cutflow.items())
+    ]
 
 
-def _cutflow_table(sample: str, steps: Sequence[CutflowStep]) -> Table:
+def _cutflow_table(sample: str, steps: Sequence[CutflowStep], *, folded: bool) -> Table:
     rows = []
     for i, step in enumerate(steps):
         before = steps[i - 1].weighted if i else step.weighted
@@ -177,7 +187,7 @@ def _cutflow_table(sample: str, steps: Sequence[CutflowStep]) -> Table:
         f"{sample}: events left after each step; percentages of weighted events. Last column: of the events that pass "
         "all other steps (N − 1), the share that passes this one."
     )
-    return Table(caption, head, tuple(rows))
+    return Table(caption, head, tuple(rows), folded=folded)
 
 
 def _kept_alone(steps: Sequence[CutflowStep], step: CutflowStep) -> str:

@@ -1,5 +1,6 @@
 """Batch jobs without a batch system: what is written, what a job does in a folder of its own, what is merged."""
 
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -483,6 +484,18 @@ def test_a_dry_run_writes_everything_and_asks_no_pool(config, tmp_path, monkeypa
     assert (work / "skim.list").read_text().splitlines()[0].startswith("skim.mock.00000, 700, ")
     texts = [path.read_bytes() for path in work.rglob("*") if path.is_file()]
     assert not any(SECRET.encode() in text for text in texts)
+
+
+def test_the_status_as_json(config, tmp_path, monkeypatch):
+    monkeypatch.setattr("analysis.batch_cli.queued", lambda _: [])
+    out = ["--out", str(tmp_path / "run")]
+    assert CliRunner().invoke(app, ["submit", str(config), *out, "--dry-run"]).exit_code == 0
+    done = CliRunner().invoke(app, ["status", str(config), *out, "--json"])
+    content = json.loads(done.stdout)
+    assert done.exit_code == 1  # nobody works on it
+    assert (content["complete"], content["stuck"], content["dag"]) == (False, True, None)
+    assert content["stages"][0]["stage"] == "skim"
+    assert content["stages"][0]["waiting"] == content["stages"][0]["jobs"]
 
 
 def test_status_of_nothing_says_what_to_do(config, tmp_path, monkeypatch):

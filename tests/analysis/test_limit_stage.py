@@ -23,7 +23,7 @@ from analysis.limit_study import StudyRecord
 from analysis.pipeline import histogram, scan, skim, train, write_run_report
 from analysis.plots.style import PlotLabel
 from analysis.report.numbers import significant
-from analysis.report.retraining import draw_retraining, retraining_tables
+from analysis.report.retraining import draw_retraining, expected_sensitivity, retraining_tables
 from analysis.retraining_limits import grid_limits
 from analysis.retraining_run import RetrainingRecord, SelectedBackground
 from analysis.run import Run
@@ -287,6 +287,11 @@ def test_figures_and_tables_of_the_limits(finished):
     assert sum(caption.startswith("Injections of ") for caption in captions) == 4
     assert sum(caption.startswith("Uncertainties of ") for caption in captions) == 3  # prong2 has no limit
     assert retraining_tables(None) == []
+    sentence = expected_sensitivity(record)
+    assert sentence.startswith("signal, trained again with each cross section: expected limit in fb")
+    assert f"cwola {limits.rows[1][4]} (" in sentence
+    assert "prong2" not in sentence  # it has no limit
+    assert expected_sensitivity(None) == ""
 
 
 @pytest.mark.slow

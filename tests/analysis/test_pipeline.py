@@ -153,7 +153,7 @@ def times(out: Path) -> dict[str, int]:
 
 
 STAGES = {
-    "skim.mock", "skim.signal", "train.cwola.B3", "hist.mock", "hist.signal", "merge", "scan", "report",
+    "skim.mock", "skim.signal", "train.cwola.B3", "hist.mock", "hist.signal", "merge", "scan", "studies", "report",
 }  # fmt: skip
 
 
@@ -241,7 +241,7 @@ def test_another_signal_file_leaves_the_training_alone(copy, make_nano_file):
     make_nano_file(inputs / "signal.root", 1500, seed=10, simulation=True, change=_falling(0, 3000.0))
     # The copied data files have other paths: only the signal's contents may matter.
     run_in(inputs, out)
-    assert redone(out, before) == {"skim.signal", "hist.signal", "merge", "scan", "report"}
+    assert redone(out, before) == {"skim.signal", "hist.signal", "merge", "scan", "studies", "report"}
 
 
 def test_a_lost_or_damaged_output_is_made_again(inputs, copy):

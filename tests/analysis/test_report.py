@@ -1,191 +1,24 @@
 import base64
+import hashlib
+import html
 import html.parser
 import json
-import math
 import re
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from scipy import stats
 
+from analysis.plots.style import new_figure, save_figure
 from analysis.report import write_report
+from analysis.report.figures import Drawn
 from analysis.report.histograms import mass_spectrum, score_shapes
+from analysis.report.page import _embed
 from analysis.report.record import read_record
-from analysis.windows import window, window_of
 from data.errors import InputError
 from processors.histogram_io import write_histograms
-from processors.histograms import empty_histograms, fill_mjj, fill_score
-
-MASSES = tuple(range(2900, 3900, 100))
-METHODS = ("cwola_B3", "cwola_A4", "cwola_B4")
-PROVENANCE = {
-    "versions": {"oddjet": "0.1.0+0123456789abcdef", "numpy": "2.0.0"},
-    "seed": 1,
-    "inputs": {"mock_0.root": "ab" * 32},
-}
-CONFIG = {
-    "run": {"title": "x", "seed": 1, "output": "output/demo"},
-    "search": {"data": "mock", "signals": ["signal_3000"]},
-    "methods": {"cwola": {"classifier": "trees"}},
-}
-
-
-def spectrum(generator, events, low=2232.0, high=6800.0, slope=9.5):
-    """Falling masses in GeV, and coarse edges of growing width."""
-    x = generator.pareto(slope, size=events) + 1
-    masses = 2232.0 * x
-    edges = [low]
-    while edges[-1] < high:
-        edges.append(min(edges[-1] * 1.032, high))
-    return masses[masses < high], np.round(np.array(edges))
-
-
-def fit_entry(generator, events, signal):
-    masses, edges = spectrum(generator, events)
-    cumulative = 1 - (edges / 2232.0) ** -9.5
-    background = np.diff(cumulative) * events
-    observed = np.histogram(masses, edges)[0].astype(float)
-    shape = np.diff(stats.norm.cdf(edges, 2980, 110))
-    observed += generator.poisson(signal * shape)
-    error = background * 0.02 + 0.3
-    pull = (observed - background) / np.sqrt(background)
-    chi2 = float((pull**2).sum())
-    return {
-        "range": [2232.0, 6800.0],
-        "function": "dijet3",
-        "parameters": [1.0, 2.0, 3.0],
-        "f_test": [
-            {"n": 2, "chi2": chi2 + 12, "ndf": len(pull) - 2, "p": 0.3, "p_f": None},
-            {"n": 3, "chi2": chi2, "ndf": len(pull) - 3, "p": 0.3, "p_f": 0.0011},
-            {"n": 4, "chi2": chi2 - 0.3, "ndf": len(pull) - 4, "p": 0.3, "p_f": 0.61},
-        ],
-        "chi2": chi2,
-        "ndf": len(pull) - 3,
-        "fit_p": float(stats.chi2.sf(chi2, len(pull) - 3)),
-        "edges": edges.tolist(),
-        "observed": observed.tolist(),
-        "background": background.tolist(),
-        "background_error": error.tolist(),
-        "pull": [*pull.tolist()[:-1], None],
-        "signal_fits": {
-            "3000": {"signal": (signal * shape).tolist(), "background": (background * 0.99).tolist()}
-        },
-    }
-
-
-def scan_points(name, invalid=()):
-    points = []
-    for mass in MASSES:
-        point = {"mass": mass, "function": "dijet3", "fit_p": 0.42, "valid": mass not in invalid}
-        point["window"] = None if name == "inclusive" else window_of(mass).name
-        keys = ("z", "p0", "signal_yield", "signal_yield_error", "limit_observed", "limit_observed_fb")
-        if not point["valid"]:
-            point |= dict.fromkeys((*keys, "limit_expected", "limit_expected_fb", "efficiency", "fit_p"))
-            point["message"] = f"mass {mass} GeV: the fit did not converge"
-            points.append(point)
-            continue
-        peak = 1.3 if name == "inclusive" else 4.6
-        z = peak * np.exp(-0.5 * ((mass - 3000) / 90) ** 2) + 0.3 * np.cos(mass)
-        scale = 260 * (3000 / mass) ** 6 * (1 if name == "inclusive" else 0.2)
-        expected = [scale * factor for factor in (0.55, 0.73, 1.0, 1.4, 1.9)]
-        efficiency = 0.74 if name == "inclusive" else 0.36
-        point |= {"z": z, "p0": float(stats.norm.sf(z)), "signal_yield": z * scale / 2}
-        point |= {"signal_yield_error": scale / 2, "limit_observed": scale * (1 + max(z, -0.4) / 2)}
-        point |= {"limit_expected": expected, "efficiency": efficiency}
-        point |= {"limit_observed_fb": point["limit_observed"] / efficiency / 12.3}
-        point |= {"limit_expected_fb": [value / efficiency / 12.3 for value in expected]}
-        points.append(point)
-    return points
-
-
-def systematics(labels):
-    """Uncertainties of three sources; window B4 knows none."""
-
-    def at(mass, size):
-        sources = [("jes", 0.02, -0.03), ("lund_prongs", size, -size), ("scales", 0.0, -0.012)]
-        down, up = (
-            math.hypot(*(max(0.0, sign * one[k]) for one in sources)) for k, sign in ((2, -1), (1, 1))
-        )
-        named = [{"name": name, "up": high, "down": low, "kind": "up_down"} for name, high, low in sources]
-        return {"mass": mass, "down": down, "up": up, "sources": named}
-
-    found = {}
-    for label in labels:
-        tested = [] if label == "cwola_B4" else [at(mass, mass / 3e4) for mass in MASSES]
-        found[label] = {
-            "masses": tested,
-            "signals": [at(mass, mass / 3e4) for mass in (2800, 3000)] if tested else [],
-        }
-    return {"in_limits": False, "jes": 0.01, "jer": 0.035, "selections": found}
-
-
-def histograms(generator):
-    """Histograms of the searched sample and of a signal sample."""
-    masses, _ = spectrum(generator, 90000)
-    weights = np.ones(len(masses))
-    searched, signal = empty_histograms(["data"], METHODS), empty_histograms(["xyy_400_400"], METHODS)
-    table = {"mjj": masses, "region": np.zeros(len(masses)), "weight": weights}
-    fill_mjj(searched["mjj"], table, "data", "inclusive", np.ones(len(masses), dtype=np.int64))
-    for name in METHODS:
-        here = window(name.removeprefix("cwola_"))
-        rank = np.maximum(generator.random(len(masses)), generator.random(len(masses)))
-        passing = rank > 1 - here.working_point / 2
-        fill_mjj(searched["mjj"], table, "data", name, passing.astype(np.int64))
-        band = np.digitize(masses, [here.low_band[0], *here.signal_region, here.high_band[1]]) - 1
-        band = np.where((band < 0) | (band > 2), 3, band)
-        fill_score(searched["score"], (rank, band), "data", name, weights)
-        anomalous = np.maximum(generator.beta(6, 1, 3000), generator.beta(6, 1, 3000))
-        # Four fifths of the 3 TeV signal lie in B3; in B4 it is a tail only.
-        band = np.where(np.arange(3000) % 5 < (4 if name == "cwola_B3" else 1), 1, 0)
-        fill_score(signal["score"], (anomalous, band), "xyy_400_400", name, np.full(3000, 0.125))
-    return searched, signal
-
-
-def make_run_folder(folder, *, invalid=(3200, 3500), with_fb=True):
-    generator = np.random.default_rng(5)
-    scan = {
-        "masses": list(MASSES),
-        "selections": {"inclusive": scan_points("inclusive"), "cwola": scan_points("cwola", invalid)},
-        "sqrt_s": 13000,
-        "luminosity_ifb": 12.3,
-        "sample": "mock",
-        "region": "signal",
-    }
-    if not with_fb:
-        for point in (point for points in scan["selections"].values() for point in points):
-            point.update(dict.fromkeys(("limit_observed_fb", "limit_expected_fb", "efficiency")))
-    fits = {"inclusive": fit_entry(generator, 90000, 320)}
-    fits |= {name: fit_entry(generator, 900, 75 if name == "cwola_B3" else 10) for name in METHODS}
-    steps = (
-        ("all", 250000),
-        ("trigger", 240000),
-        ("two_jets", 180000),
-        ("delta_eta", 120000),
-        ("mjj", 90000),
-    )
-    cutflow = {"mock": [{"step": s, "events": n, "weighted": float(n)} for s, n in steps]}
-    cutflow["signal_3000"] = [{"step": s, "events": n // 10, "weighted": n * 0.00123} for s, n in steps]
-    files = [
-        {
-            "sample": "mock",
-            "file": f"mock_{i}.root",
-            "expected": 125000,
-            "processed": 125000,
-            "selected": 45000,
-        }
-        for i in range(2)
-    ]
-    account = {"files": files, "expected": 250000, "processed": 250000, "complete": True}
-    folder.mkdir(parents=True, exist_ok=True)
-    content = {"scan": scan, "fits": fits, "cutflow": cutflow, "account": account}
-    content["systematics"] = systematics(fits)
-    for name, value in content.items():
-        (folder / f"{name}.json").write_text(json.dumps(value))
-    searched, signal = histograms(generator)
-    write_histograms(folder / "histograms" / "mock.h5", searched)
-    write_histograms(folder / "histograms" / "signal_3000.h5", signal)
-    return folder
+from processors.histograms import empty_histograms
+from tests.analysis.report_folder import CONFIG, PROVENANCE, make_run_folder
 
 
 @pytest.fixture(scope="module")
@@ -207,6 +40,8 @@ def small(tmp_path):
         for label in [label for label in part if label != "inclusive"]:
             del part[label]
         path.write_text(json.dumps(content))
+    for name, empty in (("studies", {"windows": {}, "simulation": {}}), ("events", {"events": {}})):
+        (folder / f"{name}.json").write_text(json.dumps(empty))
     only = {"mjj": empty_histograms(["data"], [])["mjj"]}
     write_histograms(folder / "histograms" / "mock.h5", only)
     cutflow = json.loads((folder / "cutflow.json").read_text())
@@ -222,12 +57,18 @@ class Page(html.parser.HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.sections, self.images, self.links, self.open, self.text, self.tags = [], [], [], [], "", set()
+        self.ids, self.charts = set(), []
         self.feed(text)
         self.close()
 
     def handle_starttag(self, tag, attrs):
         values = dict(attrs)
         self.tags.add(tag)
+        if "id" in values:
+            assert values["id"] not in self.ids
+            self.ids.add(values["id"])
+        if tag == "svg":
+            self.charts.append(values)
         if tag not in self.VOID:
             self.open.append(tag)
         if tag == "section":
@@ -240,7 +81,7 @@ class Page(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        self.text += data if "style" not in self.open else ""
+        self.text += data if not {"style", "script", "svg"} & set(self.open) else ""
 
 
 def squeezed(text):
@@ -251,31 +92,61 @@ def test_sections_in_order_and_linked(full):
     page = Page(full[1])
     assert page.open == []
     assert page.sections == [
-        *("summary", "data", "cutflow", "windows", "spectra", "scores", "scan", "systematics", "limits"),
-        "provenance",
+        *("summary", "data", "windows", "features", "selection-inclusive", "selection-cwola", "comparison"),
+        *("limits", "systematics", "events", "provenance"),
     ]
-    assert [link for link in page.links if link.startswith("#")] == [f"#{name}" for name in page.sections]
+    links = [link for link in page.links if link.startswith("#")]
+    assert links[: len(page.sections)] == [f"#{name}" for name in page.sections]
+    assert {link.removeprefix("#") for link in links} <= page.ids
 
 
 def test_nothing_is_loaded_from_outside(full):
     page = Page(full[1])
     assert all(link.startswith(("#", "data:image/png;base64,")) for link in page.links)
-    assert not page.tags & {"script", "link", "iframe", "object", "embed"}
+    assert not page.tags & {"link", "iframe", "object", "embed"}
     assert "url(" not in full[1]
     assert "@import" not in full[1]
-    assert "default-src 'none'" in full[1]
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', full[1]).group(1)
+    script = re.search(r"<script>(.*)</script>", full[1], re.DOTALL).group(1)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert html.unescape(policy).split("; ") == [
+        *(
+            "default-src 'none'",
+            "img-src data:",
+            "style-src 'unsafe-inline'",
+            f"script-src 'sha256-{digest}'",
+        ),
+    ]
 
 
-def test_every_image_has_words_and_size_and_equals_its_file(full):
-    folder, text, _ = full
-    page = Page(text)
-    assert len(page.images) == 15
-    for image in page.images:
-        assert len(image["alt"]) > 40
-        assert int(image["width"]) >= 1000
-        assert int(image["height"]) >= 800
-    content = [base64.b64decode(image["src"].partition(",")[2]) for image in page.images]
-    assert sorted(content) == sorted(path.read_bytes() for path in (folder / "plots").glob("*.png"))
+def test_every_picture_has_words(full):
+    page = Page(full[1])
+    assert page.images == []
+    assert len(page.charts) == 40
+    for chart in page.charts:
+        assert len(chart["aria-label"]) > 40
+        assert chart["role"] == "img"
+
+
+def test_a_figure_without_a_chart_is_shown_as_its_png(tmp_path):
+    figure = new_figure(width=10.0, height=8.0)
+    (pdf, png) = save_figure(figure, tmp_path, "plain")
+    assert pdf.stat().st_size > 0
+    shown = _embed(Drawn("retraining", "plain", figure, "What it is.", 'A "figure".'), png)
+    (image,) = Page(str(shown.body)).images
+    assert base64.b64decode(image["src"].partition(",")[2]) == png.read_bytes()
+    assert (image["width"], image["height"], image["alt"]) == ("1100", "880", 'A "figure".')
+
+
+def test_bars_are_as_long_as_the_changes(full):
+    chart = re.search(r'<figure id="plot-systematics_cwola">.*?</figure>', full[1], re.DOTALL).group()
+    rows = re.findall(r'class="bar-of (\w+)" x="([\d.]+)" y="[\d.]+" width="([\d.]+)"', chart)
+    names = re.findall(r'<text class="end"[^>]*>([^<]*)<', chart)
+    assert names == ["Total", "Lund plane, prongs", "Jet energy scale", "μR, μF"]
+    widths = {(colour, k // 2): float(width) for k, (colour, _, width) in enumerate(rows)}
+    assert widths["blue", 1] / widths["orange", 2] == pytest.approx(10.0 / 3.0, rel=0.01)
+    assert widths["blue", 3] == 0.0
+    assert "<title>Jet energy scale: +2.00 / −3.00 %</title>" in chart
 
 
 def test_plots_are_written_as_pdf_and_png(full):
@@ -316,6 +187,44 @@ def test_tables_hold_the_numbers(full):
     assert "the limits of this run do not contain it" in text
 
 
+def test_headline_says_the_largest_excess_and_the_sensitivity(full):
+    text = squeezed(Page(full[1]).text)
+    assert (
+        "The largest excess is that of cwola at 3000 GeV in window B3: 4.31 standard deviations, local p₀ 8.3 × 10⁻⁶. "
+        "Without signal, the median expected limit there is 28.6 fb (inclusive), 11.7 fb (cwola)."
+    ) in text
+
+
+def test_anomalous_events_are_listed_explained_and_displayed_once(full):
+    page = Page(full[1])
+    text = squeezed(page.text)
+    assert page.links.count("#event-300001-8-11") == 3
+    assert {f"event-300001-8-{number}" for number in (11, 22, 23, 24)} <= page.ids
+    assert "soft-drop mass (j1) +2.00, τ₂₁ (j1) +1.80" in text
+    assert "cwola B3: place 1, score 0.99994; cwola A4: place 1" in text
+    assert "not explained: rmm is an array" in text
+    assert "j2: primary Lund plane, 3 splittings, the hardest of kT 55 GeV." in text
+    assert "the file has no particles" in text
+
+
+def test_particles_across_the_end_of_the_azimuth_stay_with_their_jet(full):
+    zooms = re.findall(r'aria-label="Inside of j2:[^"]*40 particles.*?</svg>', full[1])
+    assert len(zooms) == 1
+    told = len(re.findall(r'<circle class="(?:hadron|neutral|photon|lepton)"', zooms[0]))
+    soft = sum(path.count("M") for path in re.findall(r'<path class="soft \w+" d="([^"]*)"', zooms[0]))
+    assert told + soft > 35
+
+
+def test_studies_are_said_in_words(full):
+    text = squeezed(Page(full[1]).text)
+    assert "Events of the signal region that are selected: 263 of 17 525 in B3" in text
+    assert "χ²/ndf = 11.5/12, p = 0.49" in text
+    assert "B4 – – – – –" in text
+    assert "Window B3: significance improvement of signal_3000. Largest: cwola 3.98." in text
+    assert "cwola 1.00 0.31" in text
+    assert "100 % (263) – " in text
+
+
 def test_title_is_escaped(full):
     assert "<h1>Search &lt;b&gt;&amp;&lt;/b&gt; report</h1>" in full[1]
 
@@ -330,8 +239,7 @@ def test_inclusive_search_without_fb_shows_neither_methods_nor_fb(small):
         "systematics_inclusive.png",
         "limits_inclusive_events.png",
     }
-    assert "windows" not in page.sections
-    assert "scores" not in page.sections
+    assert not {"windows", "features", "comparison", "events", "selection-cwola"} & set(page.sections)
     assert "level, fb." not in page.text
     assert "Efficiency" not in page.text
 
@@ -379,6 +287,8 @@ def test_incomplete_account_is_said(small):
         ("scan.json", "scan"),
         ("fits.json", "scan"),
         ("systematics.json", "scan"),
+        ("studies.json", "report"),
+        ("events.json", "report"),
         ("cutflow.json", "hist"),
         ("account.json", "hist"),
         ("histograms/mock.h5", "hist"),

@@ -130,6 +130,16 @@ def test_several_shapes_are_met_and_interpolated(masses):
     assert model.at(1000.0).mean == pytest.approx(980)
 
 
+def test_tails_stay_between_those_of_the_simulated_masses():
+    """Exponents of shapes with next to no tail are as large as the fit allows: a line through all falls below one."""
+    exponents = {2800.0: 150.0, 3000.0: 150.0, 3500.0: 3.9, 4000.0: 2.6}
+    model = SignalModel({m: DoubleCrystalBall(m, 0.04 * m, 1.2, n, 1.5, 4.0) for m, n in exponents.items()})
+    found = [model.at(mass).n_low for mass in (2800.0, 3400.0, 3900.0, 4000.0, 4500.0)]
+    assert found[0] == pytest.approx(150.0)
+    assert 2.6 < found[1] < 150.0
+    assert found[2:] == pytest.approx([2.6] * 3)
+
+
 def test_model_as_json_and_generic():
     model = SignalModel({2000.0: SHAPE, 3000.0: SHAPE})
     assert SignalModel.from_dict(model.to_dict()).shapes == model.shapes

@@ -102,3 +102,12 @@ def test_a_real_run_3_file_has_the_branches():
         branches = set(file["Events"].keys())
     known = year("2024")
     assert {*known.triggers, *known.filters, f"SubJet_{known.b_score}"} <= branches
+
+
+def test_simulation_cannot_be_mock_data_of_itself(tmp_path):
+    simulated = {**DATA, "kind": "simulation", "cross_section_pb": 1.0, "mock": True}
+    with pytest.raises(
+        ConfigError, match=r"sample 'a' is simulation with 'mock', .* set kind: data to search it"
+    ):
+        read_samples(write(tmp_path, a=simulated))
+    assert read_samples(write(tmp_path, a={**DATA, "mock": True}))["a"].mock

@@ -345,6 +345,19 @@ def test_simulation_in_a_data_sample(tmp_path, make_nano_file, make_sample):
         skim(make_sample(files, kind="simulation"), tmp_path)
 
 
+def test_simulation_as_mock_data_counts_every_event_once(tmp_path, make_nano_file, make_sample):
+    """Weights of the generator, negative ones too, are not read; data that say they are simulated are refused."""
+    simulated = make_nano_file(tmp_path / "a.root", 400, simulation=True)
+    _, table = skim(make_sample([simulated], mock=True), tmp_path)
+    assert len(table["weight"]) > 50
+    assert np.all(table["weight"] == 1.0)
+    data = make_nano_file(tmp_path / "b.root", 50)
+    with pytest.raises(
+        InputError, match=r"b\.root' .* so it is data, but the sample says mock: true; remove the key"
+    ):
+        skim(make_sample([data], mock=True), tmp_path)
+
+
 def test_generated_sums_of_the_definition(tmp_path, make_nano_file, make_sample):
     """They stand for the trees Runs, present or not, and are named where they are missing."""
     bare = make_nano_file(tmp_path / "a.root", 400, 8, simulation=True, trees={"Runs": None})

@@ -1,0 +1,254 @@
+"""A trained method in its window: what it gains, whether it is flat in mass, and which events it finds most anomalous."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.owen_values import MOST_IN_GROUP, owen_values
+from analysis.study_record import Anomalous, Contribution, Flatness, Improvement
+from data.errors import InputError
+from data.eventid import ID_COLUMNS, N_FOLDS, event_seed
+from data.types import BoolArray, FloatArray, Table
+from models import Method
+from models.metrics import MIN_BACKGROUND, roc, sic_at
+from models.sculpting import sculpting
+
+MOST_BACKGROUND = 20_000
+"""Side-band events that are scored for the significance improvement."""
+BIN_WIDTH = 100.0
+"""Bins of the sculpting test, GeV; those of few selected events are merged."""
+_POINTS = 60
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a method says of some events.
+
+    Attributes
+    ----------
+    score
+        Rank in [0, 1], shape (events,).
+    selected
+        Whether most of the folds that judge an event select it.
+    """
+
+    score: FloatArray
+    selected: BoolArray
+
+
+def judge(method: Method, table: Table, *, trained_on: bool) -> Judgement:
+    """Score and selection of each event; see `Method.evaluate`."""
+    score, votes = method.evaluate(table, trained_on=trained_on)
+    return Judgement(score, votes > N_FOLDS // 2)
+
+
+def rows_of(table: Table, chosen: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+    """Some events of a table, by mask or position."""
+    return {name: np.asarray(column)[chosen] for name, column in table.items()}
+
+
+def thinned(table: Table, most: int = MOST_BACKGROUND) -> dict[str, npt.NDArray[Any]]:
+    """At most so many events of a table: those whose ids give the smallest random numbers, in their order."""
+    if len(table["mjj"]) <= most:
+        return dict(table)
+    run, block, event = (np.asarray(table[name]) for name in ID_COLUMNS)
+    random = event_seed(run, block, event)
+    return rows_of(table, np.sort(np.argsort(random, kind="stable")[:most]))
+
+
+def improvement(signal: FloatArray, weight: FloatArray, background: FloatArray) -> Improvement | None:
+    """Significance improvement of all cuts on a score.
+
+    Parameters
+    ----------
+    signal, weight
+        Scores of simulated signal in the signal region, and the events' weights (their size counts).
+    background
+        Scores of data in the side bands.
+
+    Returns
+    -------
+    Improvement or None
+        At background efficiencies that 25 events or more pass; None where there are too few events.
+    """
+    if len(background) <= MIN_BACKGROUND or not np.abs(weight).sum() > 0:
+        return None
+    label = np.concatenate([np.ones(len(signal)), np.zeros(len(background))])
+    weights = np.concatenate([np.abs(weight), np.ones(len(background))])
+    curve = roc(np.concatenate([signal, background]), label, weights)
+    kept = np.geomspace(MIN_BACKGROUND / len(background), 1.0, _POINTS)
+    gains = [sic_at(curve, fraction) for fraction in kept.tolist()]
+    return Improvement(
+        background_efficiency=tuple(kept.tolist()),
+        signal_efficiency=tuple(curve.at(kept)[0].tolist()),
+        value=tuple(value for value, _ in gains),
+        error=tuple(error for _, error in gains),
+        background_events=len(background),
+    )
+
+
+def flatness(
+    edges: FloatArray, events: FloatArray, selected: FloatArray, signal_region: tuple[float, float]
+) -> Flatness | None:
+    """Test on binned counts that a selection keeps the same fraction at every mass beside the signal region.
+
+    Parameters
+    ----------
+    edges
+        Fine bins of the dijet mass, GeV, shape (n + 1,).
+    events, selected
+        Events of each bin, and those of them that are selected: whole numbers, shape (n,).
+    signal_region
+        Edges in GeV; bins that overlap it are left out.
+
+    Returns
+    -------
+    Flatness or None
+        None where too few events are selected for a test.
+    """
+    outside = (edges[1:] <= signal_region[0]) | (edges[:-1] >= signal_region[1])
+    centres = ((edges[1:] + edges[:-1]) / 2)[outside]
+    passed = np.rint(selected[outside]).astype(np.int64)
+    failed = np.rint(events[outside]).astype(np.int64) - passed
+    mjj = np.concatenate([np.repeat(centres, passed), np.repeat(centres, failed)])
+    chosen = np.repeat([True, False], [passed.sum(), failed.sum()])
+    if not len(mjj):
+        return None
+    bins = np.arange(edges[0], mjj.max() + BIN_WIDTH, BIN_WIDTH)
+    try:
+        test = sculpting(mjj, chosen, bins)
+    except InputError:
+        return None
+    return Flatness(
+        edges=tuple(test.edges.tolist()),
+        fraction=tuple(test.fraction.tolist()),
+        error=tuple(test.error.tolist()),
+        mean=test.mean,
+        chi2=test.chi2,
+        dof=test.dof,
+        p_value=test.p_value,
+        slope=test.slope,
+        slope_error=test.slope_error,
+        slope_p_value=test.slope_p_value,
+    )
+
+
+def rarity(score: npt.ArrayLike, least: float) -> FloatArray:
+    """−log₁₀(1 − score): 3 for one event in a thousand.
+
+    Parameters
+    ----------
+    score
+        Ranks in [0, 1], any shape.
+    least
+        Smallest share of events that can be told from none, above 0: no event counts as rarer.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, of the same shape.
+    """
+    found: FloatArray = -np.log10(np.clip(1.0 - np.asarray(score, dtype=np.float64), least, 1.0))
+    return np.maximum(found, 0.0)
+
+
+def most_anomalous(
+    method: Method,
+    table: Table,
+    judged: Judgement,
+    medians: Mapping[str, float],
+    *,
+    count: int,
+    least: float,
+) -> tuple[Anomalous, ...]:
+    """The selected events of the largest scores, each with what its features add to its rarity.
+
+    Parameters
+    ----------
+    method
+        Trained on the table.
+    table
+        Data of the signal region, event ids included.
+    judged
+        What the method says of it.
+    medians
+        Medians of the inputs in the side bands; an input that is missing here is an array an event.
+    count
+        Events wanted.
+    least
+        As for `rarity`.
+
+    Returns
+    -------
+    tuple of Anomalous
+        The largest score first; of equal scores the smaller event id.
+    """
+    selected = np.flatnonzero(judged.selected)
+    ids = [np.asarray(table[name])[selected] for name in reversed(ID_COLUMNS)]
+    order = selected[np.lexsort([*ids, -judged.score[selected]])][:count]
+    return tuple(
+        _anomalous(method, rows_of(table, np.array([row])), float(judged.score[row]), medians, least)
+        for row in order.tolist()
+    )
+
+
+def _anomalous(
+    method: Method, event: Table, score: float, medians: Mapping[str, float], least: float
+) -> Anomalous:
+    run, block, number = (int(event[name][0]) for name in ID_COLUMNS)
+    plain = Anomalous(
+        run=run,
+        luminosity_block=block,
+        event=number,
+        mjj=float(event["mjj"][0]),
+        masses=(float(event["m_j1"][0]), float(event["m_j2"][0])),
+        score=score,
+        rarity=float(rarity(score, least)),
+        typical=None,
+        contributions=(),
+        message=_why_not(method.inputs, medians),
+    )
+    return plain if plain.message else _explained(plain, method, event, medians, least)
+
+
+def _why_not(inputs: Sequence[str], medians: Mapping[str, float]) -> str | None:
+    """Why a method of these inputs cannot be explained feature by feature; None where it can."""
+    arrays = [name for name in inputs if name not in medians]
+    if arrays:
+        return f"not explained: {arrays[0]} is an array, which has no typical value"
+    largest = max(map(len, feature_groups(inputs)))
+    if largest > MOST_IN_GROUP:
+        return f"not explained: exact values are made for {MOST_IN_GROUP} features a jet at most, and it reads {largest}"
+    return None
+
+
+def feature_groups(inputs: Sequence[str]) -> list[list[int]]:
+    """Positions of the features of each jet, and of those of the whole event."""
+    owners = [name.rpartition("_")[2] if name.endswith(("_j1", "_j2")) else "" for name in inputs]
+    return [[place for place, own in enumerate(owners) if own == owner] for owner in dict.fromkeys(owners)]
+
+
+def _explained(
+    plain: Anomalous, method: Method, event: Table, medians: Mapping[str, float], least: float
+) -> Anomalous:
+    inputs = method.inputs
+    values = {name: np.asarray(event[name])[0] for name in inputs}
+
+    def worth(coalitions: BoolArray) -> FloatArray:
+        table = {name: np.repeat(event[name], len(coalitions)) for name in ("mjj", *ID_COLUMNS)}
+        for place, name in enumerate(inputs):
+            given = np.asarray([medians[name], values[name]], dtype=np.asarray(event[name]).dtype)
+            table[name] = given[coalitions[:, place].astype(np.int64)]
+        # By its id each row is judged by the fold that judges the event itself.
+        return rarity(method.score(table, trained_on=True), least)
+
+    found, none, _ = owen_values(worth, feature_groups(inputs))
+    contributions = [
+        Contribution(feature=name, value=float(values[name]), median=medians[name], rarity=float(share))
+        for name, share in zip(inputs, found, strict=True)
+    ]
+    ordered = tuple(sorted(contributions, key=lambda one: -abs(one.rarity)))
+    return plain.model_copy(update={"typical": none, "contributions": ordered})

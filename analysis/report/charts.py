@@ -1,0 +1,346 @@
+"""Charts of the page: panels over one axis as inline SVG, which takes the page's colours and needs no script.
+
+A chart is drawn in a box 480 wide, so that its letters can be read where it is as narrow as a telephone. What a reader
+is told of a bin stands in its ``title``, which browsers show; the page's script makes a better one of it.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from markupsafe import Markup, escape
+
+from analysis.report.ticks import linear_ticks, log_ticks
+from data.types import FloatArray
+
+WIDTH = 480.0
+LEFT, RIGHT, TOP, BOTTOM, GAP = 60.0, 12.0, 22.0, 40.0, 12.0
+Colour = Literal["ink", "blue", "red", "orange", "purple", "violet", "grey", "inner", "outer"]
+CYCLE: tuple[Colour, ...] = ("blue", "red", "violet", "orange", "purple", "grey")
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A histogram: one value a bin between ``edges``, with ``low`` to ``high`` about it where given."""
+
+    edges: FloatArray
+    values: FloatArray
+    label: str
+    colour: Colour
+    dashed: bool = False
+    filled: bool = False
+    low: FloatArray | None = None
+    high: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class Points:
+    """Points with bars from ``low`` to ``high``; not-a-number leaves one out."""
+
+    x: FloatArray
+    y: FloatArray
+    label: str
+    colour: Colour
+    low: FloatArray | None = None
+    high: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line; not-a-number is a gap."""
+
+    x: FloatArray
+    y: FloatArray
+    label: str
+    colour: Colour
+    dashed: bool = False
+    marked: bool = False
+
+
+@dataclass(frozen=True)
+class Band:
+    """The area from ``low`` to ``high``; not-a-number is a gap."""
+
+    x: FloatArray
+    low: FloatArray
+    high: FloatArray
+    label: str
+    colour: Colour
+
+
+Mark = Steps | Points | Line | Band
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One of the panels of a chart.
+
+    Attributes
+    ----------
+    marks
+        What is drawn, the last on top.
+    title
+        Title of the vertical axis.
+    range
+        Of the vertical axis.
+    log
+        Whether it is logarithmic.
+    height
+        In units of the box.
+    levels
+        Heights of horizontal lines, and what stands at their right end.
+    """
+
+    marks: tuple[Mark, ...]
+    title: str
+    range: tuple[float, float]
+    log: bool = False
+    height: float = 210.0
+    levels: tuple[tuple[float, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Panels over one horizontal axis.
+
+    Attributes
+    ----------
+    panels
+        From top to bottom.
+    title
+        Title of the horizontal axis.
+    range
+        Of the horizontal axis.
+    spans
+        (low, high, word) of shaded stretches of it.
+    tips
+        (low, high, text): what a reader is told who points at a stretch; lines end in a line break.
+    log
+        Whether the horizontal axis is logarithmic.
+    """
+
+    panels: tuple[Panel, ...]
+    title: str
+    range: tuple[float, float]
+    spans: tuple[tuple[float, float, str], ...] = ()
+    tips: tuple[tuple[float, float, str], ...] = ()
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Axis:
+    """From values to places in the box; values beyond the range stand at its end."""
+
+    low: float
+    high: float
+    start: float
+    stop: float
+    log: bool = False
+
+    def __call__(self, value: float) -> float:
+        """The place of a value."""
+        low, high, here = self.low, self.high, min(max(value, self.low), self.high)
+        if self.log:
+            low, high, here = math.log(low), math.log(high), math.log(here)
+        return self.start + (self.stop - self.start) * (here - low) / (high - low)
+
+    def ticks(self, most: int) -> list[tuple[float, str]]:
+        """Marks and their words."""
+        return (log_ticks if self.log else linear_ticks)(self.low, self.high, most)
+
+
+def reach(values: Iterable[FloatArray], *, log: bool, head: float = 0.12) -> tuple[float, float]:
+    """A range that holds all finite values (of a logarithmic axis those above 0), with room above.
+
+    Parameters
+    ----------
+    values
+        Arrays of any shape.
+    log
+        Whether the axis is logarithmic.
+    head
+        Share of the axis that is left free at the top.
+
+    Returns
+    -------
+    low, high
+        0 and more on a linear axis without negative values; (0, 1) or (0.1, 1) where there is nothing to show.
+    """
+    joined = np.concatenate([np.ravel(value) for value in values] or [np.zeros(0)]).astype(np.float64)
+    shown = joined[np.isfinite(joined) & (joined > 0 if log else True)]
+    if not shown.size or (not log and not shown.any()):
+        return (0.1, 1.0) if log else (0.0, 1.0)
+    low, high = float(shown.min()), float(shown.max())
+    if log:
+        low, high = low / 1.5, max(high, low * 3)
+        return low, high * (high / low) ** (head / (1 - head))
+    low, high = min(low, 0.0), max(high, 0.0)
+    room = (high - low) * head / (1 - head)
+    return low - (room if low < 0 else 0.0), high + room
+
+
+def draw_chart(chart: Chart, alt: str) -> Markup:
+    """A chart as inline SVG below its legend.
+
+    Parameters
+    ----------
+    chart
+        What is drawn.
+    alt
+        What a reader is told who cannot see it.
+
+    Returns
+    -------
+    Markup
+        HTML.
+    """
+    height = TOP + sum(panel.height for panel in chart.panels) + GAP * (len(chart.panels) - 1) + BOTTOM
+    x = Axis(*chart.range, LEFT, WIDTH - RIGHT, chart.log)
+    parts, top = [], TOP
+    for number, panel in enumerate(chart.panels):
+        y = Axis(*panel.range, top + panel.height, top, panel.log)
+        parts.append(_panel(chart, panel, x, y, last=number == len(chart.panels) - 1))
+        if number == 0:
+            parts += [_word((x(low) + x(high)) / 2, top - 7, word) for low, high, word in chart.spans]
+        top += panel.height + GAP
+    parts += [_hit(x, low, high, text, height) for low, high, text in chart.tips]
+    parts.append(_word((LEFT + WIDTH - RIGHT) / 2, height - 6, chart.title, "title"))
+    svg = (
+        f'<svg class="chart" viewBox="0 0 {WIDTH:g} {height:g}" role="img" tabindex="0" '
+        f'aria-label="{escape(alt)}">{"".join(parts)}</svg>'
+    )
+    return Markup(_legend(chart) + svg)  # noqa: S704 - every word in it is escaped
+
+
+def _panel(chart: Chart, panel: Panel, x: Axis, y: Axis, *, last: bool) -> str:
+    parts = []
+    for number, (low, high, _) in enumerate(chart.spans):
+        if number % 2 == 0:
+            parts.append(_box("span", x(low), y.stop, x(high) - x(low), y.start - y.stop))
+    for value, word in y.ticks(6 if panel.height > 120 else 3):
+        parts.append(f'<path class="grid" d="M{LEFT:g} {y(value):.1f}H{WIDTH - RIGHT:g}"/>')
+        parts.append(_word(LEFT - 6, y(value) + 4, word, "end"))
+    for value, word in x.ticks(7):
+        parts.append(f'<path class="tick" d="M{x(value):.1f} {y.start:g}v-5"/>')
+        if last:
+            parts.append(_word(x(value), y.start + 16, word))
+    for value, word in panel.levels:
+        if panel.range[0] < value < panel.range[1]:
+            parts.append(f'<path class="level" d="M{LEFT:g} {y(value):.1f}H{WIDTH - RIGHT:g}"/>')
+            parts.append(_word(WIDTH - RIGHT - 4, y(value) - 4, word, "end"))
+    parts += [_mark(mark, x, y) for mark in panel.marks]
+    parts.append(_box("frame", LEFT, y.stop, WIDTH - RIGHT - LEFT, y.start - y.stop))
+    middle = (y.start + y.stop) / 2
+    parts.append(
+        f'<text class="title" transform="translate(13 {middle:.1f}) rotate(-90)">{escape(panel.title)}</text>'
+    )
+    return "".join(parts)
+
+
+def _mark(mark: Mark, x: Axis, y: Axis) -> str:
+    if isinstance(mark, Steps):
+        return _steps(mark, x, y)
+    if isinstance(mark, Points):
+        return _points(mark, x, y)
+    if isinstance(mark, Band):
+        below, above = (_stretches(_places(mark.x, side, x, y)) for side in (mark.low, mark.high))
+        path = "".join(f"M{'L'.join([*a, *b[::-1]])}Z" for a, b in zip(below, above, strict=True))
+        return f'<path class="area {mark.colour}" d="{path}"/>' if path else ""
+    places = _places(mark.x, mark.y, x, y)
+    dash = " dashed" if mark.dashed else ""
+    path = "".join(f"M{'L'.join(stretch)}" for stretch in _stretches(places) if len(stretch) > 1)
+    dots = _dots(places) if mark.marked or not path else _dots(_alone(places))
+    line = f'<path class="line {mark.colour}{dash}" d="{path}"/>' if path else ""
+    return line + (f'<path class="dots {mark.colour}" d="{dots}"/>' if dots else "")
+
+
+def _steps(mark: Steps, x: Axis, y: Axis) -> str:
+    edges = [f"{x(float(edge)):.1f}" for edge in mark.edges]
+    dash = " dashed" if mark.dashed else ""
+    found = ""
+    if mark.low is not None and mark.high is not None:
+        back = _outline(edges[::-1], mark.low[::-1], y)
+        found += f'<path class="area {mark.colour}" d="M{_outline(edges, mark.high, y)}L{back}Z"/>'
+    line = _outline(edges, mark.values, y)
+    if mark.filled:
+        found += f'<path class="area {mark.colour}" d="M{line}V{y.start:g}H{edges[0]}Z"/>'
+    return found + f'<path class="line {mark.colour}{dash}" d="M{line}"/>'
+
+
+def _outline(edges: Sequence[str], values: FloatArray, y: Axis) -> str:
+    """Steps along edges, in the order given: a place, then across and up or down."""
+    heights = [f"{y(float(value)):.1f}" for value in np.nan_to_num(values)]
+    steps = [f"V{height}H{edge}" for height, edge in zip(heights, edges[1:], strict=True)]
+    return f"{edges[0]} {heights[0]}{''.join(steps).removeprefix(f'V{heights[0]}')}"
+
+
+def _points(mark: Points, x: Axis, y: Axis) -> str:
+    places = _places(mark.x, mark.y, x, y)
+    bars = ""
+    if mark.low is not None and mark.high is not None:
+        bars = "".join(
+            f"M{x(float(place)):.1f} {y(float(low)):.1f}V{y(float(high)):.1f}"
+            for place, value, low, high in zip(mark.x, mark.y, mark.low, mark.high, strict=True)
+            if np.isfinite(value) and (value > 0 or not y.log)
+        )
+        bars = f'<path class="line {mark.colour}" d="{bars}"/>' if bars else ""
+    dots = _dots(places)
+    return bars + (f'<path class="dots {mark.colour}" d="{dots}"/>' if dots else "")
+
+
+def _places(xs: FloatArray, ys: FloatArray, x: Axis, y: Axis) -> list[str | None]:
+    """Places of points as ``x y``; None where there is none to show."""
+    return [
+        f"{x(float(a)):.1f} {y(float(b)):.1f}" if np.isfinite(b) and (b > 0 or not y.log) else None
+        for a, b in zip(xs, ys, strict=True)
+    ]
+
+
+def _stretches(places: Sequence[str | None]) -> list[list[str]]:
+    """Points between gaps."""
+    found: list[list[str]] = [[]]
+    for place in places:
+        if place is None:
+            found.append([])
+        else:
+            found[-1].append(place)
+    return [stretch for stretch in found if stretch]
+
+
+def _alone(places: Sequence[str | None]) -> list[str | None]:
+    """Points without a neighbour, which no line shows."""
+    return [stretch[0] for stretch in _stretches(places) if len(stretch) == 1]
+
+
+def _dots(places: Iterable[str | None]) -> str:
+    """Lines of no length: with round ends they are dots."""
+    return "".join(f"M{place}h0" for place in places if place is not None)
+
+
+def _hit(x: Axis, low: float, high: float, text: str, height: float) -> str:
+    left, width = x(low), x(high) - x(low)
+    box = f"M{left:.1f} {TOP:g}h{width:.1f}v{height - TOP - BOTTOM:g}h{-width:.1f}z"
+    return f'<path class="hit" d="{box}"><title>{escape(text)}</title></path>'
+
+
+def _box(name: str, left: float, top: float, width: float, height: float) -> str:
+    return f'<rect class="{name}" x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height:.1f}"/>'
+
+
+def _word(x: float, y: float, text: str, name: str = "") -> str:
+    return f'<text class="{name}" x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>' if text else ""
+
+
+def _legend(chart: Chart) -> str:
+    """The labels of all marks, each once, with a key in their colour."""
+    marks = {mark.label: mark for panel in chart.panels for mark in panel.marks if mark.label}
+    keys = []
+    for label, mark in marks.items():
+        kind = {Points: "dot", Band: "area"}.get(type(mark), "line")
+        if isinstance(mark, Steps) and (mark.filled or mark.low is not None):
+            kind = "area"
+        dash = " dashed" if getattr(mark, "dashed", False) else ""
+        keys.append(f'<li><i class="key {kind} {mark.colour}{dash}"></i>{escape(label)}</li>')
+    return f'<ul class="legend">{"".join(keys)}</ul>' if keys else ""

@@ -1,0 +1,320 @@
+"""The page's charts of the scan: p-values, limits, spectra and scores, each bin with its numbers to point at."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from analysis.plots.scan import WindowSpan
+from analysis.plots.score import ScoreShape
+from analysis.plots.spectrum import SignalOverlay, poisson_interval
+from analysis.report.charts import CYCLE, Band, Chart, Colour, Line, Panel, Points, Steps, reach
+from analysis.report.histograms import ScoreShapes
+from analysis.report.numbers import fixed, interval, significant, with_error
+from analysis.report.record import BackgroundFit, ScanPoint
+from data.types import FloatArray
+
+MASS, RESONANCE = "Dijet mass [GeV]", "Resonance mass [GeV]"
+_PER = 100.0  # GeV; densities of unequal bins are given per this
+_SIGMAS = (0.15865525, 0.02275013, 1.3498980e-3, 3.1671242e-5, 2.8665157e-7)
+"""Tail probabilities beyond one to five standard deviations."""
+
+
+def colours(names: Sequence[str]) -> dict[str, Colour]:
+    """A colour for each selection: the first, which is the search without any, has that of the text."""
+    return {name: "ink" if k == 0 else CYCLE[(k - 1) % len(CYCLE)] for k, name in enumerate(names)}
+
+
+def p_value_chart(
+    selections: Mapping[str, tuple[ScanPoint, ...]], masses: Sequence[float], spans: Sequence[WindowSpan]
+) -> Chart:
+    """Local p-values of all selections against the mass (GeV)."""
+    x = np.asarray(masses, dtype=np.float64)
+    curves = {
+        name: np.array([_number(point.p0, valid=point.valid) for point in points])
+        for name, points in selections.items()
+    }
+    smallest = np.nanmin(np.concatenate([*curves.values(), [_SIGMAS[3]]]))
+    by_colour = colours(list(curves))
+    panel = Panel(
+        marks=tuple(
+            Line(x, curve, name, by_colour[name], dashed=k == 0, marked=True)
+            for k, (name, curve) in enumerate(curves.items())
+        ),
+        title="Local p-value",
+        range=(float(max(smallest, 1e-300)) / 5, 1.5),
+        log=True,
+        height=260.0,
+        levels=tuple((value, f"{k + 1}σ") for k, value in enumerate(_SIGMAS)),
+    )
+    borders = _borders(x)
+    tips = []
+    for k, mass in enumerate(masses):
+        lines = [f"{mass:g} GeV"]
+        for name, points in selections.items():
+            used = f" in {points[k].window}" if points[k].window else ""
+            found = (
+                f"Z = {fixed(points[k].z)}, p₀ = {significant(points[k].p0, 2)}"
+                if points[k].valid
+                else "no valid fit"
+            )
+            lines.append(f"{name}{used}: {found}")
+        tips.append((borders[k], borders[k + 1], "\n".join(lines)))
+    return Chart((panel,), RESONANCE, (borders[0], borders[-1]), _spans(spans, borders, x), tuple(tips))
+
+
+def limit_chart(
+    points: Sequence[ScanPoint],
+    unit: str,
+    spans: Sequence[WindowSpan],
+    reference: tuple[str, Sequence[ScanPoint]] | None = None,
+) -> Chart:
+    """Observed and expected upper limits in ``events`` or ``fb`` against the mass (GeV)."""
+    suffix = "" if unit == "events" else "_fb"
+    x = np.array([point.mass for point in points])
+    observed, expected = limit_columns(points, suffix)
+    marks: list[Band | Line] = [
+        Band(x, expected[:, 0], expected[:, 4], "Expected ± 2σ", "outer"),
+        Band(x, expected[:, 1], expected[:, 3], "Expected ± 1σ", "inner"),
+        Line(x, expected[:, 2], "Median expected", "ink", dashed=True),
+    ]
+    drawn = [expected, observed]
+    if reference is not None:
+        other = limit_columns(reference[1], suffix)[1][:, 2]
+        marks.append(Line(x, other, f"Median expected, {reference[0]}", "violet", dashed=True))
+        drawn.append(other)
+    marks.append(Line(x, observed, "Observed", "ink", marked=True))
+    title = "Signal events" if unit == "events" else "Cross section × B [fb]"
+    panel = Panel(tuple(marks), title, reach(drawn, log=True, head=0.1), log=True, height=250.0)
+    borders, tips = _borders(x), []
+    for k, point in enumerate(points):
+        found = (
+            f"observed {significant(_none(observed[k]))} {unit}\nexpected {significant(_none(expected[k, 2]))} {unit}\n"
+            f"±1σ {interval_of(expected[k, 1], expected[k, 3])}, ±2σ {interval_of(expected[k, 0], expected[k, 4])}"
+        )
+        tips.append(
+            (borders[k], borders[k + 1], f"{point.mass:g} GeV\n{found if point.valid else 'no valid fit'}")
+        )
+    return Chart((panel,), RESONANCE, (borders[0], borders[-1]), _spans(spans, borders, x), tuple(tips))
+
+
+def limit_columns(points: Sequence[ScanPoint], suffix: str) -> tuple[FloatArray, FloatArray]:
+    """Observed limits (n,) and the five expected ones (n, 5), in events or with the suffix ``_fb`` in fb."""
+    observed = np.array(
+        [_number(getattr(point, f"limit_observed{suffix}"), valid=point.valid) for point in points]
+    )
+    expected = np.full((len(points), 5), np.nan)
+    for k, point in enumerate(points):
+        values = getattr(point, f"limit_expected{suffix}")
+        if point.valid and values is not None and None not in values:
+            expected[k] = values
+    return observed, expected
+
+
+def spectrum_chart(
+    fit: BackgroundFit, overlay: SignalOverlay | None, window: tuple[float, float] | None
+) -> Chart:
+    """A spectrum with its fit, its pulls, and the fit with a signal."""
+    edges, observed = np.array(fit.edges), np.array(fit.observed)
+    background, error = np.array(fit.background), np.array(fit.background_error)
+    scale = _PER / np.diff(edges)
+    centres = (edges[1:] + edges[:-1]) / 2
+    down, up = poisson_interval(observed)
+    marks: list[Steps | Points] = [
+        Steps(edges, background * scale, f"Background fit, {fit.function}", "blue",
+              low=(background - error) * scale, high=(background + error) * scale),
+    ]  # fmt: skip
+    if overlay is not None:
+        total = (overlay.background + overlay.signal) * scale
+        marks.append(Steps(edges, total, f"With a signal at {overlay.mass:g} GeV", "red", dashed=True))
+    marks.append(
+        Points(
+            centres, np.where(observed > 0, observed * scale, np.nan), "Data", "ink",
+            (observed - down) * scale, (observed + up) * scale,
+        )
+    )  # fmt: skip
+    low = max(float((background * scale).min()) / 2, 1e-3)
+    high = float(max((observed + up).max(), background.max()) * scale[np.argmax(background)]) * 2.5
+    pull = np.array([np.nan if value is None else value for value in fit.pull])
+    most = float(np.nanmax(np.abs(pull), initial=2.0)) * 1.15
+    lower: list[Steps] = [Steps(edges, pull, "", "grey", filled=False)]
+    if overlay is not None:
+        lower.append(
+            Steps(
+                edges,
+                (overlay.background + overlay.signal - background) / np.sqrt(background),
+                "",
+                "red",
+                dashed=True,
+            )
+        )
+    tips = [
+        (
+            edges[k],
+            edges[k + 1],
+            f"{interval(edges[k], edges[k + 1])} GeV\n{observed[k]:.0f} observed, {with_error(background[k], error[k])} "
+            f"expected\npull {fixed(_none(pull[k]), 1)}"
+            + ("" if overlay is None else f"\nfitted signal {significant(overlay.signal[k], 2)}"),
+        )
+        for k in range(len(observed))
+    ]
+    panels = (
+        Panel(tuple(marks), f"Events / {_PER:g} GeV", (low, high), log=True, height=240.0),
+        Panel(tuple(lower), "Pull", (-most, most), height=80.0, levels=((0.0, ""),)),
+    )
+    spans = () if window is None else ((*window, "signal region"),)
+    return Chart(panels, MASS, (float(edges[0]), float(edges[-1])), spans, tuple(tips))
+
+
+def selection_chart(edges: FloatArray, before: FloatArray, after: Mapping[str, FloatArray]) -> Chart:
+    """Spectra before and after selections, and the fraction that each keeps."""
+    by_colour = colours(["", *after])
+    marks = [Steps(edges, before, "Before selection", "ink")]
+    lower = []
+    for name, values in after.items():
+        marks.append(Steps(edges, values, name, by_colour[name]))
+        kept = np.divide(values, before, out=np.full(len(before), np.nan), where=before > 0)
+        lower.append(Steps(edges, kept, "", by_colour[name]))
+    tips = [
+        (
+            edges[k],
+            edges[k + 1],
+            "\n".join(
+                [f"{interval(edges[k], edges[k + 1])} GeV: {before[k]:.0f} events"]
+                + [f"{name}: {values[k]:.0f}" for name, values in after.items()]
+            ),
+        )
+        for k in range(len(before))
+    ]
+    shown = [mark.values for mark in marks]
+    panels = (
+        Panel(tuple(marks), "Events / bin", reach(shown, log=True), log=True, height=220.0),
+        Panel(tuple(lower), "Kept", reach([m.values for m in lower], log=True), log=True, height=100.0),
+    )
+    return Chart(panels, MASS, (float(edges[0]), float(edges[-1])), (), tuple(tips))
+
+
+def score_chart(shapes: ScoreShapes) -> Chart:
+    """Scores in the signal region and in the side bands, and their ratio; two bins of the histogram in one."""
+    paired = len(shapes.edges) % 2 == 1
+    halved = {name: _halved(shape) if paired else shape for name, shape in shapes.signals.items()}
+    region, beside = (
+        _halved(shape) if paired else shape for shape in (shapes.signal_region, shapes.side_bands)
+    )
+    edges = shapes.edges[::2] if paired else shapes.edges
+    return shape_chart(edges, region, beside, halved, "Anomaly score", log=True)
+
+
+def _halved(shape: ScoreShape) -> ScoreShape:
+    """A shape in bins twice as wide."""
+    return ScoreShape(shape.values.reshape(-1, 2).sum(axis=1), shape.variances.reshape(-1, 2).sum(axis=1))
+
+
+def shape_chart(
+    edges: FloatArray,
+    region: ScoreShape,
+    beside: ScoreShape,
+    signals: Mapping[str, ScoreShape],
+    title: str,
+    *,
+    log: bool,
+    selected: Mapping[str, ScoreShape] | None = None,
+) -> Chart:
+    """Shapes of a quantity in signal region and side bands, each of unit sum, and their ratio.
+
+    Parameters
+    ----------
+    edges
+        Bin edges, shape (n + 1,).
+    region, beside
+        The data in the signal region and in the side bands.
+    signals
+        Sample to the shape of simulated signal.
+    title
+        What the quantity is.
+    log
+        Whether the fractions are shown logarithmically.
+    selected
+        Method to the shape of the events of the signal region that it selects.
+    """
+    centres = (edges[1:] + edges[:-1]) / 2
+    (inside, inside_error), (outside, outside_error) = region.normalised(), beside.normalised()
+    marks: list[Steps | Points] = [
+        Steps(edges, outside, "Side bands", "blue", low=outside - outside_error, high=outside + outside_error)
+    ]
+    extra = dict(signals) | {f"Selected by {name}": shape for name, shape in (selected or {}).items()}
+    for number, (name, shape) in enumerate(extra.items()):
+        colour = CYCLE[(number + 2) % len(CYCLE)]
+        marks.append(Steps(edges, shape.normalised()[0], name, colour, dashed=True))
+    marks.append(
+        Points(
+            centres,
+            np.where(inside > 0, inside, np.nan),
+            "Signal region",
+            "red",
+            inside - inside_error,
+            inside + inside_error,
+        )
+    )
+    used = (outside > 0) & (inside > 0)
+    ratio = np.divide(inside, outside, out=np.full(len(inside), np.nan), where=used)
+    spread = np.divide(inside_error, outside, out=np.zeros(len(inside)), where=used)
+    most = float(np.clip(1.15 * np.nanmax(np.abs(ratio - 1), initial=0.2), 0.25, 0.95))
+    tips = [
+        (
+            edges[k],
+            edges[k + 1],
+            (
+                f"{significant(edges[k])} – {significant(edges[k + 1])}\nsignal region {100 * inside[k]:.2f} %, side bands "
+                f"{100 * outside[k]:.2f} %\nratio {with_error(_none(ratio[k]), float(spread[k]))}"
+            ),
+        )
+        for k in range(len(inside))
+    ]
+    shown = [mark.values if isinstance(mark, Steps) else mark.y for mark in marks]
+    panels = (
+        Panel(tuple(marks), "Fraction / bin", reach(shown, log=log), log=log, height=200.0),
+        Panel(
+            (Points(centres, ratio, "", "red", ratio - spread, ratio + spread),),
+            "Ratio",
+            (1 - most, 1 + most),
+            height=75.0,
+            levels=((1.0, ""),),
+        ),
+    )
+    return Chart(panels, title, (float(edges[0]), float(edges[-1])), (), tuple(tips))
+
+
+def _spans(
+    spans: Sequence[WindowSpan], borders: FloatArray, masses: FloatArray
+) -> tuple[tuple[float, float, str], ...]:
+    """Windows from the border below their first mass to that above their last."""
+    return tuple(
+        (
+            float(borders[int(np.flatnonzero(masses == span.low)[0])]),
+            float(borders[int(np.flatnonzero(masses == span.high)[0]) + 1]),
+            span.name,
+        )
+        for span in spans
+    )
+
+
+def _borders(masses: FloatArray) -> FloatArray:
+    """Borders half-way between masses, and as far beyond the ends; 50 GeV about a single one."""
+    if len(masses) == 1:
+        return np.array([masses[0] - 50.0, masses[0] + 50.0])
+    middle = (masses[1:] + masses[:-1]) / 2
+    return np.concatenate([[2 * masses[0] - middle[0]], middle, [2 * masses[-1] - middle[-1]]])
+
+
+def _number(value: float | None, *, valid: bool) -> float:
+    return float("nan") if value is None or not valid else value
+
+
+def _none(value: float) -> float | None:
+    """A number for words: None where it is none."""
+    return float(value) if np.isfinite(value) else None
+
+
+def interval_of(low: float, high: float) -> str:
+    """Two limits in words."""
+    return f"{significant(_none(low))} – {significant(_none(high))}"

@@ -1,0 +1,193 @@
+"""The page's charts of the studies: features, flatness in mass, significance improvement."""
+
+import itertools
+from collections.abc import Mapping
+
+import numpy as np
+
+from analysis.plots.score import ScoreShape
+from analysis.report.charts import CYCLE, Band, Chart, Line, Panel, Points, Steps, reach
+from analysis.report.numbers import interval, significant, with_error
+from analysis.report.scan_charts import MASS, shape_chart
+from analysis.study_record import (
+    FeatureComparison,
+    FeatureShape,
+    Flatness,
+    Improvement,
+    Numbers,
+    TrainingCurve,
+)
+
+_NAMES = {
+    "m": "soft-drop mass [GeV]",
+    "pt": "transverse momentum [GeV]",
+    "rho": "mass over transverse momentum",
+    "lsf3": "lepton subjet fraction",
+    "deepb": "b-tag score",
+    "n_pf": "number of particles",
+}
+
+
+def feature_title(name: str) -> str:
+    """A column of the feature table in words, e.g. ``j1: soft-drop mass [GeV]``."""
+    if name == "delta_m":
+        return "difference of the soft-drop masses [GeV]"
+    stem, _, jet = name.rpartition("_")
+    if jet not in {"j1", "j2"}:
+        return name
+    if stem.startswith("tau") and stem[3:].isdigit():
+        digits = stem[3:].translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
+        return f"{jet}: τ{digits}"
+    return f"{jet}: {_NAMES.get(stem, stem)}"
+
+
+def feature_chart(name: str, shape: FeatureShape) -> Chart:
+    """A feature in the signal region, the side bands, the selected events and simulated signal, each of unit sum."""
+    return shape_chart(
+        np.array(shape.edges),
+        _counts(shape.signal_region),
+        _counts(shape.side_bands),
+        {sample: _counts(values) for sample, values in shape.signals.items()},
+        feature_title(name),
+        log=False,
+        selected={method: _counts(values) for method, values in shape.selected.items() if sum(values)},
+    )
+
+
+def _counts(values: Numbers) -> ScoreShape:
+    """Shape of counts, with their own fluctuation."""
+    array = np.array(values)
+    return ScoreShape(array, np.abs(array))
+
+
+def simulation_chart(name: str, found: FeatureComparison) -> Chart:
+    """A feature in data and in simulated background, with their ratio."""
+    edges, data = np.array(found.edges), np.array(found.data)
+    expected, error = np.array(found.simulation), np.sqrt(np.array(found.variance))
+    centres, spread = (edges[1:] + edges[:-1]) / 2, np.sqrt(data)
+    there = expected > 0
+    ratio = np.divide(data, expected, out=np.full(len(data), np.nan), where=there)
+    up = np.divide(spread, expected, out=np.zeros(len(data)), where=there)
+    own = np.divide(error, expected, out=np.zeros(len(data)), where=there)
+    marks = (
+        Steps(edges, expected, "Simulated background", "blue", low=expected - error, high=expected + error),
+        Points(centres, np.where(data > 0, data, np.nan), "Data", "ink", data - spread, data + spread),
+    )
+    most = float(np.clip(1.15 * np.nanmax(np.abs(ratio - 1), initial=0.2), 0.25, 0.95))
+    lower = (
+        Steps(edges, np.ones(len(data)), "", "blue", low=1 - own, high=1 + own),
+        Points(centres, ratio, "", "ink", ratio - up, ratio + up),
+    )
+    tips = tuple(
+        (
+            edges[k],
+            edges[k + 1],
+            (
+                f"{significant(edges[k])} – {significant(edges[k + 1])}\n{data[k]:.0f} in data, "
+                f"{with_error(float(expected[k]), float(error[k]))} simulated"
+            ),
+        )
+        for k in range(len(data))
+    )
+    panels = (
+        Panel(marks, "Events / bin", reach([data + spread, expected], log=False), height=200.0),
+        Panel(lower, "Data / sim.", (1 - most, 1 + most), height=75.0, levels=((1.0, ""),)),
+    )
+    return Chart(panels, feature_title(name), (float(edges[0]), float(edges[-1])), (), tips)
+
+
+def flatness_chart(found: Flatness, window: tuple[float, float]) -> Chart:
+    """Selected fraction against mass, with that which is flat."""
+    edges, fraction, error = np.array(found.edges), np.array(found.fraction), np.array(found.error)
+    centres = (edges[1:] + edges[:-1]) / 2
+    percent = 100.0
+    marks = (
+        Line(
+            np.array([edges[0], edges[-1]]),
+            percent * np.array([found.mean, found.mean]),
+            "Flat",
+            "blue",
+            dashed=True,
+        ),
+        Points(
+            centres,
+            percent * fraction,
+            "Selected fraction",
+            "ink",
+            percent * (fraction - error),
+            percent * (fraction + error),
+        ),
+    )
+    tips = tuple(
+        (
+            edges[k],
+            edges[k + 1],
+            (
+                f"{interval(round(edges[k]), round(edges[k + 1]))} GeV\n"
+                f"{with_error(percent * float(fraction[k]), percent * float(error[k]))} % selected"
+            ),
+        )
+        for k in range(len(fraction))
+    )
+    panel = Panel(marks, "Selected [%]", reach([percent * (fraction + error)], log=False), height=200.0)
+    spans = ((max(window[0], edges[0]), min(window[1], edges[-1]), "signal region"),)
+    return Chart((panel,), MASS, (float(edges[0]), float(edges[-1])), spans, tips)
+
+
+def improvement_chart(curves: Mapping[str, Improvement]) -> Chart:
+    """Significance improvement of named curves against the background efficiency."""
+    lowest = min(curve.background_efficiency[0] for curve in curves.values())
+    marks = [
+        Line(
+            np.array(curve.background_efficiency),
+            np.array(curve.value),
+            name,
+            CYCLE[k % len(CYCLE)],
+            dashed=k >= len(CYCLE),
+        )
+        for k, (name, curve) in enumerate(curves.items())
+    ]
+    places = np.geomspace(lowest, 1.0, 31)
+    tips = []
+    for low, high in itertools.pairwise(places):
+        middle = float(np.sqrt(low * high))
+        lines = [f"{significant(100 * middle, 2)} % of the side bands kept"]
+        for name, curve in curves.items():
+            if middle >= curve.background_efficiency[0]:
+                at = [
+                    np.interp(middle, curve.background_efficiency, column)
+                    for column in (curve.value, curve.error)
+                ]
+                lines.append(f"{name}: {with_error(float(at[0]), float(at[1]))}")
+        tips.append((float(low), float(high), "\n".join(lines)))
+    panel = Panel(
+        tuple(marks),
+        "ε(signal) / √ε(background)",
+        reach([np.array(curve.value) for curve in curves.values()], log=False),
+        height=230.0,
+        levels=((1.0, ""),),
+    )
+    return Chart((panel,), "Background efficiency (side bands)", (lowest, 1.0), (), tuple(tips), log=True)
+
+
+def training_chart(parts: Mapping[str, TrainingCurve]) -> Chart:
+    """Validation losses of the parts of a method against the epoch (of trees their number)."""
+    longest = max(len(curve.median) for curve in parts.values())
+    marks: list[Band | Line] = []
+    for number, (name, curve) in enumerate(parts.items()):
+        x, colour = np.arange(len(curve.median), dtype=np.float64), CYCLE[number % len(CYCLE)]
+        marks.append(Band(x, np.array(curve.low), np.array(curve.high), "", colour))
+        marks.append(Line(x, np.array(curve.median), name, colour))
+    values = np.concatenate([[*curve.low, *curve.high] for curve in parts.values()])
+    low, high = float(values.min()), float(values.max())
+    room = 0.08 * (high - low) or 0.1
+    tips = []
+    for epoch in range(longest):
+        lines = [f"after {epoch}"]
+        for name, curve in parts.items():
+            if epoch < len(curve.median):
+                at = [significant(side[epoch], 4) for side in (curve.median, curve.low, curve.high)]
+                lines.append(f"{name}: {at[0]} ({at[1]} – {at[2]})")
+        tips.append((max(epoch - 0.5, 0.0), min(epoch + 0.5, max(longest - 1, 1)), "\n".join(lines)))
+    panel = Panel(tuple(marks), "Validation loss", (low - room, high + room), height=200.0)
+    return Chart((panel,), "Trees or epochs", (0.0, float(max(longest - 1, 1))), (), tuple(tips))

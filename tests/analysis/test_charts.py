@@ -1,0 +1,139 @@
+import re
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis.report.charts import (
+    BOTTOM,
+    LEFT,
+    RIGHT,
+    TOP,
+    WIDTH,
+    Axis,
+    Band,
+    Chart,
+    Line,
+    Panel,
+    Points,
+    Steps,
+    draw_chart,
+    reach,
+)
+from analysis.report.ticks import linear_ticks, log_ticks
+
+EDGES = np.array([0.0, 1.0, 2.0, 4.0])
+VALUES = np.array([3.0, 0.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (0, 1, ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]),
+        (-5.2, 5.2, ["−4", "−2", "0", "2", "4"]),
+        (0, 12.5, ["0.0", "2.5", "5.0", "7.5", "10.0", "12.5"]),
+        (0, 1.4, ["0.00", "0.25", "0.50", "0.75", "1.00", "1.25"]),
+        (0, 61000, ["0", "20k", "40k", "60k"]),
+    ],
+)
+def test_linear_ticks(low, high, words):
+    assert [word for _, word in linear_ticks(low, high)] == words
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (1e-8, 2, ["10⁻⁸", "10⁻⁶", "10⁻⁴", "10⁻²", "1"]),
+        (0.5, 2e4, ["1", "10", "10²", "10³", "10⁴"]),
+        (3, 60, ["5", "10", "20", "50"]),
+    ],
+)
+def test_log_ticks(low, high, words):
+    assert [word for _, word in log_ticks(low, high)] == words
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
+def test_linear_ticks_say_where_they_stand(low, size):
+    ticks = linear_ticks(low, low + size)
+    assert 1 <= len(ticks) <= 8
+    for place, word in ticks:
+        number = float(word.replace("−", "-").replace("k", "e3"))
+        assert number == pytest.approx(place, abs=1e-6 * max(size, 1e-9))
+
+
+@given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=8), st.booleans())
+def test_a_range_holds_every_value_and_can_be_drawn(values, log):
+    low, high = reach([np.array(values, dtype=float)], log=log)
+    assert low < high
+    if log:
+        assert low > 0
+    for value in values:
+        if np.isfinite(value) and abs(value) < 1e150 and (value > 1e-150 if log else True):
+            assert low <= value <= high
+
+
+def chart(**changes):
+    marks = (
+        Steps(EDGES, VALUES, "fit <1>", "blue", low=VALUES - 0.5, high=VALUES + 0.5),
+        Points(EDGES[:3], VALUES, "data", "ink", VALUES - 1, VALUES + 1),
+        Line(EDGES, np.array([1.0, np.nan, 2.0, 3.0]), "line", "red", dashed=True),
+        Band(EDGES, EDGES - 1, EDGES + 1, "band", "inner"),
+    )
+    given = {
+        "panels": (
+            Panel(marks, "Events", (0.0, 5.0), levels=((2.0, "two"),)),
+            Panel((), "Pull", (-1.0, 1.0), height=60),
+        ),
+        "title": "Mass & more",
+        "range": (0.0, 4.0),
+        "spans": ((1.0, 2.0, "region"),),
+        "tips": ((0.0, 1.0, "one\n<b>"), (1.0, 4.0, "two")),
+    } | changes
+    return Chart(**given)
+
+
+def svg_of(text):
+    return ET.fromstring(re.search(r"<svg.*</svg>", text, re.DOTALL).group())  # noqa: S314 - our own
+
+
+def test_words_are_escaped_and_each_label_has_one_key():
+    text = str(draw_chart(chart(), 'alt "words" & <more>'))
+    root = svg_of(text)
+    assert root.get("aria-label") == 'alt "words" & <more>'
+    assert [tip.text for tip in root.iter("title")] == ["one\n<b>", "two"]
+    assert re.findall(r"</i>([^<]*)</li>", text) == ["fit &lt;1&gt;", "data", "line", "band"]
+
+
+def test_bins_and_points_stand_where_the_axes_say():
+    root = svg_of(str(draw_chart(chart(), "x" * 50)))
+    hits = [one.get("d") for one in root.iter("path") if one.get("class") == "hit"]
+    places = [re.match(r"M([\d.]+) 22h([\d.]+)v", hit).groups() for hit in hits]
+    inner = WIDTH - LEFT - RIGHT
+    assert [float(left) for left, _ in places] == pytest.approx([LEFT, LEFT + inner / 4], abs=0.06)
+    assert sum(float(width) for _, width in places) == pytest.approx(inner, abs=0.1)
+    y = Axis(0.0, 5.0, TOP + 210, TOP)
+    dots = next(one for one in root.iter("path") if one.get("class") == "dots ink").get("d")
+    assert dots.startswith(f"M{LEFT:.1f} {y(3.0):.1f}h0")
+    assert root.get("viewBox") == f"0 0 480 {TOP + 210 + 12 + 60 + BOTTOM:g}"
+
+
+def test_gaps_stay_gaps_and_lone_points_are_dots():
+    line = Line(np.arange(5.0), np.array([1.0, 2.0, np.nan, 3.0, np.nan]), "line", "red")
+    found = chart(panels=(Panel((line,), "y", (0.0, 4.0)),), range=(0.0, 4.0))
+    root = svg_of(str(draw_chart(found, "x" * 50)))
+    path = next(one for one in root.iter("path") if one.get("class") == "line red").get("d")
+    assert path.count("M") == 1
+    assert path.count("L") == 1
+    dots = next(one for one in root.iter("path") if one.get("class") == "dots red").get("d")
+    assert dots.count("M") == 1
+
+
+def test_values_without_a_logarithm_are_left_out():
+    points = Points(EDGES[:3], np.array([0.0, 1.0, -2.0]), "data", "ink")
+    found = chart(panels=(Panel((points,), "y", (0.1, 10.0), log=True),))
+    dots = next(
+        one for one in svg_of(str(draw_chart(found, "x" * 50))).iter("path") if one.get("class") == "dots ink"
+    )
+    assert dots.get("d").count("M") == 1

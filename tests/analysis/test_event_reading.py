@@ -1,0 +1,158 @@
+import os
+import shutil
+from pathlib import Path
+
+import awkward as ak
+import numpy as np
+import pytest
+import uproot
+
+from analysis.event_reading import Wanted, read_events, wanted_events
+from data.errors import IncompleteError, InputError
+from data.samples import Sample, read_samples
+from processors.config import JetsConfig, ProcessingConfig
+from processors.event_options import EventOptions
+from processors.run import run_skim
+from processors.skim import read_features
+
+MINI = Path(__file__).resolve().parent.parent.parent / "data" / "mini"
+SAMPLES = read_samples(MINI / "samples.yaml")
+
+
+@pytest.fixture(scope="module")
+def particles(tmp_path_factory):
+    """A sample with particles and its feature table."""
+    folder = tmp_path_factory.mktemp("particles")
+    sample = SAMPLES["signal_particles"]
+    run_skim(sample, ProcessingConfig(workers=1, executor="iterative"), EventOptions(), folder)
+    return sample, read_features(folder / "features" / sample.name)
+
+
+def names(table, rows):
+    return [f"{table['run'][row]}:{table['luminosity_block'][row]}:{table['event'][row]}" for row in rows]
+
+
+def test_jets_are_those_of_the_feature_table(particles):
+    sample, table = particles
+    rows = (7, 400, 3)
+    wanted = wanted_events(table, names(table, rows))
+    found = read_events(sample, wanted, JetsConfig())
+    assert list(found) == names(table, rows)
+    for row, event in zip(rows, found.values(), strict=True):
+        assert event.has_particles
+        for role in ("j1", "j2"):
+            (jet,) = [jet for jet in event.jets if jet.role == role]
+            assert jet.pt == table[f"pt_{role}"][row]
+            assert jet.mass == pytest.approx(table[f"m_{role}"][row], rel=1e-6)
+            assert len(jet.particles) == pytest.approx(table[f"n_pf_{role}"][row], abs=3)
+            momenta = np.array([particle[0] for particle in jet.particles])
+            assert np.all(np.diff(momenta) <= 0)
+            assert momenta.sum() == pytest.approx(jet.pt, rel=0.1)
+            assert 0 < len(jet.subjets) <= 2
+            assert len(jet.lund) > 3
+
+
+def test_entry_is_that_of_the_file(particles):
+    sample, table = particles
+    (event,) = read_events(sample, wanted_events(table, names(table, [11])), JetsConfig()).values()
+    with uproot.open(next(iter(sample.files))) as file:
+        assert (
+            file["Events"]["event"].array(entry_start=event.entry, entry_stop=event.entry + 1)[0]
+            == table["event"][11]
+        )
+    assert event.file == "signal_particles_0.root"
+
+
+def test_without_particles_the_stored_subjets_are_shown():
+    path = MINI / "mock_0.root"
+    with uproot.open(path) as file:
+        here = file["Events"].arrays(
+            ["run", "luminosityBlock", "event", "FatJet_eta", "FatJet_phi", "SubJet_pt"], entry_stop=5
+        )[4]
+    one = Wanted(
+        (int(here.run), int(here.luminosityBlock), int(here.event)),
+        *((float(here.FatJet_eta[k]), float(here.FatJet_phi[k])) for k in (1, 0)),
+    )
+    (event,) = read_events(SAMPLES["mock"], [one], JetsConfig()).values()
+    assert not event.has_particles
+    assert event.entry == 4
+    j2, j1 = event.jets[:2]
+    assert (j1.role, j2.role) == ("j1", "j2")
+    assert j1.particles == j1.lund == ()
+    stored = {float(value) for value in ak.to_numpy(here.SubJet_pt)}
+    assert {pt for jet in event.jets for pt, _, _ in jet.subjets} <= stored
+
+
+def test_an_event_that_no_file_holds_is_named():
+    with pytest.raises(
+        IncompleteError,
+        match=r"sample 'mock': no file holds the selected events 1:2:3 .*bring the files back",
+    ):
+        read_events(SAMPLES["mock"], [Wanted((1, 2, 3), (0.0, 0.0), (0.1, 0.1))], JetsConfig())
+
+
+def test_other_jets_than_in_the_table_are_refused(particles):
+    sample, table = particles
+    (one,) = wanted_events(table, names(table, [0]))
+    moved = Wanted(one.id, (one.j1[0] + 0.01, one.j1[1]), one.j2)
+    with pytest.raises(
+        InputError, match=r"signal_particles_0\.root': entry \d+, event .* has no jet at η = .*oddjet skim"
+    ):
+        read_events(sample, [moved], JetsConfig())
+
+
+def test_files_of_other_sections_are_not_opened(particles, tmp_path):
+    sample, table = particles
+    (path,) = sample.files
+    other = tmp_path / "other.root"
+    other.write_text("no ROOT file: opening it fails")
+    both = Sample(**(sample.model_dump() | {"files": {str(other): None, path: None}}))
+    wanted = wanted_events(table, names(table, [2]))
+    elsewhere = np.array([[wanted[0].id[0] + 1, wanted[0].id[1]]])
+    here = np.array([wanted[0].id[:2]])
+    assert list(read_events(both, wanted, JetsConfig(), {str(other): elsewhere, path: here})) == [
+        wanted[0].name
+    ]
+    with pytest.raises(InputError, match=r"other\.root.* not a ROOT file"):
+        read_events(both, wanted, JetsConfig(), {str(other): None, path: here})
+    with pytest.raises(IncompleteError, match="no file holds"):
+        read_events(both, wanted, JetsConfig(), {str(other): elsewhere, path: elsewhere})
+
+
+def test_a_file_that_is_gone_is_named(particles, tmp_path):
+    sample, table = particles
+    copied = tmp_path / "gone.root"
+    shutil.copy(next(iter(sample.files)), copied)
+    moved = Sample(**(sample.model_dump() | {"files": {str(copied): None}}))
+    wanted = wanted_events(table, names(table, [5]))
+    assert len(read_events(moved, wanted, JetsConfig())) == 1
+    copied.unlink()
+    with pytest.raises(InputError, match=r"gone\.root.* does not exist; correct the path"):
+        read_events(moved, wanted, JetsConfig())
+
+
+@pytest.mark.parametrize("name", ["pfnano.root", "pfnano_rntuple.root", "nano_tt_v15.root"])
+def test_events_of_real_files(name):
+    folder = os.environ.get("ODDJET_DATA")
+    if folder is None:
+        pytest.skip("ODDJET_DATA names no folder of CMS files")
+    path = Path(folder) / "cms" / name
+    with uproot.open(path) as file:
+        keys = ["run", "luminosityBlock", "event", "FatJet_eta", "FatJet_phi"]
+        events = file["Events"].arrays(keys, entry_stop=200)
+        rows = np.flatnonzero(ak.to_numpy(ak.num(events.FatJet_eta)) >= 2)[:2]
+    wanted = [
+        Wanted(
+            (int(events.run[row]), int(events.luminosityBlock[row]), int(events.event[row])),
+            *((float(events.FatJet_eta[row, k]), float(events.FatJet_phi[row, k])) for k in (0, 1)),
+        )
+        for row in rows
+    ]
+    sample = Sample(name="real", kind="data", process="data", year="2017", files={str(path): None})
+    found = read_events(sample, wanted, JetsConfig())
+    assert [event.entry for event in found.values()] == rows.tolist()
+    for event in found.values():
+        assert event.has_particles
+        assert [jet.role for jet in event.jets[:2]] == ["j1", "j2"]
+        assert len(event.jets[0].subjets) <= 2
+        assert sum(pt for pt, *_ in event.jets[0].particles) == pytest.approx(event.jets[0].pt, rel=0.3)

@@ -1,0 +1,239 @@
+import numpy as np
+import pytest
+import yaml
+
+import models
+from analysis.feature_shapes import (
+    COMMON,
+    bin_edges,
+    compare_features,
+    counted,
+    shown_features,
+    window_shapes,
+)
+from analysis.method_study import feature_groups, flatness, improvement, judge, rarity, rows_of, thinned
+from analysis.pipeline import histogram, skim, train
+from analysis.report.record import read_record
+from analysis.run_studies import study
+from analysis.study_record import EventRecord, StudyRecord, names_of_events
+from analysis.training_curves import training_curves
+from data.eventid import ID_COLUMNS
+from data.files import read_json
+from data.manifest import read_manifest
+from models.bundle import read_bundle
+from models.metrics import roc, sic_at
+from processors.skim import read_features
+from tests.analysis.test_pipeline import _falling, run_in
+
+TREES = {"bags": 1, "iterations": 5, "patience": 5}
+KEPT = (skim, train, histogram, study)
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory, make_nano_file):
+    """Data, signal and background with two methods."""
+    folder = tmp_path_factory.mktemp("inputs")
+    make_nano_file(folder / "data.root", 6000, seed=1, change=_falling(450.0))
+    make_nano_file(folder / "signal.root", 900, seed=9, simulation=True, change=_falling(0, 3000.0))
+    make_nano_file(folder / "qcd.root", 2000, seed=5, simulation=True, change=_falling(450.0))
+    of = {"kind": "simulation", "year": "2017", "cross_section_pb": 0.01}
+    samples = {
+        "mock": {
+            "kind": "data",
+            "process": "data",
+            "year": "2017",
+            "luminosity_ifb": 2.0,
+            "files": {"data.root": 6000},
+        },
+        "signal": {**of, "process": "xyy", "mass": 3000, "files": {"signal.root": 900}},
+        "qcd": {**of, "process": "qcd", "files": {"qcd.root": 2000}},
+    }
+    (folder / "samples.yaml").write_text(yaml.safe_dump({"samples": samples}))
+    config = {
+        "run": {"output": "out", "seed": 3},
+        "samples": "samples.yaml",
+        "search": {"data": "mock", "signals": ["signal"], "background": ["qcd"]},
+        "methods": {"cwola": {"trees": TREES}, "prong2": {}},
+        "scan": {"masses": [3000], "fit_start": 1960},
+        "report": {"events": 3},
+    }
+    (folder / "search.yaml").write_text(yaml.safe_dump(config))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def studied(inputs, tmp_path_factory):
+    out = tmp_path_factory.mktemp("studied") / "run"
+    run_in(inputs, out, stages=KEPT)
+    return out, StudyRecord.parse(read_json(out / "studies.json"), "studies.json")
+
+
+def test_events_are_the_most_anomalous_of_the_selected(studied):
+    out, record = studied
+    table = read_features(out / "features" / "mock")
+    method = models.load(out / "models" / "cwola" / "B3")
+    inside = rows_of(table, (table["mjj"] >= 2725) & (table["mjj"] < 3331) & (table["region"] == 0))
+    judged = judge(method, inside, trained_on=True)
+    found = record.windows["B3"].methods["cwola"]
+    assert found.in_signal_region == len(inside["mjj"])
+    assert found.selected == judged.selected.sum()
+    best = np.sort(judged.score[judged.selected])[::-1][:3]
+    assert [event.score for event in found.anomalous] == best.tolist()
+    for event in found.anomalous:
+        row = np.flatnonzero((inside["event"] == event.event) & (inside["run"] == event.run))
+        assert inside["mjj"][row] == event.mjj
+        assert {one.feature: one.value for one in event.contributions} == {
+            name: float(inside[name][row][0]) for name in method.inputs
+        }
+
+
+def test_contributions_add_up_to_the_rarity(studied):
+    for event in studied[1].windows["B3"].methods["cwola"].anomalous:
+        total = sum(one.rarity for one in event.contributions)
+        assert event.typical + total == pytest.approx(event.rarity, abs=1e-9)
+        sizes = [abs(one.rarity) for one in event.contributions]
+        assert sizes == sorted(sizes, reverse=True)
+        assert event.rarity == pytest.approx(-np.log10(1 - event.score), rel=1e-6)
+
+
+def test_every_listed_event_is_displayed(studied):
+    out, record = studied
+    events = EventRecord.parse(read_json(out / "events.json"), "events.json").events
+    assert list(events) == list(names_of_events(record))
+    assert all({"j1", "j2"} <= {jet.role for jet in event.jets} for event in events.values())
+
+
+def test_features_count_every_event_once(studied):
+    out, record = studied
+    window = record.windows["B3"]
+    table = read_features(out / "features" / "mock")
+    here = table["region"] == 0
+    beside = here & (
+        ((table["mjj"] >= 2230) & (table["mjj"] < 2725)) | ((table["mjj"] >= 3331) & (table["mjj"] < 4071))
+    )
+    assert set(COMMON) <= set(window.features)
+    for shape in window.features.values():
+        assert sum(shape.signal_region) == window.methods["cwola"].in_signal_region
+        assert sum(shape.side_bands) == beside.sum()
+        assert {name: sum(values) for name, values in shape.selected.items()} == {
+            name: method.selected for name, method in window.methods.items()
+        }
+    qcd = read_features(out / "features" / "qcd")
+    for compared in record.simulation.values():
+        assert sum(compared.data) == here.sum()
+        assert sum(compared.simulation) == pytest.approx(qcd["weight"][qcd["region"] == 0].sum())
+
+
+def test_methods_are_compared(studied):
+    alike = studied[1].windows["B3"].alike
+    assert list(alike) == ["mock", "signal"]
+    matrix = alike["mock"]
+    assert matrix.methods == ("cwola", "prong2")
+    methods = studied[1].windows["B3"].methods
+    assert [matrix.both[k][k] for k in (0, 1)] == [methods[name].selected for name in matrix.methods]
+    assert matrix.correlation[0][0] == 1.0
+
+
+def test_training_curves_end_where_half_of_the_members_stop(studied):
+    out, record = studied
+    curves = record.windows["B3"].methods["cwola"].training
+    assert list(curves) == ["j1", "j2"]
+    assert all(curve.members == 20 for curve in curves.values())
+    assert all(2 <= len(curve.median) <= 6 for curve in curves.values())
+    assert record.windows["B3"].methods["prong2"].training == {}
+    assert training_curves(read_bundle(out / "models" / "cwola" / "B3")[1]) == curves
+    history = np.array([[3.0, 2.0, 1.0], [3.0, 2.5, np.inf], [4.0, np.inf, np.inf]])
+    (curve,) = training_curves(
+        {"fold0/j1/network/history": history, "fold1/j1/network/other": history}
+    ).values()
+    assert curve.median == (3.0, 2.25)
+    assert curve.high == (4.0, 2.5)
+
+
+def test_the_stage_is_kept_until_what_it_shows_changes(inputs, studied):
+    out = studied[0]
+    manifest = out / "manifests" / "studies.json"
+    before = manifest.stat().st_mtime_ns
+    run_in(inputs, out, "scan.candidates=[2]", stages=KEPT)
+    assert manifest.stat().st_mtime_ns == before
+    assert set(read_manifest(manifest).outputs) == {"studies.json", "events.json"}
+    run_in(inputs, out, "report.events=0", stages=KEPT)
+    assert manifest.stat().st_mtime_ns != before
+    assert read_json(out / "events.json") == {"events": {}}
+    run_in(inputs, out, stages=KEPT)
+    assert StudyRecord.parse(read_json(out / "studies.json"), "studies.json") == studied[1]
+
+
+def test_a_record_that_is_damaged_is_named(studied):
+    from data.errors import InputError
+
+    with pytest.raises(InputError, match=r"scan\.json is missing"):
+        read_record(studied[0])
+
+
+def test_rarity_counts_decades_and_ends_where_events_do():
+    np.testing.assert_allclose(rarity([0.0, 0.9, 0.999, 1.0], 1e-4), [0, 1, 3, 4], atol=1e-12)
+
+
+def test_features_of_a_jet_stand_together():
+    assert feature_groups(["m_j1", "delta_m", "tau21_j1", "tau21_j2"]) == [[0, 2], [1], [3]]
+
+
+def test_thinning_depends_on_the_ids_alone():
+    rng = np.random.default_rng(2)
+    table = {name: rng.integers(1, 10**6, 500) for name in ID_COLUMNS} | {"mjj": rng.random(500)}
+    kept = thinned(table, 100)
+    assert len(kept["mjj"]) == 100
+    order = rng.permutation(500)
+    again = thinned(rows_of(table, order), 100)
+    assert set(again["mjj"]) == set(kept["mjj"])
+    assert thinned(table, 500)["mjj"] is table["mjj"]
+
+
+def test_improvement_is_that_of_the_metrics():
+    rng = np.random.default_rng(4)
+    signal, background = rng.beta(5, 1, 3000), rng.random(4000)
+    weight = rng.uniform(0.5, 1.5, 3000)
+    found = improvement(signal, weight, background)
+    label = np.repeat([1.0, 0.0], [3000, 4000])
+    curve = roc(np.concatenate([signal, background]), label, np.concatenate([weight, np.ones(4000)]))
+    for k in (0, 20, 59):
+        value, error = sic_at(curve, found.background_efficiency[k])
+        assert found.value[k] == pytest.approx(value)
+        assert found.error[k] == pytest.approx(error)
+    assert found.value[-1] == pytest.approx(1.0)
+    assert improvement(signal, weight, background[:20]) is None
+
+
+def test_flatness_leaves_the_signal_region_out():
+    edges = np.arange(2000.0, 5004.0, 4.0)
+    events = np.rint(4000 * np.exp(-(edges[:-1] - 2000) / 600))
+    selected = np.rint(0.05 * events)
+    bump = (edges[:-1] >= 2728) & (edges[1:] <= 3328)
+    assert flatness(edges, events, np.where(bump, events, selected), (2725.0, 3331.0)).p_value > 0.9
+    sculpted = np.rint(events * np.linspace(0.02, 0.2, len(events)))
+    found = flatness(edges, events, sculpted, (2725.0, 3331.0))
+    assert found.p_value < 1e-6
+    assert found.slope > 3 * found.slope_error
+    assert flatness(edges, events, np.zeros_like(events), (2725.0, 3331.0)) is None
+    assert flatness(edges, np.zeros_like(events), np.zeros_like(events), (2725.0, 3331.0)) is None
+
+
+def test_bins_hold_all_events_and_whole_numbers_alike():
+    values = np.random.default_rng(3).exponential(1.0, 5000)
+    edges = bin_edges(values)
+    assert sum(counted(values, edges)) == 5000
+    assert len(edges) == 31
+    whole = np.random.default_rng(3).integers(10, 171, 5000)
+    edges = bin_edges(whole)
+    assert np.all(np.diff(edges) == np.diff(edges)[0])
+    assert np.diff(edges)[0] == round(np.diff(edges)[0])
+    assert edges[0] % 1 == 0.5
+    assert len(bin_edges(np.full(10, 3.7))) > 1
+
+
+def test_only_numbers_an_event_are_shown():
+    table = {"mjj": np.ones(3), "m_j1": np.ones(3), "rmm": np.ones((3, 4)), "extra": np.ones(3)}
+    assert shown_features(table, ["rmm", "extra"]) == ("m_j1", "extra")
+    assert window_shapes(["m_j1"], table, np.array([-1, -1, 0]), {}, {}) == {}
+    assert compare_features(["m_j1"], table, {"m_j1": np.zeros(0), "weight": np.zeros(0)}) == {}
