@@ -8,11 +8,11 @@ from typing import Any
 from analysis.accounts import begin_account, keep_account, settle_account
 from analysis.run import Run
 from analysis.stages import (
-    forget_survey,
     Product,
     beside,
     event_options,
     filled,
+    forget_survey,
     planned,
     run_stage,
     sample_options,
