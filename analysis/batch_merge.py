@@ -14,7 +14,7 @@ from analysis.batch_plan import PARTIALS, config_hash, pass_name, passes
 from analysis.limit_pipeline import vary
 from analysis.pipeline import histogram, skim, train
 from analysis.run import Run
-from analysis.stages import planned
+from analysis.stages import forget_survey, planned
 from condor.account import complete
 from condor.campaign import Campaign, Folder
 from condor.jobs import MANIFEST, OUT, JobSpec, Stage
