@@ -16,7 +16,8 @@ from analysis.bias_config import BiasConfig
 from analysis.bias_toys import AUTO, choose, fit_toys, summarise
 from analysis.f_test import FailedFit, fit_candidates
 from analysis.fit import BackgroundFit
-from analysis.scan import fit_range, scan
+from analysis.fit_ranges import fit_range
+from analysis.scan import scan
 from analysis.scan_inputs import ScanInputs
 from analysis.signal_template import SignalTemplate
 from analysis.spectrum import Spectrum

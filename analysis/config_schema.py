@@ -20,6 +20,7 @@ from data.files import write_json
 from data.samples import SampleFile
 from data.sections import Section
 from models.base import PRESETS
+from processors.further import known_features
 
 Name = Literal["search", "samples"]
 DOCUMENTS: dict[str, type[Section]] = {"search": Config, "samples": SampleFile}
@@ -110,6 +111,7 @@ def _open(top: dict[str, Any], definitions: dict[str, Any], methods: dict[str, s
     masses = {key: scan["masses"].pop(key) for key in ("type", "items", "minItems")}
     scan["masses"]["anyOf"] = [masses, {"$ref": "#/$defs/MassGrid"}]
     scan["candidates"]["items"] = {"type": ["string", "integer"]}
+    definitions["FeaturesConfig"]["properties"]["further"]["items"]["enum"] = list(known_features())
     preset = {
         "enum": list(PRESETS),
         "default": PRESETS[0],

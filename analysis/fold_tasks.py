@@ -72,7 +72,7 @@ def train_fold(model: FoldedMethod, tables: TrainingTables, wanted: PartHeader) 
             )
             return Outcome(error=IncompleteError(msg))
         arrays = train_together(
-            [model.train_fold(tables.sample, tables.extras, fold)],
+            [model.recorded_fold(tables.sample, tables.extras, fold)],
             device=model.options.device,
             precision=model.options.precision,
         )[0]

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.efficiency_curve import EfficiencyCurve
+from analysis.fit_ranges import fit_range
 from analysis.limit_study import EDGES, StudyRecord, padded
 from analysis.retraining_limits import GridLimits, grid_limits, reach
 from analysis.run import Run
 from analysis.run_systematics import UncertainSignal
-from analysis.scan import MassResult, ScanConfig, fit_range, scan
+from analysis.scan import MassResult, ScanConfig, scan
 from analysis.spectra import Spectra, signal_model
 from analysis.spectrum import Spectrum
 from data.errors import InputError

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from analysis.config import Config
-from analysis.scan import fit_range
+from analysis.fit_ranges import fit_ends
 from analysis.signal_histogram import HistogramSignal
 from analysis.signal_shape import SignalModel
 from analysis.signal_template import JER, JES, SignalTemplate
@@ -80,7 +80,7 @@ class MassShifts:
         In GeV.
     signals
         The simulated signals that they are from.
-    fit_range
+    fit_ends
         Lowest and highest mass in GeV.
     shifts
         By source.
@@ -88,7 +88,7 @@ class MassShifts:
 
     mass: float
     signals: tuple[str, ...]
-    fit_range: tuple[float, float]
+    fit_ends: tuple[float, float]
     shifts: tuple[SourceShift, ...]
 
     @property
@@ -102,7 +102,7 @@ class MassShifts:
         return {
             "mass": self.mass,
             "signals": list(self.signals),
-            "range": list(self.fit_range),
+            "range": list(self.fit_ends),
             "down": both.down,
             "up": both.up,
             "sources": [shift.to_dict() for shift in self.shifts],
@@ -207,9 +207,8 @@ def selection_systematics(
     at_masses: list[MassShifts] = []
     at_signals: dict[str, tuple[float, MassShifts]] = {}
     for mass in masses:
-        part = fit_range(spectrum, mass, config.scan)
-        ends = (part.lo, part.hi)
-        inside = (spectra.edges[:-1] >= part.lo) & (spectra.edges[1:] <= part.hi)
+        ends = fit_ends(spectrum, mass, config.scan)
+        inside = (spectra.edges[:-1] >= ends[0]) & (spectra.edges[1:] <= ends[1])
         nearest = _neighbours(signals, mass)
         empty = [s.name for s in nearest if not spectra.contents(s, selection)[0][inside].sum() > 0]
         if empty:

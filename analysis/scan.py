@@ -9,6 +9,7 @@ import numpy as np
 from analysis.envelope import envelope
 from analysis.f_test import FailedFit, Fits, FTest, f_test, fit_candidates
 from analysis.fit import BackgroundFit, check_healthy
+from analysis.fit_ranges import fit_ends, fit_range
 from analysis.limits import Limit, asymptotic_limit, profile_limit
 from analysis.minuit import minuit_check
 from analysis.profile_likelihood import SignalTest
@@ -20,7 +21,7 @@ from analysis.signal_template import Signal, SignalTemplate
 from analysis.spectrum import Spectrum
 from analysis.toy_limit import toy_limit
 from analysis.toy_p0 import ToyP0, toy_p0
-from data.errors import FitError, InputError
+from data.errors import FewEventsError, FitError, InputError
 
 __all__ = [
     "MassResult",
@@ -28,7 +29,6 @@ __all__ = [
     "ScanResult",
     "SelectionResult",
     "analyse",
-    "fit_range",
     "fits_entry",
     "scan",
     "signal_test",
@@ -38,36 +38,6 @@ Cache = dict[tuple[float, float], Fits]
 """Background fits by fit range."""
 _MAX_IMPROVEMENT = 1e-3
 """2Δ ln L by which MIGRAD may undercut Newton before the fit is refused."""
-
-
-def fit_range(spectrum: Spectrum, mass: float, config: ScanConfig) -> Spectrum:
-    """Part of a spectrum that is fitted for a mass (see `ScanConfig`).
-
-    Parameters
-    ----------
-    spectrum
-        The whole spectrum.
-    mass
-        Tested mass in GeV.
-    config
-        Range and √s.
-
-    Raises
-    ------
-    InputError
-        If the spectrum is empty there or the mass lies outside.
-    """
-    lo = spectrum.lo if config.fit_start is None else spectrum.snap(config.fit_start)
-    stop = max(1.2 * mass, spectrum.last_filled + 5) if config.fit_stop is None else config.fit_stop
-    hi = spectrum.snap(stop, up=True)
-    if not lo < mass < hi:
-        msg = f"mass {mass:g} GeV lies outside the fit range {lo:g}–{hi:g} GeV; choose masses inside or another range"
-        raise InputError(msg)
-    part = spectrum.between(lo, hi)
-    if part.n_events == 0:
-        msg = f"spectrum: no events between {lo:g} and {hi:g} GeV; check the selection and fit_start"
-        raise InputError(msg)
-    return part
 
 
 def scan(
@@ -96,12 +66,13 @@ def scan(
     Returns
     -------
     ScanResult
-        Masses whose fit failed are in it too, marked as not valid, with the reason.
+        Masses whose fit failed, or whose range holds too few events for one, are in it too, marked as not valid, with
+        the reason.
 
     Raises
     ------
     InputError
-        If a mass lies outside the spectrum, or there are too few events for any fit.
+        If a mass lies outside the spectrum.
     """
     signal = signal or SignalModel.generic()
     config = config or ScanConfig()
@@ -117,21 +88,14 @@ def _search_mass(
     quick = config.model_copy(update={"limits": False, "minuit": False, "calculator": "asymptotic"})
 
     def judge(lo: float, hi: float) -> RangeQuality:
-        try:
-            point = _test_mass(spectrum, mass, signal, _within(quick, lo, hi), cache, workers)
-        except InputError as error:  # too few events are left
-            raise FitError(str(error)) from None
+        point = _test_mass(spectrum, mass, signal, _within(quick, lo, hi), cache, workers)
         if point.background is None:
             raise FitError(point.message or "not valid")
         uncertainty = point.background.relative_uncertainty(mass)
         return RangeQuality(point.background.goodness[2], point.signal_goodness, uncertainty)
 
-    widest = fit_range(spectrum, mass, config)
-    found = search_range(widest.lo, widest.hi, mass, judge)
-    try:
-        point = _test_mass(spectrum, mass, signal, _within(config, found.lo, found.hi), cache, workers)
-    except InputError as error:  # the last range tried is nearly empty
-        point = MassResult(mass, None, (), None, None, f"mass {mass:g} GeV: {error}")
+    found = search_range(*fit_ends(spectrum, mass, config), mass, judge)
+    point = _test_mass(spectrum, mass, signal, _within(config, found.lo, found.hi), cache, workers)
     remarks = [] if found.good else ["no fit range describes the data; this is the last one tried"]
     message = "; ".join(remarks + ([point.message] if point.message else [])) or None
     return dataclasses.replace(point, range_steps=found.steps, message=message)
@@ -149,13 +113,10 @@ def _test_mass(
     cache: Cache,
     workers: int,
 ) -> MassResult:
-    part = fit_range(spectrum, mass, config)
-    if (part.lo, part.hi) not in cache:
-        wanted = map(config.background, config.fitted)
-        cache[part.lo, part.hi] = fit_candidates(
-            part, wanted, sqrt_s=config.sqrt_s, minimum_count=config.minimum_count
-        )
-    fits = cache[part.lo, part.hi]
+    try:
+        fits = _fits(spectrum, mass, config, cache)
+    except FewEventsError as error:
+        return MassResult(mass, None, (), None, None, f"mass {mass:g} GeV: {error}")
     candidates = {name: fits[name] for name in config.candidates}
     choice = f_test(
         candidates, mass, p_accept=config.f_test_p, uncertainty_veto=config.uncertainty_veto,
@@ -171,6 +132,17 @@ def _test_mass(
         return MassResult(mass, None, steps, None, None, f"mass {mass:g} GeV: {error}")
     remarks += [text for text in (remark, _no_chi2(background)) if text]
     return MassResult(mass, background, steps, test, limit, "; ".join(remarks) or None, p_value)
+
+
+def _fits(spectrum: Spectrum, mass: float, config: ScanConfig, cache: Cache) -> Fits:
+    """The background fits in the range of a mass."""
+    part = fit_range(spectrum, mass, config)
+    if (part.lo, part.hi) not in cache:
+        wanted = map(config.background, config.fitted)
+        cache[part.lo, part.hi] = fit_candidates(
+            part, wanted, sqrt_s=config.sqrt_s, minimum_count=config.minimum_count
+        )
+    return cache[part.lo, part.hi]
 
 
 def _no_chi2(fit: BackgroundFit) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from analysis.config import Config
-from analysis.scan import fit_range
+from analysis.fit_ranges import fit_ends
 from analysis.signal_fit import fit_signal_shape
 from analysis.signal_shape import SignalModel
 from analysis.spectrum import Spectrum
@@ -133,8 +133,8 @@ def signal_efficiencies(
     for mass in masses:
         if not known or not known[0] <= mass <= known[-1]:
             continue
-        part = fit_range(spectrum, mass, config.scan)
-        inside = (spectra.edges[:-1] >= part.lo) & (spectra.edges[1:] <= part.hi)
+        lo, hi = fit_ends(spectrum, mass, config.scan)
+        inside = (spectra.edges[:-1] >= lo) & (spectra.edges[1:] <= hi)
         efficiencies = [
             float(spectra.contents(sample, selection)[0][inside].sum()) / expected_events(sample)
             for sample in simulated

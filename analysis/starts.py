@@ -9,7 +9,7 @@ from scipy.special import log_expit
 from analysis import functions
 from analysis.functions import Function, TurnOn, UserFunction
 from analysis.spectrum import Spectrum, merge_from_right, sum_between
-from data.errors import FitError, InputError
+from data.errors import FewEventsError, FitError
 from data.types import FloatArray, IntArray
 
 _POINTS = 300
@@ -141,7 +141,7 @@ def rough_expectation(spectrum: Spectrum) -> FloatArray:
 
     Raises
     ------
-    InputError
+    FewEventsError
         If there are fewer than two bins of five events.
     """
     edges = spectrum.edges
@@ -156,7 +156,7 @@ def rough_expectation(spectrum: Spectrum) -> FloatArray:
             f"spectrum: {spectrum.n_events} events between {edges[0]:g} and {edges[-1]:g} GeV are too few for a fit, "
             f"which needs two bins of {_LEAST_COUNT} or more; widen the range or loosen the selection"
         )
-        raise InputError(msg)
+        raise FewEventsError(msg)
     centre = math.log(edges[0])
     log_density = np.log(counts / np.diff(coarse))
     at = np.log(0.5 * (coarse[1:] + coarse[:-1])) - centre

@@ -10,6 +10,7 @@ from data.errors import ConfigError, InputError
 from data.eventid import ID_COLUMNS
 from processors.config import FeaturesConfig
 from processors.features import Columns, columns
+from processors.further import known_features
 from processors.resolve import absent_columns
 from processors.selection import REGIONS
 
@@ -99,6 +100,9 @@ def check_columns(method: str, needed: Collection[str], features: FeaturesConfig
     elif "rmm" in missing:
         what = "the rapidity–mass matrix"
         remedy = "set features.rapidity_mass_matrix: {form: reduced} (all files need AK4 jets, leptons and photons)"
+    elif further := [one.name for one in known_features().values() if {*missing}.intersection(one.columns())]:
+        what = f"the column '{missing[0]}', which is written where it is asked for"
+        remedy = f"set features.further: [{', '.join((*features.further, *further))}]"
     else:
         near = difflib.get_close_matches(missing[0], written, n=1)
         what = f"the column '{missing[0]}', which is none of a feature table"

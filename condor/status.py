@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -154,8 +154,13 @@ def status_lines(status: Status, folder: Folder) -> list[str]:
 
 
 def status_document(status: Status) -> dict[str, Any]:
-    """A status for programs: plain values, with what `Status` says of itself."""
-    return {**asdict(status), "complete": status.complete, "stuck": status.stuck}
+    """A status for programs: plain values, with what `Status` says of itself; jobs without a manifest by their names."""
+    return {
+        **asdict(replace(status, lacking={})),
+        "lacking": {stage: [spec.name for spec in specs] for stage, specs in status.lacking.items()},
+        "complete": status.complete,
+        "stuck": status.stuck,
+    }
 
 
 def _why(job: QueuedJob) -> str:

@@ -43,7 +43,18 @@ class Credential:
     chosen: bool
 
     def hours_left(self, now: dt.datetime) -> float:
-        """Remaining lifetime in hours, negative where it is over; infinite where it does not say."""
+        """Remaining lifetime.
+
+        Parameters
+        ----------
+        now
+            Present time, with its time zone.
+
+        Returns
+        -------
+        float
+            Hours, negative where it is over; infinite where the credential does not say.
+        """
         return float("inf") if self.expires is None else (self.expires - now) / dt.timedelta(hours=1)
 
 

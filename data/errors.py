@@ -13,6 +13,10 @@ class InputError(OddjetError):
     """A file, branch, column or value is wrong: the message names it and the remedy."""
 
 
+class FewEventsError(InputError):
+    """A spectrum holds too few events for a fit: the message says where, and how many it needs."""
+
+
 class ReadError(InputError):
     """Bytes of a file could not be had: the server, the network or the disk failed, and another try may succeed."""
 

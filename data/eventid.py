@@ -118,12 +118,34 @@ def row_hashes(columns: Table) -> UintArray:
 
 
 def row_batch(hashes: UintArray) -> IntArray:
-    """The batch (0 … 39) of each row of a bare table, from its hash: the same in every subset of the table."""
+    """The batch of each row of a bare table, from its hash: the same in every subset of the table.
+
+    Parameters
+    ----------
+    hashes
+        uint64, shape (n,).
+
+    Returns
+    -------
+    array (n,) of int64
+        0 … 39.
+    """
     return (hashes % np.uint64(N_BATCHES)).astype(np.int64)
 
 
 def fold_of(batch: npt.ArrayLike) -> IntArray:
-    """The outer fold (0 … 4) of a batch: eight neighbouring batches a fold."""
+    """The outer fold of a batch: eight neighbouring batches a fold.
+
+    Parameters
+    ----------
+    batch
+        0 … 39, any shape.
+
+    Returns
+    -------
+    array of int64
+        0 … 4, of the same shape.
+    """
     return np.asarray(batch, dtype=np.int64) // _BATCHES_PER_FOLD
 
 

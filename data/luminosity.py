@@ -94,7 +94,20 @@ class LuminosityTable:
     recorded_ifb: FloatArray
 
     def recorded(self, key: IntArray) -> tuple[float, int]:
-        """Sum over sections, fb⁻¹ (rounded once, at the end), and how many of them the table lacks."""
+        """Recorded luminosity of some sections.
+
+        Parameters
+        ----------
+        key
+            Shape (m,), run and block in one number.
+
+        Returns
+        -------
+        recorded
+            Sum over the sections, fb⁻¹, rounded once, at the end.
+        unknown
+            How many of them the table lacks.
+        """
         at = np.minimum(np.searchsorted(self.key, key), len(self.key) - 1)
         known = self.key[at] == key
         return math.fsum(self.recorded_ifb[at[known]]), int(np.sum(~known))

@@ -174,7 +174,18 @@ class Sample(_FilesMixin):
         return Access(allowed, self.sites.blocked, self.sites.timeout)
 
     def luminosity(self) -> float:
-        """Integrated luminosity in fb⁻¹: the sample's own, else the year's."""
+        """Integrated luminosity: the sample's own, else the year's.
+
+        Returns
+        -------
+        float
+            fb⁻¹.
+
+        Raises
+        ------
+        InputError
+            If the year is unknown.
+        """
         return self.luminosity_ifb if self.luminosity_ifb is not None else year(self.year).luminosity_ifb
 
 

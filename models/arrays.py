@@ -25,6 +25,11 @@ def take(
     shape
         Its shape; None where any length is allowed.
 
+    Returns
+    -------
+    numpy.ndarray
+        The array itself, not a copy.
+
     Raises
     ------
     ValueError
@@ -44,10 +49,41 @@ def take(
 
 
 def below(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> Arrays:
-    """The arrays whose names begin with a prefix, without it."""
+    """The arrays whose names begin with a prefix, without it.
+
+    Parameters
+    ----------
+    arrays
+        Arrays by name.
+    prefix
+        Beginning of the names wanted.
+
+    Returns
+    -------
+    dict
+        Name without the prefix to array, those of other names left out.
+    """
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
+def without(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> Arrays:
+    """The arrays whose names do not begin with a prefix."""
+    return {name: array for name, array in arrays.items() if not name.startswith(prefix)}
+
+
 def prefixed(prefix: str, arrays: Mapping[str, npt.NDArray[Any]]) -> Arrays:
-    """The same arrays with a prefix before their names."""
+    """The same arrays with a prefix before their names.
+
+    Parameters
+    ----------
+    prefix
+        What goes before each name.
+    arrays
+        Arrays by name.
+
+    Returns
+    -------
+    dict
+        The arrays themselves, by the longer names.
+    """
     return {f"{prefix}{name}": array for name, array in arrays.items()}

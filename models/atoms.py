@@ -44,7 +44,18 @@ class Steps:
 
     @classmethod
     def fit(cls, values: FloatArray) -> "Steps | None":
-        """From a sample; None where no value is an atom."""
+        """The distribution function of a sample with atoms.
+
+        Parameters
+        ----------
+        values
+            One input, in its units, finite, shape (rows,), at least one.
+
+        Returns
+        -------
+        Steps or None
+            None where no value is an atom.
+        """
         distinct, counts = np.unique(values, return_counts=True)
         discrete = len(values) >= MEAN_COUNT * len(distinct)
         atom = (
@@ -68,7 +79,21 @@ class Steps:
         return cls(places[order], ranks[order])
 
     def spread(self, values: FloatArray, uniform: FloatArray) -> FloatArray:
-        """Normal quantiles of the ranks; ``uniform`` in [0, 1) says where in its interval an atom lands."""
+        """Normal quantiles of the ranks of values.
+
+        Parameters
+        ----------
+        values
+            The input, in its units, shape (rows,).
+        uniform
+            In [0, 1), shape (rows,): where in its interval of ranks an atom lands; other values take no
+            notice of it.
+
+        Returns
+        -------
+        numpy.ndarray
+            float64, shape (rows,).
+        """
         first = np.searchsorted(self.values, values, "left")
         last = np.searchsorted(self.values, values, "right") - 1
         rank = np.interp(values, self.values, self.ranks)
@@ -78,7 +103,18 @@ class Steps:
         return ndtri(np.clip(rank, EDGE, 1.0 - EDGE))
 
     def gathered(self, spread: FloatArray) -> FloatArray:
-        """The inputs of normal quantiles."""
+        """The values of normal quantiles, atoms among them.
+
+        Parameters
+        ----------
+        spread
+            Normal quantiles, shape (rows,).
+
+        Returns
+        -------
+        numpy.ndarray
+            float64, shape (rows,), in units of the input, inside the range of the sample.
+        """
         rank = ndtr(spread)
         at = np.clip(np.searchsorted(self.ranks, rank, "right"), 1, len(self.ranks) - 1)
         low, high = self.ranks[at - 1], self.ranks[at]
@@ -101,7 +137,18 @@ class Atoms:
 
     @classmethod
     def fit(cls, x: Inputs) -> "Atoms":
-        """From inputs of shape (rows, inputs)."""
+        """Find the atoms of a sample.
+
+        Parameters
+        ----------
+        x
+            float32, shape (rows, inputs), finite.
+
+        Returns
+        -------
+        Atoms
+            Holds the inputs with atoms only.
+        """
         found = {number: Steps.fit(values.astype(np.float64)) for number, values in enumerate(x.T)}
         return cls({number: steps for number, steps in found.items() if steps is not None})
 
@@ -114,6 +161,11 @@ class Atoms:
             float32, shape (rows, inputs).
         mjj
             GeV, shape (rows,): tells rows of equal inputs apart.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32, shape (rows, inputs): normal quantiles for inputs with atoms, the others as they are.
         """
         if not self.steps:
             return x
@@ -126,14 +178,31 @@ class Atoms:
         return spread
 
     def gathered(self, spread: Inputs) -> Inputs:
-        """Inputs with their atoms, of continuous ones."""
+        """Inputs with their atoms again, of continuous ones.
+
+        Parameters
+        ----------
+        spread
+            What `spread` gives, float32, shape (rows, inputs).
+
+        Returns
+        -------
+        numpy.ndarray
+            float32, shape (rows, inputs).
+        """
         x = spread.copy()
         for number, steps in self.steps.items():
             x[:, number] = steps.gathered(spread[:, number].astype(np.float64))
         return x
 
     def arrays(self) -> Arrays:
-        """What `from_arrays` reads."""
+        """What `from_arrays` reads.
+
+        Returns
+        -------
+        dict
+            For each input with atoms ``N/values`` and ``N/ranks``, float64, of equal length.
+        """
         named: Arrays = {}
         for number, steps in self.steps.items():
             named |= prefixed(f"{number}/", {"values": steps.values, "ranks": steps.ranks})
@@ -142,6 +211,18 @@ class Atoms:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], n_inputs: int) -> "Atoms":
         """From saved arrays, checked.
+
+        Parameters
+        ----------
+        arrays
+            As `arrays` gives them.
+        n_inputs
+            Number of all inputs, with atoms or without.
+
+        Returns
+        -------
+        Atoms
+            As it was fitted.
 
         Raises
         ------

@@ -91,6 +91,11 @@ class Method(abc.ABC):
             The tables of `takes`: ``signal`` and ``background`` (simulation, with ``weight`` where events have one),
             ``wide`` (data of large |Δη|).
 
+        Returns
+        -------
+        Method
+            The method itself, trained.
+
         Raises
         ------
         InputError
@@ -118,24 +123,89 @@ class Method(abc.ABC):
             float64, a rank in [0, 1], larger is more anomalous.
         votes
             int64, number of folds that select the event: 0 … 5; 0 or 5 for events trained on.
+
+        Raises
+        ------
+        InputError
+            If a column is missing, of another length, or not finite, a score is not finite, or a table
+            without event ids is said to be trained on and holds other rows.
+        TrainingError
+            If the method is not trained yet.
         """
 
     def score(self, table: Table, *, trained_on: bool | None = None) -> FloatArray:
-        """Score of each event; see `evaluate`."""
+        """Score of each event; see `evaluate`.
+
+        Parameters
+        ----------
+        table, trained_on
+            As for `evaluate`.
+
+        Returns
+        -------
+        numpy.ndarray
+            float64 in [0, 1], one an event.
+        """
         return self.evaluate(table, trained_on=trained_on)[0]
 
     def fold_votes(self, table: Table, *, trained_on: bool | None = None) -> IntArray:
-        """Number of folds that select each event; see `evaluate`."""
+        """Number of folds that select each event.
+
+        Parameters
+        ----------
+        table, trained_on
+            As for `evaluate`.
+
+        Returns
+        -------
+        numpy.ndarray
+            int64, 0 … 5, one an event.
+        """
         return self.evaluate(table, trained_on=trained_on)[1]
 
     @abc.abstractmethod
     def save(self, folder: str | Path) -> None:
-        """Write the trained method as a bundle (`models.bundle`)."""
+        """Write the trained method as a bundle (`models.bundle`).
+
+        Parameters
+        ----------
+        folder
+            Made where it is missing.
+
+        Raises
+        ------
+        TrainingError
+            If the method is not trained yet.
+        OutputError
+            If the disk does not take the files.
+        """
 
     @classmethod
     @abc.abstractmethod
     def restore(cls, header: Header, arrays: Arrays, source: str) -> Self:
-        """The method that a bundle holds; ``source`` names the bundle in messages."""
+        """The method that a bundle holds.
+
+        Parameters
+        ----------
+        header
+            What the bundle says of it.
+        arrays
+            All arrays of the bundle.
+        source
+            Names the bundle in messages.
+
+        Returns
+        -------
+        Method
+            Trained.
+
+        Raises
+        ------
+        ConfigError
+            If the header's options are not those of the method.
+        InputError
+            If arrays are missing or could not have been saved.
+        """
 
 
 _METHODS: dict[str, type[Method]] = {}
@@ -278,6 +348,11 @@ def create(
         ``preset`` (default, quick or paper) and the method's own, among them ``features`` and ``classifier``; what is
         given here wins over the preset.
 
+    Returns
+    -------
+    Method
+        Not yet trained.
+
     Raises
     ------
     ConfigError
@@ -302,6 +377,11 @@ def load(folder: str | Path) -> Method:
     ----------
     folder
         Where `Method.save` wrote it.
+
+    Returns
+    -------
+    Method
+        Trained.
 
     Raises
     ------

@@ -61,9 +61,13 @@ class Header(Section):
     version: Literal[1] = 1
     method: str
     signal_region: tuple[float, float]
+    """Edges, GeV."""
     low_band: tuple[float, float]
+    """Edges, GeV."""
     high_band: tuple[float, float]
+    """Edges, GeV."""
     working_point: float = pydantic.Field(gt=0, lt=1)
+    """Fraction of the side bands that the selection keeps."""
     seed: int = pydantic.Field(ge=0)
     options: dict[str, Any]
     inputs: tuple[str, ...]
@@ -81,7 +85,18 @@ def versions() -> dict[str, str]:
 
 
 def digest_of(arrays: Arrays) -> str:
-    """SHA-256 of named arrays, names sorted."""
+    """SHA-256 of named arrays, names sorted.
+
+    Parameters
+    ----------
+    arrays
+        Arrays by name; types and shapes count too.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
@@ -91,7 +106,18 @@ def digest_of(arrays: Arrays) -> str:
 
 
 def serialise(arrays: Arrays) -> tuple[bytes, str]:
-    """Arrays as the contents of a safetensors file, and their SHA-256."""
+    """Arrays as the contents of a safetensors file, and their SHA-256.
+
+    Parameters
+    ----------
+    arrays
+        Arrays by name.
+
+    Returns
+    -------
+    bytes, str
+        The same bytes whatever the order of the names; 64 hexadecimal digits.
+    """
     content = save_tensors({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)})
     return content, hashlib.sha256(content).hexdigest()
 
@@ -120,6 +146,11 @@ def read_bundle(folder: Path) -> tuple[Header, Arrays]:
     ----------
     folder
         The bundle's folder.
+
+    Returns
+    -------
+    header, arrays
+        Contents of ``bundle.json``; all arrays of ``weights.safetensors`` by name.
 
     Raises
     ------

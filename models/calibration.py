@@ -34,18 +34,49 @@ class Calibration:
     curves: QuantileCurves | None = None
 
     def score(self, raw: FloatArray, mjj: FloatArray) -> FloatArray:
-        """Ranks in [0, 1] of raw scores; mjj in GeV."""
+        """Ranks of raw scores, flat in mjj where there are curves.
+
+        Parameters
+        ----------
+        raw
+            Raw scores, shape (events,).
+        mjj
+            GeV, shape (events,).
+
+        Returns
+        -------
+        numpy.ndarray
+            float64 in [0, 1], shape (events,).
+        """
         rank = self.ranks(raw)
         return rank if self.curves is None else self.curves.conditional_rank(rank, mjj)
 
     def arrays(self) -> Arrays:
-        """What a bundle keeps, without the threshold."""
+        """What a bundle keeps, without the threshold.
+
+        Returns
+        -------
+        dict
+            ``rank/…`` and, where there are curves, ``quantiles/…``.
+        """
         named = prefixed("rank/", self.ranks.arrays())
         return named if self.curves is None else named | prefixed("quantiles/", self.curves.arrays())
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], threshold: float) -> "Calibration":
         """From the arrays of a bundle.
+
+        Parameters
+        ----------
+        arrays
+            As `arrays` gives them.
+        threshold
+            Select ranks above it; the header keeps it.
+
+        Returns
+        -------
+        Calibration
+            As it was saved.
 
         Raises
         ------
@@ -77,7 +108,22 @@ class Reference:
 
 
 def ranks_of(raw: FloatArray, weight: FloatArray, cut: float | None) -> RankTransform:
-    """Rank transform of a fold's own events; a fixed cut is one of its knots, so that it stays exact."""
+    """Rank transform of a fold's own events.
+
+    Parameters
+    ----------
+    raw
+        Raw scores, shape (events,), at least one of positive weight.
+    weight
+        Event weights, shape (events,); events of weight 0 do not count.
+    cut
+        Raw score of a fixed cut; it becomes one of the knots, so that it stays exact. None: no such cut.
+
+    Returns
+    -------
+    RankTransform
+        Of raw scores to ranks in (0, 1).
+    """
     used = weight > 0
     ranks = fit_ranks(raw[used], weight[used])
     if cut is None or cut in ranks.knots:
@@ -88,7 +134,22 @@ def ranks_of(raw: FloatArray, weight: FloatArray, cut: float | None) -> RankTran
 
 
 def threshold_of(score: FloatArray, reference: Reference, working_point: float) -> float:
-    """Threshold that keeps a fraction of the reference: of its side bands, both equal, where it has them."""
+    """Threshold on the rank that keeps a fraction of the reference.
+
+    Parameters
+    ----------
+    score
+        Ranks of the reference events, shape (events,).
+    reference
+        The events. Where it has both side bands, the fraction is of these, both counting equally.
+    working_point
+        The fraction, between 0 and 1.
+
+    Returns
+    -------
+    float
+        Select ranks above it.
+    """
     if np.any(reference.region == LOW) and np.any(reference.region == HIGH):
         return side_band_threshold(score, reference.region, working_point)
     return weighted_quantile(score, reference.weight, 1.0 - working_point)

@@ -15,6 +15,17 @@ BAND_NAMES = {LOW: "lower side band", SIGNAL: "signal region", HIGH: "upper side
 def check_window(region: IntArray, sample: TrainingSample, window: Regions, bands: tuple[int, ...]) -> None:
     """Refuse a window outside the data, or with an empty band that the method needs.
 
+    Parameters
+    ----------
+    region
+        Region of each event of the sample, as `Regions.of` gives it, shape (events,).
+    sample
+        The table to be trained on; its ``mjj`` is in GeV.
+    window
+        Signal region and side bands.
+    bands
+        Numbers of the regions that must hold events.
+
     Raises
     ------
     TrainingError
@@ -44,6 +55,15 @@ def check_window(region: IntArray, sample: TrainingSample, window: Regions, band
 def check_inputs(sample: TrainingSample, region: IntArray, inputs: tuple[str, ...]) -> None:
     """Refuse inputs of one number an event that are the same in every event of the window.
 
+    Parameters
+    ----------
+    sample
+        The table to be trained on.
+    region
+        Region of each of its events, as `Regions.of` gives it, shape (events,); −1 does not count.
+    inputs
+        Names of the input columns.
+
     Raises
     ------
     TrainingError
@@ -57,6 +77,15 @@ def check_inputs(sample: TrainingSample, region: IntArray, inputs: tuple[str, ..
 
 def check_arrays(sample: TrainingSample, region: IntArray, inputs: tuple[str, ...]) -> None:
     """Refuse inputs of an array an event that are the same in every event of the window.
+
+    Parameters
+    ----------
+    sample
+        The table to be trained on.
+    region
+        Region of each of its events, as `Regions.of` gives it, shape (events,); −1 does not count.
+    inputs
+        Names of the input columns.
 
     Raises
     ------
@@ -73,6 +102,17 @@ def check_arrays(sample: TrainingSample, region: IntArray, inputs: tuple[str, ..
 
 def check_side_bands(region: IntArray, sample: TrainingSample, window: Regions, working_point: float) -> None:
     """Refuse folds whose own side bands are too small for a threshold.
+
+    Parameters
+    ----------
+    region
+        Region of each event of the sample, as `Regions.of` gives it, shape (events,).
+    sample
+        The table to be trained on.
+    window
+        Signal region and side bands, for the message.
+    working_point
+        Fraction of the side bands that the selection keeps; each fold needs 1/working_point of their events.
 
     Raises
     ------
@@ -95,6 +135,15 @@ def check_side_bands(region: IntArray, sample: TrainingSample, window: Regions, 
 def check_background(background: TrainingSample, window: Regions, working_point: float) -> None:
     """Refuse folds of simulated background whose own signal region is too small for a threshold.
 
+    Parameters
+    ----------
+    background
+        The simulated background, ``mjj`` in GeV.
+    window
+        Signal region and side bands.
+    working_point
+        Fraction that the selection keeps; each fold needs 1/working_point events.
+
     Raises
     ------
     TrainingError
@@ -114,6 +163,15 @@ def check_background(background: TrainingSample, window: Regions, working_point:
 
 def check_splits(region: IntArray, sample: TrainingSample, window: Regions) -> None:
     """Refuse inner splits without signal-region or side-band events.
+
+    Parameters
+    ----------
+    region
+        Region of each event of the sample, as `Regions.of` gives it, shape (events,).
+    sample
+        The table to be trained on.
+    window
+        Signal region and side bands, for the message.
 
     Raises
     ------

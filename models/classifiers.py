@@ -12,7 +12,7 @@ import torch
 from data.sections import Section
 from data.types import FloatArray
 from models import trees
-from models.arrays import Arrays, take
+from models.arrays import Arrays, take, without
 from models.jobs import Member, Schedule, StackJob, Training, TreeJob
 from models.networks.base import BUFFER
 from models.networks.dense import Activation, DenseClassifier, check_layers
@@ -172,7 +172,7 @@ class Classifier:
     settings: TreeSettings | MlpSettings
 
     def train(
-        self, problems: Sequence[Problem], seeds: Sequence[Callable[..., int]]
+        self, problems: Sequence[Problem], seeds: Sequence[Callable[..., int]], names: Sequence[str] = ()
     ) -> Training[list[Arrays]]:
         """Train the networks of all inner splits of every problem.
 
@@ -182,29 +182,50 @@ class Classifier:
             Any number, e.g. one a fold; those with as many inputs share a stack.
         seeds
             One a problem: gives the seed of a part of it.
+        names
+            One a problem, see `models.jobs.StackJob`; none where there is but one.
 
         Returns
         -------
         list of dict
-            One a problem: the arrays that `probability` reads, and the losses (`models.trees.HISTORY`).
+            One a problem: the arrays that `probability` reads.
         """
+        parts = zip(problems, seeds, names or [""] * len(problems), strict=True)
         if isinstance(self.settings, TreeSettings):
-            jobs = [TreeJob(p, self.settings, seed) for p, seed in zip(problems, seeds, strict=True)]
-            return list((yield jobs))
-        stacks = [_stack_job(p, self.settings, seed) for p, seed in zip(problems, seeds, strict=True)]
+            forests = yield [TreeJob(problem, self.settings, seed, name) for problem, seed, name in parts]
+            return [without(forest, trees.HISTORY) for forest in forests]
+        stacks = [_stack_job(problem, self.settings, seed, name) for problem, seed, name in parts]
         results = yield stacks
-        return [
-            {**merged_arrays(result.networks), trees.HISTORY: _ended(result.history)} for result in results
-        ]
+        return [merged_arrays(result.networks) for result in results]
 
     def probability(self, arrays: Mapping[str, npt.NDArray[Any]], x: Inputs) -> FloatArray:
-        """Mean output of the networks, float64, one an event; a row's value does not depend on the other rows."""
+        """Mean output of the networks.
+
+        Parameters
+        ----------
+        arrays
+            One of what `train` gives.
+        x
+            Inputs in their units, float32, shape (events, inputs).
+
+        Returns
+        -------
+        numpy.ndarray
+            float64 in [0, 1], shape (events,); a row's value does not depend on the other rows.
+        """
         if isinstance(self.settings, TreeSettings):
             return trees.probability(arrays, x)
         return _dense_probability(arrays, x, self.settings)
 
     def check(self, arrays: Mapping[str, npt.NDArray[Any]], n_inputs: int) -> None:
         """Refuse arrays that no training could have made.
+
+        Parameters
+        ----------
+        arrays
+            Supposedly one of what `train` gives.
+        n_inputs
+            Number of inputs.
 
         Raises
         ------
@@ -224,12 +245,7 @@ class Classifier:
                 raise ValueError(msg)
 
 
-def _ended(history: FloatArray) -> npt.NDArray[np.float32]:
-    """Losses with ∞ after a member's end: NaN would equal no NaN where bundles are compared."""
-    return np.nan_to_num(history, nan=np.inf, posinf=np.inf).astype(np.float32)
-
-
-def _stack_job(problem: Problem, settings: MlpSettings, seed: Callable[..., int]) -> StackJob:
+def _stack_job(problem: Problem, settings: MlpSettings, seed: Callable[..., int], name: str) -> StackJob:
     mean, deviation = standardisation(problem.x)
     buffers = {"mean": mean[None], "deviation": deviation[None]}
     if settings.pieces:
@@ -246,7 +262,7 @@ def _stack_job(problem: Problem, settings: MlpSettings, seed: Callable[..., int]
         "weight": (problem.weight / problem.weight.mean()).astype(np.float32),
     }
     rows = max(len(fitted) for fitted, _ in parts)
-    return StackJob(settings.network(problem.x.shape[1], rows), settings.schedule, data, members)
+    return StackJob(settings.network(problem.x.shape[1], rows), settings.schedule, data, members, name)
 
 
 def _pieces(scaled: Inputs, count: int) -> dict[str, npt.NDArray[np.float32]]:
@@ -280,7 +296,7 @@ def _dense_probability(
     arrays: Mapping[str, npt.NDArray[Any]], x: Inputs, settings: MlpSettings
 ) -> FloatArray:
     network = _network_of(arrays, x.shape[1], settings)
-    parameters = tensors({name: array for name, array in arrays.items() if name != trees.HISTORY})
+    parameters = tensors(arrays)
     members = len(arrays["weight0"])
 
     def mean_output(rows: torch.Tensor) -> torch.Tensor:

@@ -16,6 +16,16 @@ Trials = Literal["bonferroni", "sidak"]
 def union(selections: Sequence[BoolArray]) -> BoolArray:
     """Events that at least one selection keeps.
 
+    Parameters
+    ----------
+    selections
+        bool, shape (events,), one a method.
+
+    Returns
+    -------
+    numpy.ndarray
+        bool, shape (events,).
+
     Raises
     ------
     InputError
@@ -30,6 +40,16 @@ def union(selections: Sequence[BoolArray]) -> BoolArray:
 def mean_rank(scores: Sequence[FloatArray]) -> FloatArray:
     """Mean of the methods' ranks: an event that all find a little odd.
 
+    Parameters
+    ----------
+    scores
+        Ranks in [0, 1], shape (events,), one a method.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape (events,).
+
     Raises
     ------
     InputError
@@ -41,6 +61,16 @@ def mean_rank(scores: Sequence[FloatArray]) -> FloatArray:
 
 def maximum_rank(scores: Sequence[FloatArray]) -> FloatArray:
     """Largest of the methods' ranks: an event that one finds very odd.
+
+    Parameters
+    ----------
+    scores
+        Ranks in [0, 1], shape (events,), one a method.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape (events,).
 
     Raises
     ------
@@ -70,6 +100,11 @@ def working_point_of_each(working_point: float, methods: int, trials: Trials = "
         ``bonferroni``: ε/n, whatever the correlations. ``sidak``: 1 − (1 − ε)^(1/n), exact for independent methods, and
         enough for positively correlated ones.
 
+    Returns
+    -------
+    float
+        Fraction of the background that each method keeps.
+
     Raises
     ------
     InputError
@@ -96,6 +131,11 @@ def global_p_value(p_values: Sequence[float], trials: Trials = "bonferroni") -> 
         One a method.
     trials
         ``bonferroni``: n·p_min, whatever the correlations; ``sidak``: 1 − (1 − p_min)^n.
+
+    Returns
+    -------
+    float
+        Within 0 … 1.
 
     Raises
     ------

@@ -18,8 +18,9 @@ from data.types import FloatArray, IntArray
 from models.arrays import Arrays, below, prefixed, take
 from models.jobs import Member, Schedule, StackJob, Training
 from models.networks import flows
+from models.networks.affine_flow import AffineFlow
 from models.networks.flow_matching import FlowMatching
-from models.networks.flows import AffineFlow, Flow, SplineFlow
+from models.networks.flows import Flow, SplineFlow
 from models.preprocessing import Inputs
 from models.stack import merged_arrays
 from models.transforms import Transform, TransformKind, fit_transform, restored_transform
@@ -229,13 +230,41 @@ def _job(
 
 
 def context_of(arrays: Mapping[str, npt.NDArray[Any]], mjj: FloatArray) -> Inputs:
-    """Standardised log mjj (GeV, at least 1), the context of a trained density: float32, shape (events, 1)."""
+    """The context of a trained density: standardised log mjj.
+
+    Parameters
+    ----------
+    arrays
+        A trained density.
+    mjj
+        GeV, shape (events,); below 1 it counts as 1.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape (events, 1).
+    """
     mean, deviation = arrays[f"{CONTEXT}scale"]
     return np.asarray((np.log(np.maximum(mjj, 1.0)) - mean) / deviation, dtype=np.float32)[:, None]
 
 
 def transform_of(arrays: Mapping[str, npt.NDArray[Any]], settings: FlowSettings, n_inputs: int) -> Transform:
-    """Transform of the inputs of a trained density."""
+    """Transform of the inputs of a trained density.
+
+    Parameters
+    ----------
+    arrays
+        A trained density.
+    settings
+        Its settings.
+    n_inputs
+        Number of inputs.
+
+    Returns
+    -------
+    Transform
+        From the units of the inputs to what the flow sees.
+    """
     return restored_transform(settings.transform, below(arrays, TRANSFORM), n_inputs)
 
 
@@ -271,7 +300,24 @@ def fold_sample(
     mjj: FloatArray,
     rng: np.random.Generator,
 ) -> Inputs:
-    """Draw one event's inputs for each mjj (GeV): float32, shape (events, inputs)."""
+    """Draw one event for each mass.
+
+    Parameters
+    ----------
+    arrays
+        A trained density.
+    settings
+        Its settings.
+    mjj
+        GeV, shape (events,).
+    rng
+        Source of the draws.
+
+    Returns
+    -------
+    numpy.ndarray
+        Inputs in their units, float32, shape (events, inputs).
+    """
     n_inputs = _n_inputs(arrays)
     z = flows.sample(settings.network(n_inputs), below(arrays, FLOW), context_of(arrays, mjj), rng)
     return transform_of(arrays, settings, n_inputs).inverse(z)
@@ -280,7 +326,24 @@ def fold_sample(
 def fold_latent(
     arrays: Mapping[str, npt.NDArray[Any]], settings: FlowSettings, x: Inputs, mjj: FloatArray
 ) -> Inputs:
-    """Latent values of events, standard normal for those of the density: float32, shape (events, inputs)."""
+    """Latent values of events, standard normal for those of the density.
+
+    Parameters
+    ----------
+    arrays
+        A trained density.
+    settings
+        Its settings.
+    x
+        Inputs in their units, float32, shape (events, inputs).
+    mjj
+        GeV, shape (events,).
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape (events, inputs).
+    """
     z, _ = transform_of(arrays, settings, x.shape[1]).forward(x)
     return flows.latent(settings.network(x.shape[1]), below(arrays, FLOW), z, context_of(arrays, mjj))
 
@@ -291,6 +354,15 @@ def _n_inputs(arrays: Mapping[str, npt.NDArray[Any]]) -> int:
 
 def check_density(arrays: Mapping[str, npt.NDArray[Any]], settings: FlowSettings, n_inputs: int) -> None:
     """Refuse arrays that are not a trained density of these settings.
+
+    Parameters
+    ----------
+    arrays
+        Supposedly a trained density.
+    settings
+        The settings.
+    n_inputs
+        Number of inputs.
 
     Raises
     ------

@@ -26,7 +26,7 @@ from models.checks import (
     check_window,
 )
 from models.folds import TrainingSample, training_sample
-from models.jobs import Training, side_by_side
+from models.jobs import Training, recorded, side_by_side
 from models.options import FeatureOptions, MethodOptions
 from models.regions import HIGH, LOW, SIGNAL
 from models.seeds import task_seed
@@ -116,11 +116,44 @@ class FoldTraining(Method):
             Further tables by keyword.
         fold
             0 … 4; its rows are held out.
+
+        Returns
+        -------
+        dict
+            The fold's arrays, for `FoldedMethod.raw_score`.
         """
 
     def train(self, sample: TrainingSample, extras: Mapping[str, TrainingSample]) -> Training[list[Arrays]]:
-        """Train all folds in lock step; see `train_fold`."""
-        return side_by_side([self.train_fold(sample, extras, fold) for fold in range(N_FOLDS)])
+        """Train all folds in lock step.
+
+        Parameters
+        ----------
+        sample, extras
+            As for `train_fold`.
+
+        Returns
+        -------
+        list of dict
+            Arrays of fold 0 … 4.
+        """
+        return side_by_side([self.recorded_fold(sample, extras, fold) for fold in range(N_FOLDS)])
+
+    def recorded_fold(
+        self, sample: TrainingSample, extras: Mapping[str, TrainingSample], fold: int
+    ) -> Training[Arrays]:
+        """`train_fold`, and the validation losses of its jobs.
+
+        Parameters
+        ----------
+        sample, extras, fold
+            As for `train_fold`.
+
+        Returns
+        -------
+        dict
+            The fold's arrays and losses, see `models.jobs.recorded`.
+        """
+        return recorded(self.train_fold(sample, extras, fold))
 
     def check_number(self, fold: int) -> None:
         """Refuse the number of a fold that there is not.
@@ -144,6 +177,18 @@ class FoldTraining(Method):
 
     def tables(self, table: Table | None, further: Mapping[str, Table]) -> TrainingTables:
         """Check the tables of a training and put them into canonical order.
+
+        Parameters
+        ----------
+        table
+            As for `Method.fit`.
+        further
+            The further tables by keyword.
+
+        Returns
+        -------
+        TrainingTables
+            Enough to be trained on in this window.
 
         Raises
         ------

@@ -18,7 +18,7 @@ from data.errors import InputError, TrainingError
 from data.eventid import N_FOLDS
 from data.sections import Section
 from data.types import FloatArray, IntArray, Table
-from models.arrays import Arrays, below, prefixed
+from models.arrays import Arrays, below, prefixed, without
 from models.bundle import (
     CalibrationNote,
     FoldScheme,
@@ -32,7 +32,7 @@ from models.calibration import Calibration, Reference, ranks_of, threshold_of
 from models.driver import train_together
 from models.fold_training import FoldTraining, TrainingTables
 from models.folds import NOT_TRAINED, KnownRows, TrainingSample, own_folds, remember
-from models.jobs import Training
+from models.jobs import LOSSES, Training
 from models.preprocessing import array_column
 from models.quantile_regression import train_quantiles
 from models.regions import HIGH, LOW, SIGNAL, Regions
@@ -41,9 +41,10 @@ from models.seeds import task_seed
 
 @dataclass(frozen=True)
 class _Trained:
-    """State after training: arrays and calibration of each fold."""
+    """State after training: arrays, validation losses and calibration of each fold."""
 
     folds: tuple[Arrays, ...]
+    losses: tuple[Arrays, ...]
     calibrations: tuple[Calibration, ...]
     known: KnownRows
     provenance: Provenance
@@ -73,11 +74,27 @@ class FoldedMethod(FoldTraining):
             Arrays of the fold.
         columns
             ``mjj`` (GeV) and the inputs: float64, or float32 where a column holds an array an event.
+
+        Returns
+        -------
+        numpy.ndarray
+            float64, shape (events,).
         """
 
     @abc.abstractmethod
     def check_fold(self, fold: Arrays) -> None:
-        """Raise ValueError where a bundle's arrays could not have been saved."""
+        """Refuse arrays of a bundle that could not have been saved.
+
+        Parameters
+        ----------
+        fold
+            Arrays of the fold.
+
+        Raises
+        ------
+        ValueError
+            Saying what is wrong with them.
+        """
 
     def raw_cut(self, held: FloatArray, rows: int) -> float | None:  # noqa: ARG002
         """Raw score above which a fold selects; None where the working point decides.
@@ -88,6 +105,11 @@ class FoldedMethod(FoldTraining):
             Raw scores of all of the fold's held-out events, whatever their mjj.
         rows
             Events of the whole table.
+
+        Returns
+        -------
+        float or None
+            In units of the raw score.
         """
         return self.fixed_cut
 
@@ -105,7 +127,25 @@ class FoldedMethod(FoldTraining):
         return self._driven(self.training(table, further), workers)
 
     def training(self, table: Table | None, further: Mapping[str, Table]) -> Training[None]:
-        """The whole training as a generator of jobs; the method is trained once it has returned."""
+        """The whole training as a generator of jobs.
+
+        Parameters
+        ----------
+        table
+            As for `Method.fit`.
+        further
+            The further tables by keyword.
+
+        Returns
+        -------
+        None
+            The method is trained once the generator has returned.
+
+        Raises
+        ------
+        InputError, TrainingError
+            As `Method.fit`, when the generator runs.
+        """
         tables = self.tables(table, further)
         folds = yield from self.train(tables.sample, tables.extras)
         yield from self._assembling(tables, folds)
@@ -124,6 +164,11 @@ class FoldedMethod(FoldTraining):
         workers
             As for `Method.fit`.
 
+        Returns
+        -------
+        FoldedMethod
+            The method itself, trained.
+
         Raises
         ------
         TrainingError
@@ -136,7 +181,7 @@ class FoldedMethod(FoldTraining):
             raise InputError(msg)
         for number, fold in enumerate(folds):
             try:
-                self.check_fold(fold)
+                self.check_fold(without(fold, LOSSES))
             except ValueError as error:
                 msg = f"method '{self.name}', fold {number}: {error}; train the fold again with these options"
                 raise InputError(msg) from None
@@ -150,7 +195,9 @@ class FoldedMethod(FoldTraining):
     def _assembling(self, tables: TrainingTables, folds: Sequence[Arrays]) -> Training[None]:
         """Calibrate trained folds, each with its own rows, and take them over."""
         sample, extras = tables.sample, tables.extras
-        calibrations = yield from self._calibrated(sample, extras, folds)
+        losses = tuple(below(fold, LOSSES) for fold in folds)
+        own = tuple(without(fold, LOSSES) for fold in folds)
+        calibrations = yield from self._calibrated(sample, extras, own)
         region = self.window.of(sample.columns["mjj"])
         counts = {number: int(np.count_nonzero(region == number)) for number in (LOW, SIGNAL, HIGH)}
         provenance = Provenance(
@@ -163,7 +210,7 @@ class FoldedMethod(FoldTraining):
             versions=versions(),
         )
         known = remember(sample, *extras.values())
-        self._trained = _Trained(tuple(folds), tuple(calibrations), known, provenance, sample.identified_by)
+        self._trained = _Trained(own, losses, tuple(calibrations), known, provenance, sample.identified_by)
 
     def _calibrated(
         self, sample: TrainingSample, extras: Mapping[str, TrainingSample], folds: Sequence[Arrays]
@@ -264,8 +311,9 @@ class FoldedMethod(FoldTraining):
         """Write ``weights.safetensors`` and ``bundle.json``; see `Method.save`."""
         trained = self._state()
         arrays: Arrays = {"trained/hashes": trained.known.hashes, "trained/folds": trained.known.folds}
-        for number, (fold, calibration) in enumerate(zip(trained.folds, trained.calibrations, strict=True)):
-            arrays |= prefixed(f"fold{number}/", fold)
+        for number, calibration in enumerate(trained.calibrations):
+            arrays |= prefixed(f"fold{number}/", trained.folds[number])
+            arrays |= prefixed(f"fold{number}/{LOSSES}", trained.losses[number])
             arrays |= prefixed(f"calibration{number}/", calibration.arrays())
         content, digest = serialise(arrays)
         header = Header(
@@ -303,7 +351,9 @@ class FoldedMethod(FoldTraining):
         window = Regions(header.low_band, header.signal_region, header.high_band)
         method = cls(window, header.working_point, header.seed, options)
         try:
-            folds = tuple(below(arrays, f"fold{number}/") for number in range(N_FOLDS))
+            found = [below(arrays, f"fold{number}/") for number in range(N_FOLDS)]
+            losses = tuple(below(fold, LOSSES) for fold in found)
+            folds = tuple(without(fold, LOSSES) for fold in found)
             for fold in folds:
                 method.check_fold(fold)
             calibrations = tuple(
@@ -314,5 +364,6 @@ class FoldedMethod(FoldTraining):
         except ValueError as error:
             msg = f"{source}: {error}; the bundle is damaged: train the method again"
             raise InputError(msg) from None
-        method._trained = _Trained(folds, calibrations, known, header.training, header.folds.identified_by)
+        by = header.folds.identified_by
+        method._trained = _Trained(folds, losses, calibrations, known, header.training, by)
         return method

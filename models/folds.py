@@ -32,7 +32,18 @@ T = TypeVar("T")
 
 
 def has_ids(table: Table) -> bool:
-    """Whether a table holds event ids."""
+    """Whether a table holds event ids.
+
+    Parameters
+    ----------
+    table
+        Column name to array.
+
+    Returns
+    -------
+    bool
+        True where run, luminosity_block and event are all there.
+    """
     return all(name in table for name in ID_COLUMNS)
 
 
@@ -97,6 +108,11 @@ def most_rows(fold: IntArray) -> int:
     ----------
     fold
         0 … 4, one a row.
+
+    Returns
+    -------
+    int
+        At most the number of rows.
     """
     return len(fold) - int(np.bincount(fold, minlength=N_FOLDS).min())
 
@@ -123,6 +139,11 @@ def training_sample(
         The table, for messages.
     weighted
         Whether events may have weights other than 1, and ids repeat, as in simulation.
+
+    Returns
+    -------
+    TrainingSample
+        The columns named, in canonical order.
 
     Raises
     ------
@@ -206,7 +227,18 @@ class KnownRows:
     folds: npt.NDArray[np.int8]
 
     def fold_of(self, hashes: UintArray) -> IntArray:
-        """Outer fold of each row that was trained on, −1 for others."""
+        """Outer fold of each row that was trained on, −1 for others.
+
+        Parameters
+        ----------
+        hashes
+            Row hashes, uint64, shape (rows,).
+
+        Returns
+        -------
+        numpy.ndarray
+            int64, shape (rows,).
+        """
         position = np.searchsorted(self.hashes, hashes)
         position = np.minimum(position, len(self.hashes) - 1)
         return np.where(self.hashes[position] == hashes, self.folds[position], NOT_TRAINED).astype(np.int64)
@@ -214,6 +246,16 @@ class KnownRows:
     @classmethod
     def checked(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> "KnownRows":
         """From the arrays of a bundle.
+
+        Parameters
+        ----------
+        arrays
+            All arrays of the bundle.
+
+        Returns
+        -------
+        KnownRows
+            As `remember` gave them.
 
         Raises
         ------

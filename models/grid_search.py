@@ -107,6 +107,11 @@ def expected_events(
         Values, shape (events, columns).
     signal_weight, background_weight
         Event weights.
+
+    Returns
+    -------
+    Expected
+        Sums of the weights of one sample each, all of shape (cuts,).
     """
     passed = np.zeros((3, len(lower)))
     samples = [np.ascontiguousarray(values.T) for values in (signal, background)]

@@ -99,6 +99,11 @@ def side_band_rows(mjj: FloatArray, window: Regions, side_bands: Literal["window
         Signal region and side bands.
     side_bands
         ``window``: the two side bands; ``all``: everything outside the signal region.
+
+    Returns
+    -------
+    numpy.ndarray
+        bool, shape (rows,).
     """
     region = window.of(mjj)
     return np.asarray(np.isin(region, (LOW, HIGH)) if side_bands == "window" else region != SIGNAL)
@@ -166,10 +171,28 @@ class InterpolatedMethod(FoldedMethod):
         ----------
         rows
             What the fold may learn from.
+
+        Returns
+        -------
+        Comparison
+            What the fold's classifier is trained on.
         """
 
     def seen(self, fold: Arrays, columns: Mapping[str, npt.NDArray[Any]]) -> Inputs:  # noqa: ARG002
-        """Events as the classifier sees them, float32, shape (events, inputs)."""
+        """Events as the classifier sees them.
+
+        Parameters
+        ----------
+        fold
+            Arrays of the fold.
+        columns
+            ``mjj`` (GeV) and the inputs in their units, each of shape (events,).
+
+        Returns
+        -------
+        numpy.ndarray
+            float32, shape (events, inputs).
+        """
         return input_matrix(columns, self.inputs)
 
     def fold_rows(self, sample: TrainingSample, fold: int) -> FoldRows:
@@ -191,7 +214,18 @@ class InterpolatedMethod(FoldedMethod):
         )
 
     def masses(self, rows: FoldRows) -> FloatArray:
-        """Masses (GeV) at which a fold's background is generated; at least one an inner split."""
+        """Masses at which a fold's background is generated.
+
+        Parameters
+        ----------
+        rows
+            What the fold may learn from.
+
+        Returns
+        -------
+        numpy.ndarray
+            GeV, float64, shape (masses,), inside the signal region; at least one an inner split.
+        """
         count = max(N_INNER, round(self.options.oversampling * len(rows.signal)))
         return drawn_masses(rows.signal_mjj, count, self.signal_region, rows.seeds("masses"))
 

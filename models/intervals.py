@@ -19,9 +19,9 @@ def clopper_pearson(
     Parameters
     ----------
     passed, total
-        Events; effective numbers of weighted events are allowed.
+        Events; effective numbers of weighted events are allowed. Scalars or arrays that broadcast.
     level
-        Confidence level.
+        Confidence level, between 0 and 1.
 
     Returns
     -------
@@ -50,7 +50,22 @@ def wilson(
 ) -> tuple[FloatArray, FloatArray]:
     """Score interval of an efficiency: shorter than the exact one, covers ``level`` on average.
 
-    Parameters, returns and errors as `clopper_pearson`.
+    Parameters
+    ----------
+    passed, total
+        Events; effective numbers of weighted events are allowed. Scalars or arrays that broadcast.
+    level
+        Confidence level, between 0 and 1.
+
+    Returns
+    -------
+    low, high
+        float64 in 0 … 1, the broadcast shape.
+
+    Raises
+    ------
+    InputError
+        If more passed than there are, or there is none.
 
     References
     ----------

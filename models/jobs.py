@@ -5,6 +5,7 @@ trained state. The driver runs many such trainings side by side (folds, windows,
 networks of one kind into one stack.
 """
 
+import itertools
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, cast
@@ -15,11 +16,13 @@ import pydantic
 
 from data.sections import Section
 from data.types import FloatArray, IntArray
-from models.arrays import Arrays
+from models.arrays import Arrays, prefixed
 from models.networks.base import Network
 from models.problems import Problem
-from models.trees import TreeSettings
+from models.trees import HISTORY, TreeSettings
 
+LOSSES = "losses/"
+"""What the names of validation losses begin with among the arrays of a trained fold; scoring reads none of them."""
 REGISTERS = 32
 """Numbers that the widest vector loops take at a time."""
 
@@ -97,12 +100,15 @@ class StackJob:
         Arrays that the network's losses read, float32 (or int64), one entry a row.
     members
         The networks.
+    name
+        What they learn, for the reader of their losses, where a method has several jobs of one kind.
     """
 
     network: Network
     schedule: Schedule
     data: Mapping[str, npt.NDArray[Any]]
     members: tuple[Member, ...]
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,11 +132,12 @@ class StackResult:
 
 @dataclass(frozen=True)
 class TreeJob:
-    """Boosted trees to be trained on one problem; ``seed`` gives the seed of a part of the job."""
+    """Boosted trees to be trained on one problem; ``seed`` gives the seed of a part of the job, ``name`` as for `StackJob`."""
 
     problem: Problem
     settings: TreeSettings
     seed: Callable[..., int]
+    name: str = ""
 
 
 Job = StackJob | TreeJob
@@ -175,3 +182,47 @@ def _advanced(
     except StopIteration as stop:
         finished[number] = stop.value
         return ()
+
+
+def recorded(training: Training[Arrays]) -> Training[Arrays]:
+    """The training of a fold with the validation losses of all its jobs among what it returns.
+
+    Parameters
+    ----------
+    training
+        A generator that has not begun.
+
+    Returns
+    -------
+    dict
+        The fold's arrays, and ``losses/KIND/NAME`` of each job, float32, shape (members, epochs; of trees their number
+        and 1), ∞ after a member's end. KIND is ``trees`` or the kind of network in words.
+    """
+    losses: Arrays = {}
+    answer: Sequence[Any] | None = None
+    while True:
+        try:
+            jobs = training.send(cast("Any", answer))
+        except StopIteration as stop:
+            return {**stop.value, **prefixed(LOSSES, losses)}
+        answer = yield jobs
+        for job, result in zip(jobs, answer, strict=True):
+            losses[_free_name(job, losses)] = _losses_of(result)
+
+
+def _free_name(job: Job, taken: Mapping[str, Any]) -> str:
+    """Kind and name of a job; jobs of one kind without names of their own are numbered."""
+    kind = "trees" if isinstance(job, TreeJob) else _in_words(type(job.network).__name__)
+    number = next(number for number in itertools.count(1) if f"{kind}/{job.name or number}" not in taken)
+    return f"{kind}/{job.name or number}"
+
+
+def _in_words(name: str) -> str:
+    """``SplineFlow`` becomes ``spline flow``."""
+    return "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name).strip()
+
+
+def _losses_of(result: Result) -> npt.NDArray[np.float32]:
+    """Losses with ∞ after a member's end: NaN would equal no NaN where bundles are compared."""
+    history = result.history if isinstance(result, StackResult) else result[HISTORY]
+    return np.nan_to_num(history, nan=np.inf, posinf=np.inf).astype(np.float32)

@@ -45,6 +45,11 @@ def labelled_problem(
     fold
         The fold held out.
 
+    Returns
+    -------
+    Problem
+        Of all inner splits, target True for the first sample.
+
     Raises
     ------
     TrainingError
@@ -100,7 +105,27 @@ class LabelledMethod(FoldedMethod):
     def told_apart(
         self, first: TrainingSample, second: TrainingSample, names: tuple[str, str], fold: int
     ) -> Training[Arrays]:
-        """A fold's classifier, for each of 4 inner splits; see `labelled_problem`."""
+        """A fold's classifier, for each of 4 inner splits.
+
+        Parameters
+        ----------
+        first, second
+            The samples; the first is the class whose probability is wanted.
+        names
+            What the two samples are, for messages.
+        fold
+            The fold held out.
+
+        Returns
+        -------
+        dict
+            Arrays of the classifier.
+
+        Raises
+        ------
+        TrainingError
+            As `labelled_problem`.
+        """
         problem = labelled_problem(first, second, self.inputs, self.window, names, fold)
         (networks,) = yield from self.options.built.train([problem], [self.seeds(fold)])
         return networks

@@ -48,6 +48,16 @@ class Roc:
         Linear between two cuts, as if one of them were drawn by lot for each event; of cuts that keep the same
         background the loosest counts.
 
+        Parameters
+        ----------
+        background_efficiency
+            0 … 1, any shape.
+
+        Returns
+        -------
+        efficiency, error
+            float64, the same shape.
+
         Raises
         ------
         InputError
@@ -149,7 +159,7 @@ def roc(score: FloatArray, label: npt.ArrayLike, weight: npt.ArrayLike | None = 
     InputError
         If lengths differ, a value is not finite, a weight negative, or signal or background is missing.
     """
-    values, signal, weights = checked_events(score, label, weight)
+    values, signal, weights = _checked_events(score, label, weight)
     order = np.argsort(-values, kind="stable")
     values = values[order]
     # Equal scores pass together: a cut ends where the next score differs.
@@ -160,7 +170,7 @@ def roc(score: FloatArray, label: npt.ArrayLike, weight: npt.ArrayLike | None = 
     return Roc(thresholds, eff_s, eff_b, n_s, n_b, err_s, err_b, float(n_s[-1]), float(n_b[-1]))
 
 
-def checked_events(
+def _checked_events(
     score: FloatArray, label: npt.ArrayLike, weight: npt.ArrayLike | None
 ) -> tuple[FloatArray, BoolArray, FloatArray]:
     """Scores, signal mask and weights of a labelled sample.
@@ -203,7 +213,18 @@ def _passing(weight: FloatArray, ends: npt.NDArray[np.intp]) -> tuple[FloatArray
 
 
 def area_under_curve(curve: Roc) -> float:
-    """Area under a ROC curve: the probability that a signal event has the larger score, ties counting half."""
+    """Area under a ROC curve: the probability that a signal event has the larger score, ties counting half.
+
+    Parameters
+    ----------
+    curve
+        The ROC.
+
+    Returns
+    -------
+    float
+        0 … 1; 0.5 for a score that tells nothing.
+    """
     return float(np.trapezoid(curve.signal_efficiency, curve.background_efficiency))
 
 
@@ -211,6 +232,16 @@ def significance_improvement(curve: Roc) -> SignificanceImprovement:
     """ε_S/√ε_B, the factor by which a cut changes S/√B, with binomial errors.
 
     Cuts that no background event passes are left out: nothing is known of their ε_B.
+
+    Parameters
+    ----------
+    curve
+        The ROC.
+
+    Returns
+    -------
+    SignificanceImprovement
+        Shape (cuts,), without the cuts left out.
     """
     kept = curve.background_count > 0
     eff_s, eff_b = curve.signal_efficiency[kept], curve.background_efficiency[kept]
@@ -230,6 +261,11 @@ def max_sic(curve: Roc, min_background: float = MIN_BACKGROUND) -> Peak:
         The ROC.
     min_background
         Background events that must pass: without a minimum the largest value is a fluctuation of the last few.
+
+    Returns
+    -------
+    Peak
+        The cut and its significance improvement.
 
     Raises
     ------
@@ -267,6 +303,11 @@ def sic_at(curve: Roc, background_efficiency: float) -> tuple[float, float]:
     background_efficiency
         Above 0, at most 1.
 
+    Returns
+    -------
+    value, error
+        ε_S/√ε_B and its standard deviation.
+
     Raises
     ------
     InputError
@@ -295,6 +336,11 @@ def maximum_significance(
         Events expected before the cut.
     min_background
         As in `max_sic`.
+
+    Returns
+    -------
+    Peak
+        ``value`` and ``error`` are those of S/√B.
 
     Raises
     ------
@@ -329,6 +375,11 @@ def band(
         of the smallest sample pass to 1.
     level
         Share of the trainings between ``low`` and ``high``.
+
+    Returns
+    -------
+    Band
+        At these background efficiencies, shape (points,).
 
     Raises
     ------

@@ -68,20 +68,54 @@ class Adam:
 
     @classmethod
     def start(cls, flat: torch.Tensor, schedule: Schedule) -> "Adam":
-        """Before the first step."""
+        """The state before the first step.
+
+        Parameters
+        ----------
+        flat
+            Parameters, shape (members, parameters).
+        schedule
+            As for the class.
+
+        Returns
+        -------
+        Adam
+            Moments and counts are 0.
+        """
         count = torch.zeros(len(flat), 1, dtype=torch.float64, device=flat.device)
         first, second, memory = (torch.zeros(flat.shape, device=flat.device) for _ in range(3))
         return cls(schedule, first, second, memory, count)
 
     def subset(self, chosen: torch.Tensor) -> "Adam":
-        """A copy for some members."""
+        """A copy for some members.
+
+        Parameters
+        ----------
+        chosen
+            Positions of the members, or a mask of them.
+
+        Returns
+        -------
+        Adam
+            Its tensors share no memory with these.
+        """
         first, second, memory, count = (
             held[chosen] for held in (self.first, self.second, self.memory, self.count)
         )
         return Adam(self.schedule, first, second, memory, count)
 
     def step(self, flat: torch.Tensor, gradient: torch.Tensor, rate: torch.Tensor) -> None:
-        """Change ``flat`` in place: parameters of the first so many members; ``rate`` holds a learning rate each."""
+        """Change parameters in place by one step.
+
+        Parameters
+        ----------
+        flat
+            Those of the first so many members, shape (members, parameters); overwritten.
+        gradient
+            The same shape; overwritten where gradients are clipped.
+        rate
+            Learning rate of each member, shape (members,).
+        """
         beta1, beta2 = self.schedule.betas
         first, second, step = (held[: len(flat)] for held in (self.first, self.second, self.memory))
         count = self.count[: len(flat)]

@@ -60,6 +60,11 @@ class OuterDensityMethod(FoldedMethod):
             Of the inputs.
         transform
             Of the inputs; by default a new one is fitted.
+
+        Returns
+        -------
+        DensityProblem
+            Inputs without atoms, float32, shape (events, inputs).
         """
         split = inner_split(sample.batch, fold)
         rows = chosen & (split >= 0)
@@ -67,7 +72,25 @@ class OuterDensityMethod(FoldedMethod):
         return DensityProblem(atoms.spread(x, mjj), mjj, sample.weight[rows], split[rows], transform)
 
     def outer_density(self, sample: TrainingSample, fold: int) -> Training[Arrays]:
-        """A fold's density of the side bands and the atoms of its inputs."""
+        """A fold's density of the side bands and the atoms of its inputs.
+
+        Parameters
+        ----------
+        sample
+            The data.
+        fold
+            The fold held out.
+
+        Returns
+        -------
+        dict
+            What `check_outer` demands: ``atoms/…`` and a trained density.
+
+        Raises
+        ------
+        TrainingError
+            If the side bands hold too few events outside the fold.
+        """
         bands = side_band_rows(sample.columns["mjj"], self.window, self.options.side_bands)
         atoms = Atoms.fit(input_matrix(sample.columns, self.inputs)[bands & (sample.fold != fold)])
         problem = self.problem(sample, bands, fold, atoms)
@@ -76,23 +99,68 @@ class OuterDensityMethod(FoldedMethod):
         return prefixed(ATOMS, atoms.arrays()) | density
 
     def atoms(self, density: Arrays) -> Atoms:
-        """Atoms of the inputs of a density of `outer_density`."""
+        """Atoms of the inputs of a density.
+
+        Parameters
+        ----------
+        density
+            What `outer_density` gives.
+
+        Returns
+        -------
+        Atoms
+            Of the inputs that have any.
+        """
         return Atoms.from_arrays(below(density, ATOMS), len(self.inputs))
 
     def continuous(self, density: Arrays, columns: Mapping[str, npt.NDArray[Any]]) -> Inputs:
-        """Inputs of events as a density of `outer_density` sees them, without atoms."""
+        """Inputs of events as a density sees them, without atoms.
+
+        Parameters
+        ----------
+        density
+            What `outer_density` gives.
+        columns
+            ``mjj`` (GeV) and the inputs in their units, each of shape (events,).
+
+        Returns
+        -------
+        numpy.ndarray
+            float32, shape (events, inputs).
+        """
         return self.atoms(density).spread(input_matrix(columns, self.inputs), columns["mjj"])
 
     def check_outer(self, density: Arrays) -> None:
-        """Raise ValueError where arrays are not what `outer_density` gives."""
+        """Refuse arrays that `outer_density` could not have given.
+
+        Parameters
+        ----------
+        density
+            The arrays.
+
+        Raises
+        ------
+        ValueError
+            Saying what is wrong with them.
+        """
         self.atoms(density)
         check_density(density, self.options.flow, len(self.inputs))
 
     def nearest_mass(self, mjj: FloatArray) -> FloatArray:
-        """The mass of the signal region nearest to each mjj (GeV).
+        """The mass of the signal region nearest to each mjj.
 
-        A density of the signal region means nothing elsewhere. Ratios are taken there for all events, so that an event
-        of the side bands is judged as if it lay at the edge of the signal region.
+        A density of the signal region means nothing elsewhere. Ratios are taken there for all events, so that
+        an event of the side bands is judged as if it lay at the edge of the signal region.
+
+        Parameters
+        ----------
+        mjj
+            GeV, shape (events,).
+
+        Returns
+        -------
+        numpy.ndarray
+            GeV, float64, shape (events,).
         """
         low, high = self.window.signal
         return np.clip(mjj, low, high)

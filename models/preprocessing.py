@@ -18,6 +18,18 @@ MAX_KNOTS = 10_001
 def column(table: Table, name: str) -> FloatArray:
     """One column as float64, checked.
 
+    Parameters
+    ----------
+    table
+        The feature table.
+    name
+        The column.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape (events,), finite, in the column's units.
+
     Raises
     ------
     InputError
@@ -46,6 +58,18 @@ def column(table: Table, name: str) -> FloatArray:
 
 def array_column(table: Table, name: str) -> npt.NDArray[Any]:
     """One column, checked: float64 where it holds one number an event, float32 where it holds an array an event.
+
+    Parameters
+    ----------
+    table
+        The feature table.
+    name
+        The column.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 of shape (events,), or float32 of shape (events, …); finite.
 
     Raises
     ------
@@ -100,6 +124,13 @@ def input_matrix(table: Table, names: tuple[str, ...]) -> Inputs:
 def refuse_constant(x: Inputs, names: tuple[str, ...]) -> None:
     """Refuse inputs that are the same in every training event.
 
+    Parameters
+    ----------
+    x
+        float32, shape (events, inputs).
+    names
+        The inputs.
+
     Raises
     ------
     TrainingError
@@ -115,7 +146,18 @@ def refuse_constant(x: Inputs, names: tuple[str, ...]) -> None:
 
 
 def standardisation(x: Inputs) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Mean and standard deviation of each input, float32, shape (inputs,); 1 where an input does not vary."""
+    """Mean and standard deviation of each input.
+
+    Parameters
+    ----------
+    x
+        float32, shape (events, inputs).
+
+    Returns
+    -------
+    mean, deviation
+        float32, shape (inputs,); the deviation is 1 where an input does not vary.
+    """
     mean, deviation = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
     return mean.astype(np.float32), np.where(deviation > 0, deviation, 1.0).astype(np.float32)
 
@@ -147,12 +189,30 @@ class RankTransform:
         return np.where(below > 0, self.ranks[0] / (1.0 + below), rank)
 
     def arrays(self) -> dict[str, FloatArray]:
-        """What a bundle keeps."""
+        """What a bundle keeps.
+
+        Returns
+        -------
+        dict
+            ``knots`` and ``ranks``, float64, shape (knots,).
+        """
         return {"knots": self.knots, "ranks": self.ranks}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], what: str) -> "RankTransform":
-        """From the arrays of a bundle; ``what`` names the transform in messages.
+        """From the arrays of a bundle.
+
+        Parameters
+        ----------
+        arrays
+            As `arrays` gives them.
+        what
+            Names the transform in messages.
+
+        Returns
+        -------
+        RankTransform
+            As it was saved.
 
         Raises
         ------

@@ -29,5 +29,11 @@ class Problem:
     split: IntArray
 
     def parts(self) -> list[tuple[BoolArray, BoolArray]]:
-        """Training and validation events of each inner split, as masks."""
+        """Training and validation events of each inner split.
+
+        Returns
+        -------
+        list of tuple
+            Two masks a split, bool, shape (events,).
+        """
         return [(self.split != number, self.split == number) for number in range(N_INNER)]

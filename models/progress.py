@@ -36,7 +36,18 @@ class Progress:
         self.history = np.full((count, schedule.epochs), np.nan)
 
     def rates(self, chosen: npt.NDArray[np.int64]) -> FloatArray:
-        """Learning rates for the next step of some members."""
+        """Learning rates for the next step of some members.
+
+        Parameters
+        ----------
+        chosen
+            Numbers of the members.
+
+        Returns
+        -------
+        numpy.ndarray
+            float64, one a member chosen.
+        """
         total = self.steps[chosen] * self.schedule.epochs
         shape = rate_shape(self.schedule.decay, self.done[chosen] / total)
         return np.asarray(self.schedule.learning_rate * self.factor[chosen] * shape)
@@ -48,7 +59,29 @@ class Progress:
         flat: torch.Tensor,
         losses: tuple[FloatArray, FloatArray],
     ) -> npt.NDArray[np.int64]:
-        """Note an epoch's training and validation losses; gives the positions of the members that go on."""
+        """Note an epoch's losses, keep its weights where they are among the best, and stop members.
+
+        Parameters
+        ----------
+        epoch
+            Its number, from 0.
+        alive
+            Numbers of the members that were trained in it.
+        flat
+            Their parameters, shape (members, parameters).
+        losses
+            Training and validation loss, each of shape (members,).
+
+        Returns
+        -------
+        numpy.ndarray
+            Positions in ``alive`` of the members that go on.
+
+        Raises
+        ------
+        TrainingError
+            If a validation loss is not finite.
+        """
         training, validation = losses
         going = []
         for position, number in enumerate(alive):

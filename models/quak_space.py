@@ -167,7 +167,26 @@ def on_axis(
     window: Regions,
     other: FloatArray | None = None,
 ) -> FloatArray:
-    """Position of losses on an axis of `fit_axis`, float64, one an event; about standard normal in the side bands."""
+    """Position of losses on an axis.
+
+    Parameters
+    ----------
+    axis
+        What `fit_axis` gives.
+    loss
+        Shape (events,).
+    mjj
+        GeV, shape (events,); outside the window it counts as at its edge.
+    window
+        As for `fit_axis`.
+    other
+        Position on the other axis, shape (events,), where the axis was made free of one.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape (events,); about standard normal in the side bands.
+    """
     centre, spread, power, scale = (float(value) for value in axis["map"])
     order = len(axis["coefficients"]) - (1 if other is None else 2)
     y = _powered((loss - centre) / spread, power)
@@ -176,6 +195,13 @@ def on_axis(
 
 def check_axis(axis: Mapping[str, npt.NDArray[Any]], terms: int) -> None:
     """Refuse arrays that no `fit_axis` could have made.
+
+    Parameters
+    ----------
+    axis
+        Supposedly what `fit_axis` gives.
+    terms
+        Number of coefficients: the order in mjj, 1 more, and 1 more with another axis.
 
     Raises
     ------
@@ -255,6 +281,13 @@ def cell_score(
 
 def check_cells(rank: npt.NDArray[Any], settings: SpaceSettings) -> None:
     """Refuse what is no order of the cells.
+
+    Parameters
+    ----------
+    rank
+        Supposedly what `fit_cells` gives.
+    settings
+        The cells.
 
     Raises
     ------

@@ -70,7 +70,18 @@ class QuantileSettings(Section):
         return quantiles
 
     def levels(self, working_point: float) -> tuple[float, ...]:
-        """The quantiles and that of a working point, ascending, each once."""
+        """The quantiles to be learnt: those of the settings and that of a working point.
+
+        Parameters
+        ----------
+        working_point
+            Fraction that the selection keeps, between 0 and 1.
+
+        Returns
+        -------
+        tuple of float
+            Ascending, each once.
+        """
         return tuple(sorted({*self.quantiles, 1.0 - working_point}))
 
 
@@ -103,6 +114,11 @@ class QuantileCurves:
         ----------
         mjj
             GeV, shape (n,).
+
+        Returns
+        -------
+        numpy.ndarray
+            float64 in [0, 1], shape (n, q).
         """
         low, high = self.mass_range
         x = np.clip((2.0 * mjj - low - high) / (high - low), -1.0, 1.0)[:, None]
@@ -142,12 +158,28 @@ class QuantileCurves:
         return np.asarray(np.clip(rank, least, ranks[below + 1]))
 
     def arrays(self) -> Arrays:
-        """As named arrays."""
+        """As named arrays.
+
+        Returns
+        -------
+        dict
+            ``quantiles``, ``coefficients`` and ``mass_range`` (GeV), float64.
+        """
         return {"quantiles": self.quantiles, "coefficients": self.coefficients, "mass_range": self.mass_range}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
         """From the arrays of a bundle.
+
+        Parameters
+        ----------
+        arrays
+            As `arrays` gives them.
+
+        Returns
+        -------
+        QuantileCurves
+            As they were saved.
 
         Raises
         ------

@@ -1,7 +1,7 @@
 """What autoencoder methods share: the events they learn from, their stacks, and losses as scores."""
 
 import abc
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, Self
 
@@ -10,20 +10,20 @@ import numpy.typing as npt
 import pydantic
 import torch
 
-from data.errors import TrainingError
-from data.eventid import N_INNER, inner_split, splitmix64
-from data.types import BoolArray, FloatArray, IntArray
+from data.eventid import N_INNER
+from data.types import FloatArray, IntArray
 from models.arrays import Arrays, below, prefixed
+from models.background_rows import background_rows
 from models.folded import FoldedMethod
 from models.folds import TrainingSample, most_rows
 from models.heads import JET_INPUTS, JETS
-from models.jobs import Member, Schedule
+from models.jobs import Schedule
 from models.networks.autoencoders import FARTHEST
 from models.networks.base import Parameters
 from models.networks.scoring import in_batches, tensors
 from models.options import FeatureOptions, MethodOptions
 from models.preprocessing import Inputs, input_matrix
-from models.regions import HIGH, LOW, Regions
+from models.regions import HIGH, LOW
 from models.transforms import Transform, TransformKind, fit_transform, restored_transform
 
 JET_FEATURES = tuple(f"{name}_{jet}" for jet in JETS for name in JET_INPUTS)
@@ -41,125 +41,6 @@ class ReconstructionOptions(MethodOptions):
     """Networks a fold, each validating on another inner quarter of the other folds; the mean of their losses counts."""
 
 
-def background_rows(
-    sample: TrainingSample, extras: Mapping[str, TrainingSample], window: Regions
-) -> tuple[TrainingSample, IntArray]:
-    """Where a method that learns background alone may look.
-
-    Parameters
-    ----------
-    sample
-        The data.
-    extras
-        Further tables.
-    window
-        Signal region and side bands.
-
-    Returns
-    -------
-    source
-        The table ``wide`` if there is one, else the data.
-    rows
-        Its row numbers: all of ``wide``, else those of the side bands.
-    """
-    if "wide" in extras:
-        return extras["wide"], np.arange(len(extras["wide"].batch))
-    return sample, np.flatnonzero(np.isin(window.of(sample.columns["mjj"]), (LOW, HIGH)))
-
-
-def drawn_rows(source: TrainingSample, rows: IntArray, most: int, seed: int) -> IntArray:
-    """At most so many rows, drawn at random.
-
-    An event's lot is a hash of its contents, so that draws from overlapping sets overlap: the rows that the five folds
-    learn from are hardly more than those of one.
-
-    Parameters
-    ----------
-    source
-        The table.
-    rows
-        Row numbers.
-    most
-        Rows wanted.
-    seed
-        Another one gives another draw.
-
-    Returns
-    -------
-    numpy.ndarray
-        Row numbers, ascending.
-    """
-    lots = splitmix64(source.hashes[rows] ^ splitmix64(seed))
-    return np.sort(rows[np.argsort(lots, kind="stable")[:most]])
-
-
-@dataclass(frozen=True)
-class DrawnRows:
-    """The rows that the folds draw, one table for all of them.
-
-    Parameters
-    ----------
-    data
-        Arrays that the losses of a stack read.
-    batch
-        Of the rows.
-    of_fold
-        Which rows each fold may use.
-    """
-
-    data: Arrays
-    batch: IntArray
-    of_fold: tuple[BoolArray, ...]
-
-
-def fold_members(
-    batch: IntArray,
-    fold: int,
-    count: int,
-    seeds: Callable[..., int],
-    *,
-    among: BoolArray | None = None,
-) -> tuple[Member, ...]:
-    """The networks of a fold.
-
-    Parameters
-    ----------
-    batch
-        Batch of each row of the job's data; rows of the held-out fold are left out.
-    fold
-        The fold held out.
-    count
-        Networks; number s validates on inner split s.
-    seeds
-        Gives the seed of each.
-    among
-        Rows that may be used; by default all.
-
-    Raises
-    ------
-    TrainingError
-        If a network has nothing to learn from or to validate on.
-    """
-    split = inner_split(batch, fold)
-    used = split >= 0 if among is None else (split >= 0) & among
-    for number in range(count):
-        held, total = np.count_nonzero(used & (split == number)), np.count_nonzero(used)
-        if held in {0, total}:
-            msg = (
-                f"fold {fold}: {held} of {total} rows to learn background from lie in inner split {number}; some are "
-                "needed in it and some outside: add events, or check the inputs"
-            )
-            raise TrainingError(msg)
-    return tuple(
-        Member(
-            np.flatnonzero(used & (split != number)),
-            np.flatnonzero(used & (split == number)),
-            seeds("split", number),
-        )
-        for number in range(count)
-    )
-
-
 def schedule_within(schedule: Schedule, most_steps: int, rows: int) -> Schedule:
     """A schedule with as few epochs as so many rows need to stay within a number of steps, but at least one."""
     epochs = max(round(most_steps / -(-rows // schedule.rows)), 1)
@@ -167,7 +48,18 @@ def schedule_within(schedule: Schedule, most_steps: int, rows: int) -> Schedule:
 
 
 def row_weights(weight: FloatArray) -> npt.NDArray[np.float32]:
-    """Event weights with mean 1, as the losses read them."""
+    """Event weights with mean 1, as the losses read them.
+
+    Parameters
+    ----------
+    weight
+        Event weights, shape (rows,), the sum positive.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape (rows,).
+    """
     return np.asarray(weight / weight.mean(), dtype=np.float32)
 
 
@@ -175,7 +67,20 @@ class Reconstructing(Protocol):
     """A stacked network with a reconstruction error."""
 
     def errors(self, parameters: Parameters, x: torch.Tensor) -> torch.Tensor:
-        """Shape (members, rows)."""
+        """Reconstruction error of each row.
+
+        Parameters
+        ----------
+        parameters
+            With the axis of members.
+        x
+            Shape (members, rows, inputs).
+
+        Returns
+        -------
+        torch.Tensor
+            Shape (members, rows).
+        """
         ...
 
 
@@ -208,7 +113,18 @@ def mean_errors(
 
 
 def log_losses(losses: FloatArray) -> FloatArray:
-    """Natural logarithm of losses, finite for a loss of 0 as well."""
+    """Natural logarithm of losses, finite for a loss of 0 as well.
+
+    Parameters
+    ----------
+    losses
+        Not negative, any shape.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, the same shape; losses below 10⁻³⁰ count as that.
+    """
     return np.log(np.maximum(losses, LEAST_LOSS))
 
 
@@ -300,11 +216,37 @@ class FeatureReconstruction(FoldedMethod):
         return FoldInputs(transform, x, weight, source.batch[other], most_rows(of_rows))
 
     def fold_arrays(self, inputs: FoldInputs, network: Arrays) -> Arrays:
-        """The arrays of a fold."""
+        """The arrays of a fold.
+
+        Parameters
+        ----------
+        inputs
+            What the networks learned from.
+        network
+            Arrays of the networks.
+
+        Returns
+        -------
+        dict
+            Both, for `seen` and `raw_score`.
+        """
         return prefixed("transform/", inputs.transform.arrays()) | prefixed("network/", network)
 
     def seen(self, fold: Arrays, columns: Mapping[str, npt.NDArray[Any]]) -> Inputs:
-        """What the networks of a fold see of events."""
+        """What the networks of a fold see of events.
+
+        Parameters
+        ----------
+        fold
+            Arrays of the fold.
+        columns
+            The inputs in their units, each of shape (events,).
+
+        Returns
+        -------
+        numpy.ndarray
+            float32, shape (events, inputs), at most 10 from 0.
+        """
         transform = self._transform(fold)
         return _within(transform.forward(input_matrix(columns, self.inputs))[0])
 
@@ -318,7 +260,18 @@ class FeatureReconstruction(FoldedMethod):
 
     @abc.abstractmethod
     def check_network(self, arrays: Arrays) -> None:
-        """Raise ValueError where arrays are not those of the fold's networks."""
+        """Refuse arrays that are not those of the fold's networks.
+
+        Parameters
+        ----------
+        arrays
+            Without the transform's.
+
+        Raises
+        ------
+        ValueError
+            Saying what is wrong with them.
+        """
 
 
 def _within(x: Inputs) -> Inputs:

@@ -28,6 +28,11 @@ class Regions:
     def of(self, mjj: FloatArray) -> IntArray:
         """Region of each event.
 
+        Parameters
+        ----------
+        mjj
+            GeV, shape (events,).
+
         Returns
         -------
         numpy.ndarray

@@ -89,6 +89,15 @@ def sculpting(
     W. G. Cochran, Biometrics 10 (1954) 417; P. Armitage, Biometrics 11 (1955) 375.
     """
     masses, chosen, weights = _checked(mjj, selected, weight)
+    bounds = _bounds(masses, edges)
+    inside = (masses >= bounds[0]) & (masses <= bounds[-1]) & (weights > 0)
+    masses, chosen, weights = masses[inside], chosen[inside], weights[inside]
+    number = np.minimum(np.searchsorted(bounds, masses, side="right") - 1, len(bounds) - 2)
+    return _compared(masses, chosen, weights, *_merged(bounds, number, chosen, weights, min_expected))
+
+
+def _bounds(masses: FloatArray, edges: FloatArray | None) -> FloatArray:
+    """The edges given, checked; else those of bins of equal numbers of events."""
     if edges is None:
         edges = (
             np.unique(np.quantile(masses, np.linspace(0.0, 1.0, BINS + 1))) if len(masses) else np.zeros(0)
@@ -97,10 +106,13 @@ def sculpting(
     if bounds.ndim != 1 or len(bounds) < 3 or not np.all(np.diff(bounds) > 0):
         msg = f"edges: expected at least three, ascending (GeV), found {bounds}"
         raise InputError(msg)
-    inside = (masses >= bounds[0]) & (masses <= bounds[-1]) & (weights > 0)
-    masses, chosen, weights = masses[inside], chosen[inside], weights[inside]
-    number = np.minimum(np.searchsorted(bounds, masses, side="right") - 1, len(bounds) - 2)
-    bounds, number = _merged(bounds, number, chosen, weights, min_expected)
+    return bounds
+
+
+def _compared(
+    masses: FloatArray, chosen: BoolArray, weights: FloatArray, bounds: FloatArray, number: IntArray
+) -> Sculpting:
+    """Both tests of events whose bins are known."""
     fraction, effective = _fractions(number, chosen, weights, len(bounds) - 1)
     mean = float(np.average(fraction, weights=effective))
     variance = mean * (1.0 - mean)

@@ -287,5 +287,16 @@ def _first_rows(network: Network, members: Sequence[Member]) -> tuple[torch.Tens
 
 
 def merged_arrays(networks: Sequence[Arrays]) -> Arrays:
-    """Networks of one kind as one ensemble: their arrays joined along the axis of members."""
+    """Networks of one kind as one ensemble: their arrays joined along the axis of members.
+
+    Parameters
+    ----------
+    networks
+        Arrays of each, with a leading axis of kept epochs.
+
+    Returns
+    -------
+    dict
+        The same names, with one leading axis for all of them.
+    """
     return {name: np.concatenate([network[name] for network in networks]) for name in networks[0]}

@@ -63,7 +63,18 @@ class Injection:
     chosen: BoolArray
 
     def shares(self, signal: Table) -> FloatArray:
-        """Weight of each signal event where the others stand for the whole signal: 0 if drawn, the sum is one."""
+        """Weight of each signal event where the others stand for the whole signal.
+
+        Parameters
+        ----------
+        signal
+            The simulated signal from which they were drawn.
+
+        Returns
+        -------
+        numpy.ndarray
+            float64, shape (events,): 0 if drawn, the sum is one.
+        """
         # Events likely to be drawn are rarer in the rest than in the signal.
         likely = np.where(self.chosen, 0.0, event_weights(signal) / (1.0 - self.chance))
         return np.asarray(likely / likely.sum())
@@ -79,6 +90,11 @@ class Injection:
             The simulated signal from which they were drawn.
         trained_on
             Whether the method was given the signal as a further table.
+
+        Returns
+        -------
+        numpy.ndarray
+            float64, shape (events,).
         """
         found = self.shares(signal)
         rest = np.flatnonzero(~self.chosen)
@@ -138,6 +154,11 @@ def train_injected(
         As for `efficiency_against_cross_section`.
     injections
         Drawn from the signal.
+
+    Returns
+    -------
+    list of FoldedMethod
+        One an injection, trained.
 
     Raises
     ------
@@ -206,23 +227,35 @@ def efficiency_against_cross_section(
     methods = train_injected(make_method, table, signal, injections, workers=workers, further=further)
     pairs = zip(injections, methods, strict=True)
     found = np.array([injection.kept(method, signal).sum() for injection, method in pairs])
-    found = found.reshape(-1, len(seeds))
-    counts = [int(np.count_nonzero(injection.chosen)) for injection in injections[:: len(seeds)]]
-    return [
-        EfficiencyPoint(
-            float(cross_section),
-            count,
-            float(own.mean()),
-            float(own.min()),
-            float(own.max()),
-            tuple(float(value) for value in own),
-        )
-        for cross_section, count, own in zip(cross_sections, counts, found, strict=True)
-    ]
+    first_of_each = injections[:: len(seeds)]
+    return [_point(*pair) for pair in zip(first_of_each, found.reshape(-1, len(seeds)), strict=True)]
+
+
+def _point(injection: Injection, efficiencies: FloatArray) -> EfficiencyPoint:
+    """The point of one cross section: any of its injections, and the efficiency of each seed."""
+    return EfficiencyPoint(
+        injection.cross_section,
+        int(np.count_nonzero(injection.chosen)),
+        float(efficiencies.mean()),
+        float(efficiencies.min()),
+        float(efficiencies.max()),
+        tuple(float(value) for value in efficiencies),
+    )
 
 
 def event_weights(table: Table) -> FloatArray:
-    """Weights of a table's events, one where it has none."""
+    """Weights of a table's events, one where it has none.
+
+    Parameters
+    ----------
+    table
+        Column name to array, ``weight`` or ``mjj`` among them.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape (events,).
+    """
     return column(table, "weight") if "weight" in table else np.ones(len(column(table, "mjj")))
 
 
@@ -248,9 +281,14 @@ def inclusion_probabilities(weight: FloatArray, count: int) -> FloatArray:
     Parameters
     ----------
     weight
-        Event weights.
+        Event weights, shape (events,).
     count
         Events to be drawn.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 in 0 … 0.5, shape (events,), the sum is ``count``.
 
     Raises
     ------
@@ -316,7 +354,12 @@ def injected_table(table: Table, signal: Table, chosen: BoolArray) -> dict[str, 
     signal
         Simulated signal.
     chosen
-        bool, the signal events to inject.
+        bool, shape (signal events,): those to inject.
+
+    Returns
+    -------
+    dict
+        Column name to array, the signal events last.
 
     Raises
     ------

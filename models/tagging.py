@@ -143,12 +143,38 @@ def tag_weights(label: IntArray, region: IntArray) -> FloatArray:
 
 
 def rows_of_jets(events: BoolArray) -> IntArray:
-    """Row numbers of both jets of the events chosen, jets following each other."""
+    """Row numbers of both jets of the events chosen, jets following each other.
+
+    Parameters
+    ----------
+    events
+        bool, shape (events,).
+
+    Returns
+    -------
+    numpy.ndarray
+        int64, ascending: 2 n and 2 n + 1 of event n.
+    """
     return np.flatnonzero(np.repeat(events, 2))
 
 
 def members_of_splits(rows: IntArray, split: IntArray, seed: Callable[..., int]) -> tuple[Member, ...]:
-    """One autoencoder an inner split, which validates on its jets; ``rows`` are those that may be learned from."""
+    """One autoencoder an inner split, which validates on its jets.
+
+    Parameters
+    ----------
+    rows
+        Row numbers of the jets that may be learned from.
+    split
+        Inner split 0 … 3 of every jet, shape (jets,).
+    seed
+        Gives the seed of each.
+
+    Returns
+    -------
+    tuple of Member
+        Four.
+    """
     return tuple(
         Member(rows[split[rows] != number], rows[split[rows] == number], seed("split", number))
         for number in range(N_INNER)
@@ -156,13 +182,41 @@ def members_of_splits(rows: IntArray, split: IntArray, seed: Callable[..., int])
 
 
 def jet_images(settings: LabelerSettings, columns: Mapping[str, npt.NDArray[Any]]) -> Inputs:
-    """Images of both jets of each event, the jets of an event following each other."""
+    """Images of both jets of each event, the jets of an event following each other.
+
+    Parameters
+    ----------
+    settings
+        Pixels and width.
+    columns
+        ``constituents_j1`` and ``constituents_j2``: px, py, pz (GeV), shape (events, particles, 3).
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape (2 events, pixels, pixels); the pixels of a jet with particles add up to 1.
+    """
     both = np.stack([columns[f"constituents_{jet}"] for jet in JETS], axis=1)
     return constituent_images(both.reshape(-1, *both.shape[2:]), settings.pixels, settings.width)
 
 
 def jet_features(settings: LabelerSettings, jets: Inputs, known: IntArray) -> Inputs:
-    """Features of all jets, shape (jets, features), scaled by those that may be learned from."""
+    """Features of all jets, scaled by those that may be learned from.
+
+    Parameters
+    ----------
+    settings
+        Kind of scaling.
+    jets
+        Features in their units, float32, shape (jets, features).
+    known
+        Row numbers of the jets that may be learned from.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape (jets, features), at most 10 from 0.
+    """
     z, _ = fit_transform(settings.transform, jets[known]).forward(jets)
     return np.clip(z, -FARTHEST, FARTHEST)
 
@@ -178,7 +232,22 @@ def labeler(settings: LabelerSettings, n_inputs: int) -> DenseAutoencoder | Conv
 def errors_of_jets(
     network: DenseAutoencoder | ConvolutionalAutoencoder, arrays: Arrays, inputs: npt.NDArray[np.float32]
 ) -> FloatArray:
-    """Reconstruction error of each jet, the mean of all members."""
+    """Reconstruction error of each jet, the mean of all members.
+
+    Parameters
+    ----------
+    network
+        The kind of autoencoder.
+    arrays
+        Its weights, float32, with a leading axis of members.
+    inputs
+        float32, shape (jets, features) or (jets, pixels, pixels).
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape (jets,).
+    """
     if isinstance(network, ConvolutionalAutoencoder):
         return network.image_losses(arrays, inputs)
     parameters = tensors(arrays)

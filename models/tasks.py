@@ -18,11 +18,12 @@ from data.files import hash_json
 from data.manifest import code_version
 from data.partials import PartialStore, dump, read_partial
 from data.sections import Section
-from models.arrays import Arrays
+from models.arrays import Arrays, without
 from models.bundle import versions
 from models.driver import train_together
 from models.fold_training import TrainingTables
 from models.folded import FoldedMethod
+from models.jobs import LOSSES
 
 _SOURCES = {
     "method": "it is of another method",
@@ -46,9 +47,13 @@ class PartHeader(Section):
     version: Literal[1] = 1
     method: str
     signal_region: tuple[float, float]
+    """Edges, GeV."""
     low_band: tuple[float, float]
+    """Edges, GeV."""
     high_band: tuple[float, float]
+    """Edges, GeV."""
     working_point: float = pydantic.Field(gt=0, lt=1)
+    """Fraction of the side bands that the selection keeps."""
     seed: int = pydantic.Field(ge=0)
     options: dict[str, Any]
     fold: int = pydantic.Field(ge=0, lt=N_FOLDS)
@@ -133,7 +138,7 @@ def train_parts(
     headers = {fold: part_header(method, tables, fold) for fold in folds}
     lacking = [fold for fold, header in headers.items() if store.find(header.key) is None]
     trained = train_together(
-        [method.train_fold(tables.sample, tables.extras, fold) for fold in lacking],
+        [method.recorded_fold(tables.sample, tables.extras, fold) for fold in lacking],
         workers=workers,
         device=method.options.device,
         precision=method.options.precision,
@@ -144,7 +149,20 @@ def train_parts(
 
 
 def part_of(header: PartHeader, arrays: Arrays) -> tuple[str, bytes]:
-    """Key and file of a trained fold, as a store takes them."""
+    """Key and file of a trained fold, as a store takes them.
+
+    Parameters
+    ----------
+    header
+        What the fold depends on.
+    arrays
+        Its arrays, as `FoldTraining.train_fold` gives them.
+
+    Returns
+    -------
+    key, content
+        64 hexadecimal digits; the bytes of the file.
+    """
     return header.key, dump({"header": header.model_dump(mode="json"), "arrays": arrays})
 
 
@@ -182,7 +200,7 @@ def collect_parts(method: FoldedMethod, tables: TrainingTables, files: Iterable[
             msg = f"{file}: fold {header.fold} of '{method.name}' is in {found[header.fold]} already; give each once"
             raise InputError(msg)
         try:
-            method.check_fold(own)
+            method.check_fold(without(own, LOSSES))
         except ValueError as error:
             msg = f"{file}: {error}; the part is damaged: train the fold again"
             raise InputError(msg) from None

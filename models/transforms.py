@@ -4,9 +4,10 @@ Each acts on every input by itself, is strictly monotonic everywhere, beyond the
 inverse; densities can therefore always be given in the units of the features.
 """
 
+import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +31,91 @@ def _float32(x: FloatArray) -> Latent:
     return np.ascontiguousarray(x.astype(np.float32))
 
 
+class Transform(abc.ABC):
+    """An invertible map of features; each input is mapped by itself."""
+
+    @classmethod
+    @abc.abstractmethod
+    def fit(cls, x: npt.NDArray[Any]) -> Self:
+        """Fit to a sample.
+
+        Parameters
+        ----------
+        x
+            Inputs in their units, shape (rows, inputs), finite, at least one row.
+
+        Returns
+        -------
+        Transform
+            Of this kind.
+        """
+
+    @abc.abstractmethod
+    def forward(self, x: npt.NDArray[Any]) -> tuple[Latent, FloatArray]:
+        """Inputs to latent values.
+
+        Parameters
+        ----------
+        x
+            Inputs in their units, shape (rows, inputs).
+
+        Returns
+        -------
+        z, log_jacobian
+            Latent values, float32, shape (rows, inputs), and log |dz/dx| summed over inputs, float64, shape (rows,).
+        """
+
+    @abc.abstractmethod
+    def inverse(self, z: npt.NDArray[Any]) -> Latent:
+        """Latent values to inputs.
+
+        Parameters
+        ----------
+        z
+            Latent values, shape (rows, inputs).
+
+        Returns
+        -------
+        numpy.ndarray
+            Inputs in their units, float32, shape (rows, inputs).
+        """
+
+    @abc.abstractmethod
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """What `from_arrays` reads.
+
+        Returns
+        -------
+        dict
+            Name to float64 array, the axis of inputs first.
+        """
+
+    @classmethod
+    @abc.abstractmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], n_inputs: int) -> Self:
+        """From saved arrays, checked.
+
+        Parameters
+        ----------
+        arrays
+            As `arrays` gives them.
+        n_inputs
+            Number of inputs.
+
+        Returns
+        -------
+        Transform
+            As it was fitted.
+
+        Raises
+        ------
+        ValueError
+            If `arrays` could not have given them.
+        """
+
+
 @dataclass(frozen=True)
-class Standardise:
+class Standardise(Transform):
     """Mean 0 and standard deviation 1.
 
     Parameters
@@ -44,33 +128,27 @@ class Standardise:
     deviation: FloatArray
 
     @classmethod
-    def fit(cls, x: npt.NDArray[Any]) -> "Standardise":
-        """From a sample of shape (rows, inputs); an input that does not vary keeps its width."""
+    def fit(cls, x: npt.NDArray[Any]) -> Self:
+        """See `Transform`; an input that does not vary keeps its width."""
         mean, deviation = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
         return cls(mean, np.where(deviation > 0, deviation, 1.0))
 
     def forward(self, x: npt.NDArray[Any]) -> tuple[Latent, FloatArray]:
-        """Latent values, float32 (rows, inputs), and log |dz/dx| summed over inputs, float64 (rows,)."""
+        """See `Transform`."""
         z = (x.astype(np.float64) - self.mean) / self.deviation
         return _float32(z), np.full(len(x), -np.log(self.deviation).sum())
 
     def inverse(self, z: npt.NDArray[Any]) -> Latent:
-        """The inputs, float32, of latent values of shape (rows, inputs)."""
+        """See `Transform`."""
         return _float32(z.astype(np.float64) * self.deviation + self.mean)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """What `from_arrays` reads."""
+        """See `Transform`."""
         return {"mean": self.mean, "deviation": self.deviation}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], n_inputs: int) -> "Standardise":
-        """From saved arrays, checked.
-
-        Raises
-        ------
-        ValueError
-            If `arrays` could not have given them.
-        """
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], n_inputs: int) -> Self:
+        """See `Transform`."""
         mean, deviation = (take(arrays, name, "float64", n_inputs) for name in ("mean", "deviation"))
         if not (_finite(mean, deviation) and np.all(deviation > 0)):
             msg = "the transform's mean and deviation are not those of a sample"
@@ -79,7 +157,7 @@ class Standardise:
 
 
 @dataclass(frozen=True)
-class Logit:
+class Logit(Transform):
     """Shifted into (0, 1), logit, standardised: the recipe of CATHODE (arXiv:2109.00546).
 
     Beyond half of the margin the logit goes on as a straight line, so that no event is lost.
@@ -97,8 +175,8 @@ class Logit:
     after: Standardise
 
     @classmethod
-    def fit(cls, x: npt.NDArray[Any]) -> "Logit":
-        """From a sample of shape (rows, inputs); the margin is a thousandth of the range on each side."""
+    def fit(cls, x: npt.NDArray[Any]) -> Self:
+        """See `Transform`; the margin is a thousandth of the range on each side."""
         low, high = x.min(axis=0).astype(np.float64), x.max(axis=0).astype(np.float64)
         width = np.where(high > low, high - low, 1.0)
         low, high = low - MARGIN * width, high + MARGIN * width
@@ -106,13 +184,13 @@ class Logit:
         return cls(low, high, Standardise.fit(raw))
 
     def forward(self, x: npt.NDArray[Any]) -> tuple[Latent, FloatArray]:
-        """Latent values, float32 (rows, inputs), and log |dz/dx| summed over inputs, float64 (rows,)."""
+        """See `Transform`."""
         raw, slope = _logit((x.astype(np.float64) - self.low) / (self.high - self.low))
         z, constant = self.after.forward(raw)
         return z, np.log(slope / (self.high - self.low)).sum(axis=1) + constant
 
     def inverse(self, z: npt.NDArray[Any]) -> Latent:
-        """The inputs, float32, of latent values of shape (rows, inputs)."""
+        """See `Transform`."""
         raw = z.astype(np.float64) * self.after.deviation + self.after.mean
         edge = float(logit(MARGIN / 2))
         beyond = raw - np.clip(raw, edge, -edge)
@@ -120,18 +198,12 @@ class Logit:
         return _float32(self.low + share * (self.high - self.low))
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """What `from_arrays` reads."""
+        """See `Transform`."""
         return {"low": self.low, "high": self.high, **self.after.arrays()}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], n_inputs: int) -> "Logit":
-        """From saved arrays, checked.
-
-        Raises
-        ------
-        ValueError
-            If `arrays` could not have given them.
-        """
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], n_inputs: int) -> Self:
+        """See `Transform`."""
         low, high = (take(arrays, name, "float64", n_inputs) for name in ("low", "high"))
         if not (_finite(low, high) and np.all(high > low)):
             msg = "the transform's limits are not ascending"
@@ -147,7 +219,7 @@ def _logit(share: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 @dataclass(frozen=True)
-class RankToNormal:
+class RankToNormal(Transform):
     """Each input to the standard normal quantile of its rank.
 
     Knots are quantiles of the sample, evenly spaced in normal quantiles. In between runs a monotonic rational-quadratic
@@ -167,8 +239,8 @@ class RankToNormal:
     slopes: FloatArray
 
     @classmethod
-    def fit(cls, x: npt.NDArray[Any]) -> "RankToNormal":
-        """From a sample of shape (rows, inputs)."""
+    def fit(cls, x: npt.NDArray[Any]) -> Self:
+        """See `Transform`; one interval between knots for each 100 rows, 4 to 64."""
         intervals = int(np.clip(len(x) // EVENTS_AN_INTERVAL, FEWEST_INTERVALS, MOST_INTERVALS))
         edge = -ndtri(np.clip(EVENTS_BEYOND / len(x), LEAST_TAIL, 0.1))
         z = np.linspace(-edge, edge, intervals + 1)
@@ -181,7 +253,7 @@ class RankToNormal:
         return cls(knots, heights, slopes)
 
     def forward(self, x: npt.NDArray[Any]) -> tuple[Latent, FloatArray]:
-        """Latent values, float32 (rows, inputs), and log |dz/dx| summed over inputs, float64 (rows,)."""
+        """See `Transform`."""
         z, total = np.empty(x.shape), np.zeros(len(x))
         for number, values in enumerate(x.T.astype(np.float64)):
             z[:, number], logs = self._forward(number, values)
@@ -189,7 +261,7 @@ class RankToNormal:
         return _float32(z), total
 
     def inverse(self, z: npt.NDArray[Any]) -> Latent:
-        """The inputs, float32, of latent values of shape (rows, inputs)."""
+        """See `Transform`."""
         x = np.empty(z.shape)
         for number, values in enumerate(z.T.astype(np.float64)):
             x[:, number] = self._inverse(number, values)
@@ -236,18 +308,12 @@ class RankToNormal:
         return knots[at], width, height, height / width, slopes[at], slopes[at + 1], heights[at]
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """What `from_arrays` reads."""
+        """See `Transform`."""
         return {"knots": self.knots, "heights": self.heights, "slopes": self.slopes}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], n_inputs: int) -> "RankToNormal":
-        """From saved arrays, checked.
-
-        Raises
-        ------
-        ValueError
-            If `arrays` could not have given them.
-        """
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], n_inputs: int) -> Self:
+        """See `Transform`."""
         knots = take(arrays, "knots", "float64", n_inputs, None)
         heights, slopes = (take(arrays, name, "float64", *knots.shape) for name in ("heights", "slopes"))
         steps = np.diff(knots, axis=1) > 0
@@ -280,8 +346,7 @@ def _knots(values: FloatArray, z: FloatArray) -> tuple[FloatArray, FloatArray, F
     return knots, heights, np.concatenate([secants[:1], inner, secants[-1:]])
 
 
-Transform = Standardise | Logit | RankToNormal
-_KINDS: dict[str, type[Standardise] | type[Logit] | type[RankToNormal]] = {
+_KINDS: dict[str, type[Transform]] = {
     "standardise": Standardise,
     "logit": Logit,
     "rank": RankToNormal,
@@ -300,8 +365,8 @@ def fit_transform(kind: TransformKind, x: npt.NDArray[Any]) -> Transform:
 
     Returns
     -------
-    Standardise or Logit or RankToNormal
-        ``forward(x)`` gives latent values and log-Jacobians, ``inverse(z)`` the inputs.
+    Transform
+        Of this kind.
     """
     return _KINDS[kind].fit(x)
 
@@ -310,6 +375,20 @@ def restored_transform(
     kind: TransformKind, arrays: Mapping[str, npt.NDArray[Any]], n_inputs: int
 ) -> Transform:
     """A transform from what its ``arrays()`` gave.
+
+    Parameters
+    ----------
+    kind
+        ``standardise``, ``logit`` or ``rank``.
+    arrays
+        As its ``arrays()`` gave them.
+    n_inputs
+        Number of inputs.
+
+    Returns
+    -------
+    Transform
+        As it was fitted.
 
     Raises
     ------

@@ -169,7 +169,20 @@ def bin_edges(values: npt.NDArray[Any], bins: int) -> FloatArray:
 
 
 def binned_inputs(x: Inputs, edges: list[FloatArray]) -> FloatArray:
-    """Number of edges below each input: bin ≤ k exactly where the input ≤ edge k."""
+    """Number of edges below each input: bin ≤ k exactly where the input ≤ edge k.
+
+    Parameters
+    ----------
+    x
+        Inputs in their units, float32, shape (events, inputs).
+    edges
+        Of each input, ascending, as `bin_edges` gives them.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 whole numbers, shape (events, inputs).
+    """
     columns = [
         np.searchsorted(edge, values.astype(np.float64)) for edge, values in zip(edges, x.T, strict=True)
     ]
@@ -214,7 +227,18 @@ def forest_arrays(model: HistGradientBoostingClassifier, edges: list[FloatArray]
 
 
 def join(members: list[Arrays]) -> Arrays:
-    """Several members as one."""
+    """Several members as one.
+
+    Parameters
+    ----------
+    members
+        What `forest_arrays` gives, one or more.
+
+    Returns
+    -------
+    dict
+        As `models.kernels.forest.member_logits` takes them.
+    """
     joined: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in _ORDER}
     nodes = trees = 0
     for member in members:
@@ -254,6 +278,13 @@ def probability(arrays: Mapping[str, npt.NDArray[Any]], x: Inputs) -> FloatArray
 
 def check(arrays: Mapping[str, npt.NDArray[Any]], n_inputs: int) -> None:
     """Refuse trees that the kernel could not walk: it reads arrays without bounds checks.
+
+    Parameters
+    ----------
+    arrays
+        Supposedly what `train` gives.
+    n_inputs
+        Number of inputs.
 
     Raises
     ------

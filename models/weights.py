@@ -10,7 +10,7 @@ PT_BINS = 20
 PT_PERCENTILES = (1.0, 99.0)
 
 
-def band_counts(region: IntArray) -> tuple[int, int, int]:
+def _band_counts(region: IntArray) -> tuple[int, int, int]:
     """Events in the lower side band, the signal region and the upper side band.
 
     Raises
@@ -41,7 +41,7 @@ def band_weights(region: IntArray) -> FloatArray:
     numpy.ndarray
         float64: 1 in the lower band, N_low/N_high in the upper, 2 N_low/N_signal in the signal region, 0 outside.
     """
-    low, signal, high = band_counts(region)
+    low, signal, high = _band_counts(region)
     weight = np.zeros(len(region), dtype=np.float64)
     weight[region == LOW] = 1.0
     weight[region == HIGH] = low / high

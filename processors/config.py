@@ -7,6 +7,7 @@ import pydantic
 
 from data.sections import Section
 from processors.event_objects import RmmConfig
+from processors.further import chosen_features
 from processors.schema import DISPENSABLE
 
 
@@ -155,6 +156,18 @@ class FeaturesConfig(Section):
     """Also ``constituents_j1`` and ``_j2``: px, py, pz (GeV) of the 100 hardest particles of each jet, 100 × 3."""
     rapidity_mass_matrix: MatrixConfig | None = None
     """Also ``rmm``: the rapidity–mass matrix of the event."""
+
+    further: tuple[str, ...] = ()
+    """Also these columns, each of a file in ``processors/further_features``: of both jets (``d2_j1``) or of the event."""
+
+    @pydantic.model_validator(mode="after")
+    def _further_are_there(self) -> Self:
+        for feature in chosen_features(self.further):
+            lost = [name for name in feature.made_of if name in self.without]
+            if lost:
+                msg = f"'{feature.name}' in further is made of {lost[0]}, which without leaves out; remove one of them"
+                raise ValueError(msg)
+        return self
 
     @pydantic.field_validator("without")
     @classmethod

@@ -7,6 +7,7 @@ import numpy as np
 
 from data.errors import ConfigError
 from data.samples import Sample, year
+from processors.branch_search import Demand
 from processors.config import FeaturesConfig, JetsConfig, SelectionConfig
 from processors.corrections.config import (
     CorrectionsConfig,
@@ -16,7 +17,7 @@ from processors.corrections.config import (
 )
 from processors.corrections.weights import WeightInputs, weight_factors
 from processors.features import columns
-from processors.resolve import Demand
+from processors.further import chosen_features
 from processors.selection import VALIDATION_THIRD_PT
 
 CLUSTERING_MARGIN = 0.8
@@ -50,7 +51,8 @@ class EventOptions:
         Raises
         ------
         ConfigError
-            If clustering drops jets that the selection wants, a variation of their energy included.
+            If clustering drops jets that the selection wants, a variation of their energy included; if a further
+            feature is made of what clustered jets do not have, or has the name of another column.
         """
         wanted = CLUSTERING_MARGIN * min(self.selection.jet_pt_min, VALIDATION_THIRD_PT)
         if self.jets.source == "particles" and self.jets.pt_min > wanted:
@@ -59,6 +61,20 @@ class EventOptions:
                 f"{min(self.selection.jet_pt_min, VALIDATION_THIRD_PT):g} GeV on: set it to {wanted:g} or less"
             )
             raise ConfigError(msg)
+        self._check_further()
+
+    def _check_further(self) -> None:
+        """Refuse features that are columns already, or that clustered jets have no branches for."""
+        columns(self.features, label=False)
+        if self.jets.source == "stored":
+            return
+        for feature in chosen_features(self.features.further):
+            if lost := feature.of_stored_jets():
+                msg = (
+                    f"features.further: '{feature.name}' is made of {lost[0]}, which clustered jets do not have; take it "
+                    "out, or set jets.source: stored"
+                )
+                raise ConfigError(msg)
 
     def corrections_of(self, sample: Sample) -> CorrectionsConfig | None:
         """The corrections of a sample's year but for those that the sample does without; None if there are none."""

@@ -5,12 +5,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from data.errors import ConfigError, InputError
 from data.types import FloatArray, IntArray
 from processors.chunks import Chunk
 from processors.config import FeaturesConfig
+from processors.further import Feature, chosen_features
 from processors.jets import N_CONSTITUENTS, Jets
 from processors.resolve import absent_columns
 from processors.rmm_columns import Matrices, matrix_shape
+from processors.root_files import named
 from processors.selection import Dijets, soft_drop_mass
 
 TAU_FLOOR = 1e-6
@@ -33,6 +36,10 @@ JET_COLUMNS = (
 )
 """Columns of each jet, float32; in the table they end in ``_j1`` and ``_j2``."""
 
+RESERVED = frozenset({"constituents_j1", "constituents_j2", "rmm", "label", "prior"})
+"""Columns that a table may have beside the standard ones, and what a training adds to it."""
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
 Columns = dict[str, npt.NDArray[Any]]
 
 
@@ -41,13 +48,25 @@ CONSTITUENTS = (N_CONSTITUENTS, 3)
 
 
 def columns(features: FeaturesConfig, *, label: bool) -> dict[str, np.dtype[Any]]:
-    """All columns of a feature table with their types, in order; arrays an event are subarray types."""
+    """All columns of a feature table with their types, in order; arrays an event are subarray types.
+
+    Raises
+    ------
+    ConfigError
+        If a further feature has the name of another column.
+    """
     absent = absent_columns(features.without)
     kinds = dict(EVENT_COLUMNS)
     kinds |= {
         f"{name}_{jet}": "float32" for jet in ("j1", "j2") for name in JET_COLUMNS if name not in absent
     }
     types = {name: np.dtype(kind) for name, kind in {**kinds, "delta_m": "float32"}.items()}
+    for feature in chosen_features(features.further):
+        taken = [name for name in feature.columns() if name in types or name in RESERVED]
+        if taken:
+            msg = f"features.further: '{feature.name}' would be a second column '{taken[0]}'; rename the feature"
+            raise ConfigError(msg)
+        types |= dict.fromkeys(feature.columns(), np.dtype("float32"))
     if features.constituents:
         types |= {f"constituents_{jet}": np.dtype(("float32", CONSTITUENTS)) for jet in ("j1", "j2")}
     if features.rapidity_mass_matrix is not None:
@@ -60,7 +79,7 @@ def as_float32(values: npt.ArrayLike) -> npt.NDArray[np.float32]:
     return np.asarray(values, dtype=np.float32)
 
 
-def tau_ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+def _tau_ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
     """Ratio of N-subjettiness values, τ_a / (τ_b + 10⁻⁶)."""
     return numerator / (denominator + TAU_FLOOR)
 
@@ -117,7 +136,7 @@ def feature_table(
     Raises
     ------
     InputError
-        If a value is NaN or inf, or a subjet index points nowhere.
+        If a value is NaN or inf, a subjet index points nowhere, or a further feature gives what is no column.
     """
     entry = dijets.entry
     table: Columns = {
@@ -137,11 +156,61 @@ def feature_table(
             table[f"{name}_{suffix}"] = as_float32(values)
     masses = [soft_drop_mass(jets.of("m", jet)) for jet in (dijets.heavy, dijets.light)]
     table["delta_m"] = as_float32(masses[0] - masses[1])
+    for feature in chosen_features(features.further):
+        table |= further_columns(feature, chunk, jets, dijets)
     if features.constituents:
         table |= {f"constituents_{suffix}": jets.constituents(jet) for suffix, jet in both}
     if "label" in chunk.schema.roles:
         table["label"] = chunk.role("label")[entry].astype(np.int32)
     return table
+
+
+def further_columns(feature: Feature, chunk: Chunk, jets: Jets, dijets: Dijets) -> Columns:
+    """The columns of a further feature.
+
+    Parameters
+    ----------
+    feature
+        The feature.
+    chunk, jets
+        The chunk and its jets.
+    dijets
+        The n selected events.
+
+    Returns
+    -------
+    dict
+        Column name to float32 (n,), in the feature's own unit.
+
+    Raises
+    ------
+    InputError
+        If a value is not finite in float32, or there is not one for each jet or event.
+    """
+    if feature.of == "event":
+        return {feature.name: _checked(feature, feature.values(chunk, jets, dijets), chunk, dijets.entry)}
+    jet = np.concatenate([dijets.heavy, dijets.light])
+    entry = np.concatenate([dijets.entry, dijets.entry])
+    values = _checked(feature, feature.values(chunk, jets, jet), chunk, entry)
+    return dict(zip(feature.columns(), np.split(values, 2), strict=True))
+
+
+def _checked(feature: Feature, values: Any, chunk: Chunk, entry: IntArray) -> npt.NDArray[np.float32]:
+    """The values of a further feature as float32, one for each of the given entries."""
+    where = f"{named(chunk.file, chunk.sample)}: feature '{feature.name}' of {feature.values.__module__}"
+    found = np.asarray(values)
+    if found.shape != entry.shape or found.dtype.kind not in "fiub":
+        msg = (
+            f"{where} gives {found.dtype} of shape {found.shape} for {len(entry)} {feature.of}s; one number each is "
+            "wanted: correct its function"
+        )
+        raise InputError(msg)
+    bad = np.flatnonzero(~(np.abs(found.astype(np.float64)) <= FLOAT32_MAX))
+    if len(bad):
+        at = chunk.start + int(entry[bad[0]])
+        msg = f"{where} is {found[bad[0]]} in entry {at}; give it a number there in its function"
+        raise InputError(msg)
+    return as_float32(found)
 
 
 def jet_features(jets: Jets, jet: IntArray, absent: frozenset[str]) -> dict[str, FloatArray]:
@@ -170,7 +239,7 @@ def jet_features(jets: Jets, jet: IntArray, absent: frozenset[str]) -> dict[str,
         out["rho"] = out["m"] / out["pt"]
     for a, b in RATIOS:
         if f"tau{a}{b}" not in absent:
-            out[f"tau{a}{b}"] = tau_ratio(out[f"tau{a}"], out[f"tau{b}"])
+            out[f"tau{a}{b}"] = _tau_ratio(out[f"tau{a}"], out[f"tau{b}"])
     if "lsf3" in out:
         out["lsf3"] = np.clip(out["lsf3"], 0.0, 1.0)
     if "deepb" not in absent:

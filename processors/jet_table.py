@@ -22,7 +22,7 @@ from processors.features import Columns, as_float32, jet_features
 from processors.jet_shapes import jet_charge, pt_dispersion
 from processors.jets import Jets
 from processors.lund import lund_declustering
-from processors.particles import as_records
+from processors.particles import counted_records
 from processors.ragged import offsets_of
 from processors.resolve import FileSchema, absent_columns, resolve_jets
 from processors.root_files import named, open_root, reading
@@ -230,12 +230,8 @@ def particle_features(jets: Jets, chosen: IntArray, config: JetsConfig) -> dict[
         groomed jet (β = 1); ``jet_charge`` (κ = 0.5), ``pt_dispersion``, and the number of primary Lund splittings
         ``n_splittings``, all of the ungroomed jet.
     """
-    particles = jets.particle_jets.particles_of(chosen)
-    records = as_records(particles.weighted())
-    charge = ak.unflatten(particles.charge, np.diff(particles.offsets))
-    # particles of weight 0 have no direction, and correlators cost the cube of the number of particles
-    counted = (records.px != 0) | (records.py != 0)
-    records, charge = records[counted], charge[counted]
+    # correlators cost the cube of the number of particles: those without weight are left out
+    records, charge = counted_records(jets.particle_jets.particles_of(chosen))
     grooming = {"z_cut": config.z_cut, "beta": config.soft_drop_beta, "R0": config.radius}
     groomed = soft_drop(records, **grooming)
     whole = soft_drop(records, z_cut=0.0, R0=config.radius)

@@ -39,11 +39,13 @@ class Jets:
         int64, jets of each entry.
     entry
         int64, for each jet its entry in the chunk.
+    config
+        Where jets and their substructure come from.
     """
 
     def __init__(self, chunk: Chunk, config: JetsConfig, alive: BoolArray) -> None:
         self._chunk = chunk
-        self._config = config
+        self.config = config
         self._alive = alive
         self._read: dict[str, npt.NDArray[Any]] = {}
         self._changed: dict[str, FloatArray] = {}
@@ -59,10 +61,10 @@ class Jets:
         """The jets' particles and what is computed of them; read at the first use."""
         if not self._made:
             stored = None
-            if self._config.source == "stored":
+            if self.config.source == "stored":
                 eta, phi = (_float(self[role]) for role in ("eta", "phi"))
                 stored = StoredJets(self.counts, eta, phi)
-            self._made.append(ParticleJets(self._chunk, self._config, self._alive, stored))
+            self._made.append(ParticleJets(self._chunk, self.config, self._alive, stored))
         return self._made[0]
 
     def __getitem__(self, role: str) -> npt.NDArray[Any]:
@@ -134,11 +136,11 @@ class Jets:
             Position of each subjet in the row of all subjets, and of its jet in ``jets``.
         """
         entry = self.entry[jets]
-        if self._config.source == "stored":
+        if self.config.source == "stored":
             indices = {role: self.of(role, jets).astype(np.int64) for role in ("subjet1", "subjet2")}
             return linked_subjets(self._chunk, entry, indices)
         eta, phi = self.of("eta", jets), self.of("phi", jets)
-        return subjets_inside(self._chunk, entry, eta, phi, self._config.radius)
+        return subjets_inside(self._chunk, entry, eta, phi, self.config.radius)
 
     def b_score(self, jets: IntArray) -> FloatArray:
         """Largest b-tag score of the subjets of some jets, 0 where they have none."""

@@ -112,7 +112,7 @@ def table_weights(subjets: SubjetSplittings, maps: RatioMaps, tables: Tables) ->
     return _products(subjets, subjets.matched, planes, tables, 1.0 / maps.mean_weight)
 
 
-def plane_weights(
+def _plane_weights(
     subjets: SubjetSplittings, used: BoolArray, maps: RatioMaps, ratio: FloatArray
 ) -> FloatArray:
     """Products of one ratio (P, X, Y) over the splittings of the subjets used, shape (n_jets,); no extrapolation."""
@@ -227,7 +227,7 @@ class LundReweighter:
             up, down = table_weights(prongs.nominal, self.maps, systematic_tables(self.maps))
             made |= {"sys_up": up, "sys_down": down}
         if "bquark" in self.sources and self.maps.b_to_light is not None:
-            factor = plane_weights(prongs.nominal, prongs.nominal.bottom, self.maps, self.maps.b_to_light)
+            factor = _plane_weights(prongs.nominal, prongs.nominal.bottom, self.maps, self.maps.b_to_light)
             made |= {"bquark_up": nominal * factor, "bquark_down": nominal / factor}
         if "prongs" in self.sources:
             made |= {
@@ -265,7 +265,7 @@ class LundReweighter:
             raise InputError(msg)
         above, below = (table / _sums_a_bin(table) for table in (self.maps.simulated, self.plane))
         ratio = np.divide(above, below, out=np.ones_like(below), where=(above > 0) & (below > 0))
-        return plane_weights(prongs.nominal, prongs.nominal.matched, self.maps, ratio)
+        return _plane_weights(prongs.nominal, prongs.nominal.matched, self.maps, ratio)
 
     def _with(self, nominal: FloatArray, jets: IntArray, subjets: SubjetSplittings) -> FloatArray:
         """The nominal weights with those of some jets of other subjets in their place."""

@@ -70,7 +70,8 @@ class Survey(ChunkWork):
     def __call__(self, events: Any) -> Tree:
         """Process one chunk, given as coffea's array of virtual columns."""
         found: list[Selected] = []
-        features = FeaturesConfig(without=self.recipe.options.features.without)
+        wanted = self.recipe.options.features
+        features = FeaturesConfig(without=wanted.without, further=wanted.further)
         tally = self.recipe.each(events, found.append, features, vary=False)
         parts = []
         prongs, lund = found[0].prongs, self.recipe.lund

@@ -224,6 +224,27 @@ def _refuse_repeated(
         chunk.refuse("link_particle", what, entry)
 
 
+def counted_records(particles: JetParticles) -> tuple[ak.Array, ak.Array]:
+    """The particles of jets with their weights applied, without those of weight 0, which have no direction.
+
+    Parameters
+    ----------
+    particles
+        The particles of n jets.
+
+    Returns
+    -------
+    records
+        awkward array (n, particles) of ``px py pz E`` (GeV).
+    charge
+        awkward array (n, particles), units of e.
+    """
+    records = as_records(particles.weighted())
+    charge = ak.unflatten(particles.charge, np.diff(particles.offsets))
+    counted = (records.px != 0) | (records.py != 0)
+    return records[counted], charge[counted]
+
+
 def as_records(jets: FlatJets) -> ak.Array:
     """Flat buffers as an awkward array jets × particles of records ``px py pz E`` (GeV)."""
     momenta = ak.zip({"px": jets.px, "py": jets.py, "pz": jets.pz, "E": jets.e})

@@ -12,8 +12,9 @@ from data.luminosity import unique_sections
 from data.samples import Access, Sample, year
 from data.types import IntArray
 from data.xrootd import UnservedError
+from processors.branch_search import Demand
 from processors.remote import ReplicaTrouble, of_each, trouble_of
-from processors.resolve import Demand, FileSchema, resolve
+from processors.resolve import FileSchema, resolve
 from processors.root_files import named, open_root, reading, remedy
 from processors.weights import DATA_SCALE, GeneratedSums, WeightScale, total_sums, weight_scale
 

@@ -1,13 +1,14 @@
 """Which branches of a file are read, and what is computed of its particles instead."""
 
-import logging
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 import models
 from data.errors import InputError
-from data.samples import Kind, Sample, Year
+from data.samples import Sample, Year
+from processors.branch_search import BranchSearch, Demand
 from processors.config import FeaturesConfig, JetsConfig
+from processors.further import chosen_features
 from processors.schema import (
     B_TAG_ROLES,
     CLUSTERED_B_TAG_ROLES,
@@ -15,36 +16,20 @@ from processors.schema import (
     COUNTED,
     EVENT_ROLES,
     FEATURE_ROLES,
-    FRACTION_ROLES,
-    JET_ID_ROLES,
-    JET_ROLES,
     LABEL,
     LEPTON_LINK_ROLES,
-    LINK_ROLES,
     OBJECT_ROLES,
     PARTICLE_EXTRAS,
-    PARTICLE_ROLES,
     QUARK_FLAGS,
     Role,
     format_name,
 )
 
-_LOG = logging.getLogger(__name__)
 _DECIDING = ("b_score", "jet_id", "puppi_weight")
 """Roles whose branch changes the meaning of a feature: one search reads the same for all of its files."""
 
 _REWEIGHTED = "quark_status"
 """The role whose demand says that particles are read for the weights of simulation."""
-
-
-@dataclass(frozen=True)
-class Demand:
-    """What the configuration wants of every file."""
-
-    jets: JetsConfig = field(default_factory=JetsConfig)
-    features: FeaturesConfig = field(default_factory=FeaturesConfig)
-    corrections: tuple[str, ...] = ()
-    """Roles that the configured corrections need."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +50,8 @@ class FileSchema:
         Version of the branch names, in words.
     only_reweighted
         Whether the particles are read for weights of simulation alone, and no feature is made of them.
+    further
+        Roles of the further features.
     """
 
     roles: dict[str, str] = field(hash=False)
@@ -74,6 +61,7 @@ class FileSchema:
     filters: tuple[str, ...]
     version: str
     only_reweighted: bool = False
+    further: tuple[str, ...] = ()
 
     @property
     def reads_particles(self) -> bool:
@@ -91,7 +79,9 @@ class FileSchema:
 
     def meaning(self) -> dict[str, str]:
         """What must be the same in all files of a search: where the quantities come from that have fall-backs."""
-        chosen = {role: self.roles.get(role, "nothing") for role in (*FEATURE_ROLES, *_DECIDING)}
+        chosen = {
+            role: self.roles.get(role, "nothing") for role in (*FEATURE_ROLES, *_DECIDING, *self.further)
+        }
         if chosen["n_pf"] in COUNTED:
             chosen["n_pf"] = "the number of cross-references"
         chosen |= {role: "particles" for role in FEATURE_ROLES if role in self.computed}
@@ -155,12 +145,13 @@ def resolve(keys: Collection[str], sample: Sample, year: Year, file: str, demand
         If a branch is missing (all of them are named, each with what needs it and the methods that are not
         available without), if no trigger is there, or if data hold the generator's weight and are not ``mock``.
     """
-    search = _Search(frozenset(keys), sample.kind, year.b_score, demand)
+    search = BranchSearch(frozenset(keys), sample.kind, year.b_score, demand)
     _check_kind(search.present, sample, file)
     search.take_all(EVENT_ROLES)
     search.take_optional({"label": LABEL})
     search.take_jets()
     search.take_features()
+    search.take_further()
     only_reweighted = _REWEIGHTED in demand.corrections and not search.reads_particles()
     search.take_particles(even_if_unused=only_reweighted)
     search.warn_of_weights(file)
@@ -173,7 +164,7 @@ def resolve(keys: Collection[str], sample: Sample, year: Year, file: str, demand
         msg = (
             f"file '{file}' of sample '{sample.name}' has no branch {'; no branch '.join(search.missing)}. "
             f"Use a file that holds it, or correct the sample's year ('{sample.year}') and kind ('{sample.kind}')"
-            f"{_do_without(search.columns_missing)}{search.other_way()}"
+            f"{_do_without(search.columns_missing)}{_without_further(search.further_missing)}{search.other_way()}"
         )
         raise InputError(msg)
     return FileSchema(
@@ -184,6 +175,7 @@ def resolve(keys: Collection[str], sample: Sample, year: Year, file: str, demand
         year.filters,
         format_name(search.present),
         only_reweighted,
+        tuple(role for one in chosen_features(demand.features.further) for role in one.branches),
     )
 
 
@@ -230,10 +222,10 @@ def resolve_jets(keys: Collection[str], file: str, jets: JetsConfig) -> FileSche
     return FileSchema(search.roles, frozenset(search.computed), (), (), (), format_name(search.present))
 
 
-def _search_jets(present: frozenset[str], jets: JetsConfig, without: tuple[str, ...]) -> "_Search":
+def _search_jets(present: frozenset[str], jets: JetsConfig, without: tuple[str, ...]) -> BranchSearch:
     # Without a dijet mass the soft-drop mass may be missing too, which no configuration may ask for.
     features = FeaturesConfig.model_construct(without=without)
-    search = _Search(present, "data", "", Demand(jets, features))
+    search = BranchSearch(present, "data", "", Demand(jets, features))
     search.take_all(EVENT_ROLES)
     search.take_jets()
     search.take_features()
@@ -257,7 +249,7 @@ def _check_kind(present: frozenset[str], sample: Sample, file: str) -> None:
         raise InputError(msg)
 
 
-def _flags(search: "_Search", sample: Sample, year: Year) -> tuple[str, ...]:
+def _flags(search: BranchSearch, sample: Sample, year: Year) -> tuple[str, ...]:
     """The triggers that the file has; noise filters and triggers that it lacks are noted as missing."""
     search.missing += [
         f"{flag} (noise filter of {sample.year})" for flag in year.filters if flag not in search.present
@@ -279,6 +271,12 @@ def _do_without(columns: Iterable[str]) -> str:
     return f", or list {', '.join(names)} in features.without{lost}"
 
 
+def _without_further(names: Iterable[str]) -> str:
+    """What to do without the further features of a search."""
+    listed = ", ".join(sorted(names))
+    return f", or take {listed} out of features.further" if listed else ""
+
+
 def absent_columns(without: Collection[str]) -> frozenset[str]:
     """The columns of a jet that a search does without: those named and all that are made of them."""
     roles: dict[str, Role] = {**FEATURE_ROLES, **B_TAG_ROLES}
@@ -288,113 +286,3 @@ def absent_columns(without: Collection[str]) -> frozenset[str]:
         if role.columns and role.columns[0] in without
         for column in role.columns
     )
-
-
-class _Search:
-    """The search for branches in one file: what was found and what is missing so far."""
-
-    def __init__(self, present: frozenset[str], kind: Kind, b_score: str, demand: Demand) -> None:
-        self.present = present
-        self.kind = kind
-        self.b_score = b_score
-        self.demand = demand
-        self.roles: dict[str, str] = {}
-        self.computed: set[str] = set()
-        self.missing: list[str] = []
-        self.columns_missing: list[str] = []
-
-    def branch(self, role: Role) -> str | None:
-        """The first branch of a role that the file has."""
-        return next((name for name in role.names(self.b_score) if name in self.present), None)
-
-    def has(self, roles: dict[str, Role]) -> bool:
-        """Whether every role has a branch."""
-        return all(self.branch(role) is not None for role in roles.values())
-
-    def take_all(self, roles: dict[str, Role]) -> None:
-        """Take every role; note those without a branch as missing."""
-        for name, role in roles.items():
-            if role.simulation_only and self.kind != "simulation":
-                continue
-            branch = self.branch(role)
-            if branch is not None:
-                self.roles[name] = branch
-            else:
-                tried = " or ".join(role.names(self.b_score))
-                self.missing.append(f"{tried} (needed for {role.purpose})")
-                # The dijet mass needs soft-drop masses: no search does without them.
-                self.columns_missing += [name for name in role.columns[:1] if name != "m"]
-
-    def take_optional(self, roles: dict[str, Role]) -> None:
-        """Take the roles that have a branch."""
-        for name, role in roles.items():
-            branch = self.branch(role)
-            if branch is not None and not (role.simulation_only and self.kind != "simulation"):
-                self.roles[name] = branch
-
-    def take_jets(self) -> None:
-        """Momenta and identification of the jets."""
-        if self.demand.jets.source == "particles":
-            self.computed |= {*JET_ROLES, *JET_ID_ROLES}
-            return
-        self.take_all(JET_ROLES)
-        stored = self.has(JET_ID_ROLES) or not self.has(FRACTION_ROLES)
-        self.take_all(JET_ID_ROLES if stored else FRACTION_ROLES)
-
-    def take_features(self) -> None:
-        """Substructure: stored, or computed from the particles."""
-        jets, without = self.demand.jets, self.demand.features.without
-        # Where it has to be computed, particles that are not there are missing: stored values are no way out.
-        compute = jets.source == "particles" or jets.substructure == "particles"
-        may_compute = jets.substructure == "auto" and self.has_particles()
-        for name, role in FEATURE_ROLES.items():
-            if name in without:
-                continue
-            if compute or (may_compute and self.branch(role) is None):
-                self.computed.add(name)
-            else:
-                self.take_all({name: role})
-        if "deepb" not in without:
-            self.take_all(B_TAG_ROLES if jets.source == "stored" else CLUSTERED_B_TAG_ROLES)
-
-    def has_particles(self) -> bool:
-        """Whether something can be computed of the file's particles."""
-        linked = self.demand.jets.links != "file" or self.has(LINK_ROLES)
-        return self.has(PARTICLE_ROLES) and (linked or self.demand.jets.source == "particles")
-
-    def reads_particles(self) -> bool:
-        """Whether a feature is made of the particles."""
-        return bool(self.computed) or self.demand.features.constituents
-
-    def take_particles(self, *, even_if_unused: bool = False) -> None:
-        """Particles and their links to jets, where something is computed of them."""
-        if not (self.reads_particles() or even_if_unused):
-            return
-        jets = self.demand.jets
-        self.take_all(PARTICLE_ROLES)
-        if jets.pt_weights == "puppi":
-            self.take_all({"puppi_weight": PARTICLE_EXTRAS["puppi_weight"]})
-        elif jets.pt_weights == "auto":
-            self.take_optional({"puppi_weight": PARTICLE_EXTRAS["puppi_weight"]})
-        if jets.source == "stored":
-            if jets.links == "file" or (jets.links == "auto" and self.has(LINK_ROLES)):
-                self.take_all(LINK_ROLES)
-            if "lsf3" in self.computed:
-                self.take_optional(LEPTON_LINK_ROLES)
-
-    def other_way(self) -> str:
-        """The option that does without what is missing for the computation of stored jets' substructure."""
-        jets = self.demand.jets
-        if jets.source == "particles" or jets.substructure != "particles" or self.has_particles():
-            return ""
-        return f", or set jets.{'links' if self.has(PARTICLE_ROLES) else 'substructure'}: auto"
-
-    def warn_of_weights(self, file: str) -> None:
-        """Momenta without the weights that CMS applies are said once a file."""
-        wanted = self.demand.jets.pt_weights == "auto" and "particle_pt" in self.roles
-        if wanted and "puppi_weight" not in self.roles:
-            _LOG.warning(
-                "file '%s' has no PUPPI weights: momenta of particles are taken as they are; unless they are stored "
-                "weighted, as in NanoAOD v15, N-subjettiness and groomed masses made of them differ from CMS's",
-                file,
-            )

@@ -12,11 +12,11 @@ from typing import Any
 from data.errors import InputError
 from data.trees import Tree
 from processors.features import Columns
+from processors.further import VARIED_WEIGHTS
 from processors.recipe import NOMINAL, Selected
 from processors.skim import read_features
 from processors.work import ChunkWork
 
-_PREFIX = "weight_"
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class VariedSkim(ChunkWork):
 
 def _further_weights(part: Selected, name: str) -> Columns:
     """Weights of all variations with the kinematics of one; toys are numbered."""
-    found = {f"{_PREFIX}{other}": weight for other, weight in part.weights.items() if other != name}
+    found = {f"{VARIED_WEIGHTS}{other}": weight for other, weight in part.weights.items() if other != name}
     for source, toys in part.toys.items():
-        found |= {f"{_PREFIX}lund_{source}_{number}": weight for number, weight in enumerate(toys)}
+        found |= {f"{VARIED_WEIGHTS}lund_{source}_{number}": weight for number, weight in enumerate(toys)}
     return found
 
 
@@ -69,8 +69,8 @@ def read_varied(folder: Path, regions: Collection[str] | None = None) -> dict[st
         msg = f"{folder}: no varied feature tables; write them first"
         raise InputError(msg)
     nominal = read_features(folder / NOMINAL, regions=regions)
-    features = {name: values for name, values in nominal.items() if not name.startswith(_PREFIX)}
-    weights = {name.removeprefix(_PREFIX): nominal[name] for name in nominal if name.startswith(_PREFIX)}
+    features = {name: values for name, values in nominal.items() if not name.startswith(VARIED_WEIGHTS)}
+    weights = {name.removeprefix(VARIED_WEIGHTS): nominal[name] for name in nominal if name.startswith(VARIED_WEIGHTS)}
     kinematic = sorted(path for path in folder.iterdir() if path.is_dir() and path.name != NOMINAL)
     return {
         NOMINAL: features,

@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 import uproot
 
+from data.errors import OddjetError
 from data.samples import Sample, year
+from tests.error_list import ROOT, sites
+from tests.error_recorder import Recorder
+from tests.errors_elsewhere import ELSEWHERE
 
 Columns = dict[str, Any]
 FAT_JET_TYPE = (
@@ -17,6 +21,11 @@ FAT_JET_TYPE = (
     "tau2: float32, tau3: float32, tau4: float32, lsf3: float32, jetId: int32, nConstituents: uint8, "
     "subJetIdx1: int32, subJetIdx2: int32}"
 )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Note which errors of the program the tests reach."""
+    config.pluginmanager.register(Recorder(config, sites, ROOT, OddjetError, ELSEWHERE))
 
 
 def _event_columns(rng: np.random.Generator, n: int, first_event: int, spec: Any) -> Columns:

@@ -2,7 +2,7 @@
 
 Common to all: ``counts`` of shape (sets, blocks, size), ``base`` and ``design`` as for `profile.evaluate`, ``theta`` the
 background-only fits as distances from the point of expansion, shape (sets, p), ``centres`` the centres of the constraints,
-shape (sets, 1 + shapes). −ln L is relative to the point of expansion.
+shape (sets, 1 + shapes), ``settle`` as for `newton.minimise`. −ln L is relative to the point of expansion.
 """
 
 import math
@@ -40,7 +40,7 @@ def fit_nulls(
     value, converged
         Filled, shape (sets,).
     settle
-        See `newton.minimise`; also below.
+        See above.
     """
     blocks, p, size = design.shape
     work = np.empty((_WORK_ROWS, size))
@@ -100,7 +100,7 @@ def fit_best(
 
     Parameters
     ----------
-    counts, base, design, theta
+    counts, base, design, theta, settle
         See above.
     templates, cores
         Shape (masses, blocks, 1 + 2 shapes, size), see `profile.evaluate`; 1 in the bins of the core of each signal,
@@ -170,6 +170,36 @@ def _fit_fixed(
 
 
 @elementwise
+def _fit_best_tested(
+    counts: FloatArray, base: FloatArray, design: FloatArray, template: FloatArray, core: FloatArray,
+    centre: FloatArray, kappa: float, theta: FloatArray, null_value: float, noise: float, settle: bool,
+    point: FloatArray, gradient: FloatArray, hessian: FloatArray, work: FloatArray,
+) -> tuple[float, float, bool]:  # fmt: skip
+    """Best yield ≥ 0 of one set of counts, −ln L there, and whether the yield is above 0; ``point`` is set to the fit."""
+    blocks, p, size = design.shape
+    point[:p] = theta
+    point[p:] = centre
+    point[p] = 0.0
+    evaluate(counts, base, design, template, point, centre, FREE, 0.0, gradient, hessian, work)
+    if not gradient[p] < 0.0:
+        return 0.0, null_value, False
+    null, background = np.empty((blocks, 4, size)), np.empty((blocks, size))
+    inner_gradient, inner, score = np.empty(p), np.empty((p, p)), np.empty((p + 1, p + 1))
+    evaluate(counts, base, design, template, theta, centre, 0.0, 0.0, inner_gradient, inner, work)
+    null_weights(counts, base, design, theta, null, work)
+    background[:] = null[:, 3]
+    lowest = lowest_yield(background, template, core)
+    score_step(design, template, null, inner, lowest, point, score, work)
+    value, status = _fit_free(
+        counts, base, design, template, centre, theta, null_value, lowest, noise, settle,
+        point, gradient, hessian, work,
+    )  # fmt: skip
+    if status == 0:
+        return np.nan, np.nan, False
+    return point[p] * math.exp(-kappa * centre[0]), value, True
+
+
+@elementwise
 def fit_tested(
     counts: FloatArray, base: FloatArray, design: FloatArray, template: FloatArray, core: FloatArray,
     kappa: float, theta: FloatArray, null_value: FloatArray, usable: BoolArray, settle: bool, centres: FloatArray,
@@ -182,12 +212,11 @@ def fit_tested(
 
     Parameters
     ----------
-    counts, base, design, theta, centres
+    counts, base, design, theta, settle, centres
         See above.
-    template, core
-        Of one signal, shapes (blocks, 1 + 2 shapes, size) and (blocks, size).
-    kappa
-        Logarithm of one plus the uncertainty of the normalisation.
+    template, core, kappa
+        Of one signal: shapes (blocks, 1 + 2 shapes, size) and (blocks, size), and the logarithm of one plus the
+        uncertainty of its normalisation.
     null_value, usable
         −ln L of the background-only fits and whether they converged, shape (sets,).
     tested
@@ -201,46 +230,25 @@ def fit_tested(
         Filled, shape (sets, 1 + tested, p + 1 + shapes): the best fit, then those with fixed yields, η in the place of
         the yield there.
     """
-    blocks, p, size = design.shape
+    _, p, size = design.shape
     shapes = (template.shape[1] - 1) // 2
     total = p + 1 + shapes
-    work = np.empty((_WORK_ROWS + shapes, size))
-    null, background = np.empty((blocks, 4, size)), np.empty((blocks, size))
-    gradient, hessian = np.empty(total), np.empty((total, total))
-    inner_gradient, inner, score = np.empty(p), np.empty((p, p)), np.empty((p + 1, p + 1))
+    work, gradient, hessian = np.empty((_WORK_ROWS + shapes, size)), np.empty(total), np.empty((total, total))
     starts, known = np.empty((3, total)), np.zeros(3, dtype=np.bool_)
     for row in range(len(counts)):
-        best[row], best_value[row] = np.nan, np.nan
-        value[row] = np.nan
+        best[row], best_value[row], value[row] = np.nan, np.nan, np.nan
         if not usable[row]:
             continue
-        noise, centre = _noise(counts[row]), centres[row]
-        evaluate(
-            counts[row], base, design, template, theta[row], centre, 0.0, 0.0, inner_gradient, inner, work
-        )
-        null_weights(counts[row], base, design, theta[row], null, work)
-        background[:] = null[:, 3]
+        noise, centre, point = _noise(counts[row]), centres[row], points[row, 0]
+        best[row], best_value[row], above = _fit_best_tested(
+            counts[row], base, design, template, core, centre, kappa, theta[row], null_value[row], noise, settle,
+            point, gradient, hessian, work,
+        )  # fmt: skip
         starts[0, :p] = theta[row]
         starts[0, p:] = centre
-        known[0], known[1], known[2] = True, False, False
-        best[row], best_value[row] = 0.0, null_value[row]
-        point = points[row, 0]
-        point[:] = starts[0]
-        point[p] = 0.0
-        evaluate(counts[row], base, design, template, point, centre, FREE, 0.0, gradient, hessian, work)
-        if gradient[p] < 0.0:
-            lowest = lowest_yield(background, template, core)
-            score_step(design, template, null, inner, lowest, point, score, work)
-            found, status = _fit_free(
-                counts[row], base, design, template, centre, theta[row], null_value[row], lowest, noise, settle,
-                point, gradient, hessian, work,
-            )  # fmt: skip
-            best[row], best_value[row] = np.nan, np.nan
-            if status > 0:
-                best[row], best_value[row] = point[p] * math.exp(-kappa * centre[0]), found
-                starts[1] = point
-                starts[1, p] = centre[0]
-                known[1] = True
+        starts[1] = point
+        starts[1, p] = centre[0]
+        known[0], known[1], known[2] = True, above, False
         for number in range(tested.shape[1]):
             points[row, 1 + number] = point
             if tested[row, number] < best[row]:

@@ -100,6 +100,14 @@ def _line_search(
 
 
 @elementwise
+def _shorten(step: FloatArray, share: float) -> float:
+    """Leave a share of a step; the share."""
+    for k in range(step.size):
+        step[k] *= share
+    return share
+
+
+@elementwise
 def minimise(
     counts: FloatArray, base: FloatArray, design: FloatArray, template: FloatArray,
     point: FloatArray, centre: FloatArray, fixed_yield: float, kappa: float, lowest: float, noise: float,
@@ -111,9 +119,18 @@ def minimise(
     without looking again. ``gradient`` and ``hessian`` are left as they were before it. A free yield goes at most nine
     tenths of the way to ``lowest`` in a step; the search ends when it has arrived there.
 
-    Where few events leave a direction of the background undetermined, −ln L may fall for ever towards a finite limit, as
-    a rule by a factor e less in every step. With ``settle`` the search ends well as soon as a step gains less than 1e-6 or
-    the steps are used up.
+    Parameters
+    ----------
+    counts, base, design, template, point, centre, fixed_yield, kappa, gradient, hessian, work
+        As for `evaluate`.
+    lowest
+        Yield < 0, in events, at which a free one stops.
+    noise
+        Rounding error of −ln L: what a step may lose.
+    settle
+        Take a limit for a minimum: where few events leave a direction of the background undetermined, −ln L may fall for
+        ever towards one, as a rule by a factor e less in every step. The search then ends well as soon as a step gains
+        less than 1e-6 or the steps are used up.
 
     Returns
     -------
@@ -126,8 +143,7 @@ def minimise(
     value = evaluate(
         counts, base, design, template, point, centre, fixed_yield, kappa, gradient, hessian, work
     )
-    moving, arrived = size > 0, False
-    steps = 0
+    moving, arrived, steps = size > 0, False, 0
     while moving and steps < _MAX_ITERATIONS:
         steps += 1
         damping = _newton_step(gradient, hessian, scale, factor, step)
@@ -139,10 +155,7 @@ def minimise(
         if damping >= 0.0 and math.isfinite(value):
             start[:] = point
             if math.isnan(fixed_yield) and size > p and point[p] + step[p] < lowest:
-                shorter = float(_TOWARDS_BOUND * (lowest - point[p]) / step[p])
-                distance *= shorter
-                for k in range(size):
-                    step[k] *= shorter
+                distance *= _shorten(step, float(_TOWARDS_BOUND * (lowest - point[p]) / step[p]))
             before = value
             value, moving = _line_search(
                 counts, base, design, template, start, step, value, distance, noise,
@@ -158,7 +171,20 @@ def minimise(
 
 @elementwise
 def variance_of_yield(hessian: FloatArray, p: int) -> float:
-    """Variance of the parameter after the p of the background; NaN where the second derivatives are not positive."""
+    """Variance of the parameter after the p of the background.
+
+    Parameters
+    ----------
+    hessian
+        Second derivatives of −ln L, shape (P, P), lower half.
+    p
+        Parameters of the background.
+
+    Returns
+    -------
+    float
+        In events² for a yield; NaN where the second derivatives are not positive.
+    """
     size = hessian.shape[0]
     scale, step = np.empty(size), np.empty(size)
     unit = np.zeros(size)

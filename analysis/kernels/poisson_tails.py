@@ -10,12 +10,25 @@ _PRECISION = 1e-17
 
 @compiled
 def rate_function(n: float, mean: float) -> float:
-    """What the logarithms of all Poisson tails go as: n ln(n/mean) − (n − mean)."""
+    """What the logarithms of all Poisson tails go as: n ln(n/mean) − (n − mean).
+
+    Parameters
+    ----------
+    n
+        Events ≥ 0.
+    mean
+        Poisson mean > 0.
+
+    Returns
+    -------
+    float
+        0 where both are equal, else positive.
+    """
     return n * math.log(n / mean) - (n - mean) if n > 0 else mean
 
 
 @compiled
-def log_probability(n: float, mean: float) -> float:
+def _log_probability(n: float, mean: float) -> float:
     """Logarithm of P(N = n) for a mean > 0."""
     if n < 16:
         return n * math.log(mean) - mean - math.lgamma(n + 1)
@@ -33,7 +46,7 @@ def _log_above(n: float, mean: float) -> float:
         k += 1
         term *= mean / k
         total += term
-    return log_probability(n, mean) + math.log(total)
+    return _log_probability(n, mean) + math.log(total)
 
 
 @compiled
@@ -44,7 +57,7 @@ def _log_below(n: float, mean: float) -> float:
         term *= k / mean
         total += term
         k -= 1
-    return log_probability(n, mean) + math.log(total)
+    return _log_probability(n, mean) + math.log(total)
 
 
 @compiled
@@ -57,6 +70,11 @@ def log_upper_tail(n: float, mean: float) -> float:
         Whole number ≥ 0.
     mean
         Poisson mean > 0.
+
+    Returns
+    -------
+    float
+        Natural logarithm, ≤ 0.
     """
     if n <= 0:
         return 0.0
@@ -75,6 +93,11 @@ def log_lower_tail(n: float, mean: float) -> float:
         Whole number ≥ 0.
     mean
         Poisson mean > 0.
+
+    Returns
+    -------
+    float
+        Natural logarithm, ≤ 0.
     """
     if n <= mean:
         return _log_below(n, mean)

@@ -162,10 +162,8 @@ def evaluate(
 
     Parameters
     ----------
-    counts, base
-        Shape (blocks, size).
-    design
-        Shape (blocks, p, size).
+    counts, base, design
+        Shape (blocks, size), the design's (blocks, p, size).
     template
         Shape (blocks, 1 + 2 shapes, size): T₀, then A_k and B_k of each nuisance.
     point
@@ -178,6 +176,11 @@ def evaluate(
         Filled; shapes (P,) and (P, P).
     work
         Scratch, shape (10 + shapes, size).
+
+    Returns
+    -------
+    float
+        −ln L, its constraints included.
     """
     blocks, p, size = design.shape
     gradient[:] = 0.0
@@ -223,7 +226,16 @@ def null_weights(
 ) -> None:
     """Background at ``theta`` and the weights of a signal's derivatives at yield 0, once for all signals.
 
-    ``null`` is filled, shape (blocks, 4, size): 1 − n/b, n/b², n/b and b.
+    Parameters
+    ----------
+    counts, base, design
+        As for `evaluate`.
+    theta
+        Background parameters, shape (p,).
+    null
+        Filled, shape (blocks, 4, size): 1 − n/b, n/b², n/b and b.
+    work
+        Scratch, shape (3, size) at least.
     """
     size = base.shape[1]
     x, scratch, factor = work[0], work[1], work[2]
@@ -244,9 +256,21 @@ def null_weights(
 
 @elementwise
 def lowest_yield(background: FloatArray, template: FloatArray, core: FloatArray) -> float:
-    """Yield at which the total would nearly vanish in a bin of the signal's core, that is in bins where ``core`` is 1.
+    """Yield at which the total would nearly vanish in a bin of the signal's core.
 
-    Shapes (blocks, size), the template's (blocks, rows, size).
+    Parameters
+    ----------
+    background
+        Expected events, shape (blocks, size).
+    template
+        Shape (blocks, rows, size); its first row is the signal expected for one event.
+    core
+        1 in the bins of the core, else 0; shape (blocks, size).
+
+    Returns
+    -------
+    float
+        In events, < 0.
     """
     lowest = -np.inf
     for block in range(len(core)):

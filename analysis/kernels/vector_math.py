@@ -45,7 +45,17 @@ _MAGIC_BITS = 0x4338000000000000
 
 @elementwise
 def exp_block(x: FloatArray, scratch: FloatArray, out: FloatArray, size: int) -> None:
-    """Exponentials of the first ``size`` numbers, clipped to ±700; ``scratch`` and ``out`` are overwritten."""
+    """Exponentials of numbers that are clipped to ±700.
+
+    Parameters
+    ----------
+    x
+        Shape (size,) at least.
+    scratch, out
+        Overwritten, shapes as ``x``; the exponentials are in ``out``.
+    size
+        How many are wanted.
+    """
     for i in range(size):
         value = min(max(x[i], -_LARGEST), _LARGEST)
         shifted = value * _LOG2_E + _MAGIC
@@ -73,7 +83,17 @@ def exp_block(x: FloatArray, scratch: FloatArray, out: FloatArray, size: int) ->
 
 @elementwise
 def log_block(x: FloatArray, scratch: FloatArray, out: FloatArray, size: int) -> None:
-    """Natural logarithms of the first ``size`` normal positive numbers; ``scratch`` and ``out`` are overwritten."""
+    """Natural logarithms of normal positive numbers.
+
+    Parameters
+    ----------
+    x
+        Shape (size,) at least.
+    scratch, out
+        Overwritten, shapes as ``x``; the logarithms are in ``out``.
+    size
+        How many are wanted.
+    """
     bits = x.view(np.int64)
     power_bits = out.view(np.int64)
     fraction_bits = scratch.view(np.int64)
@@ -99,7 +119,20 @@ def log_block(x: FloatArray, scratch: FloatArray, out: FloatArray, size: int) ->
 
 @summed
 def dot(a: FloatArray, b: FloatArray, size: int) -> float:
-    """Sum of products of the first ``size`` numbers."""
+    """Sum of products.
+
+    Parameters
+    ----------
+    a, b
+        Shape (size,) at least.
+    size
+        How many numbers of each are used.
+
+    Returns
+    -------
+    float
+        Σ a·b.
+    """
     total = 0.0
     for i in range(size):
         total += a[i] * b[i]
@@ -108,14 +141,36 @@ def dot(a: FloatArray, b: FloatArray, size: int) -> float:
 
 @elementwise
 def multiply(a: FloatArray, b: FloatArray, out: FloatArray, size: int) -> None:
-    """``out = a · b`` for the first ``size`` numbers."""
+    """Products, number by number.
+
+    Parameters
+    ----------
+    a, b
+        Shape (size,) at least.
+    out
+        Overwritten with a·b, shape as theirs.
+    size
+        How many numbers of each are used.
+    """
     for i in range(size):
         out[i] = a[i] * b[i]
 
 
 @elementwise
 def linear_combination(rows: FloatArray, factors: FloatArray, out: FloatArray, size: int) -> None:
-    """``out = Σ factors[k] · rows[k]`` for the first ``size`` numbers; 0 without rows."""
+    """Sum of rows, each times a factor.
+
+    Parameters
+    ----------
+    rows
+        Shape (rows, size) at least.
+    factors
+        Shape (rows,) at least.
+    out
+        Overwritten with Σ factors[k] · rows[k], 0 without rows; shape (size,) at least.
+    size
+        How many numbers of each row are used.
+    """
     for i in range(size):
         out[i] = 0.0
     for k in range(rows.shape[0]):
@@ -127,7 +182,19 @@ def linear_combination(rows: FloatArray, factors: FloatArray, out: FloatArray, s
 
 @elementwise
 def add_row_sums(rows: FloatArray, weight: FloatArray, size: int, out: FloatArray) -> None:
-    """Add Σ rows[k] · weight to ``out[k]``."""
+    """Add the weighted sum of each row.
+
+    Parameters
+    ----------
+    rows
+        Shape (rows, size) at least.
+    weight
+        Shape (size,) at least.
+    size
+        How many numbers of each row are used.
+    out
+        Σ rows[k] · weight is added to ``out[k]``; shape (rows,).
+    """
     for k in range(rows.shape[0]):
         out[k] += dot(rows[k], weight, size)
 
@@ -136,7 +203,21 @@ def add_row_sums(rows: FloatArray, weight: FloatArray, size: int, out: FloatArra
 def add_products(
     rows: FloatArray, weight: FloatArray, size: int, scratch: FloatArray, out: FloatArray
 ) -> None:
-    """Add Σ rows[k] · rows[j] · weight to ``out[k, j]`` for j ≤ k; ``scratch`` is overwritten."""
+    """Add the weighted sums of products of any two rows.
+
+    Parameters
+    ----------
+    rows
+        Shape (rows, size) at least.
+    weight
+        Shape (size,) at least.
+    size
+        How many numbers of each row are used.
+    scratch
+        Overwritten, shape (size,) at least.
+    out
+        Σ rows[k] · rows[j] · weight is added to ``out[k, j]`` for j ≤ k; shape (rows, rows).
+    """
     for k in range(rows.shape[0]):
         multiply(rows[k], weight, scratch, size)
         for j in range(k + 1):

@@ -44,13 +44,32 @@ def reduce_precision(values: npt.ArrayLike, bits: int) -> npt.NDArray[np.float32
 
 @dataclass(frozen=True)
 class Collection:
-    """Objects of many events: ``counts`` per event, and flat columns end to end."""
+    """Objects of many events: how many each has, and flat columns end to end.
+
+    Attributes
+    ----------
+    counts
+        Shape (n_events,).
+    fields
+        Field of NanoAOD to its column, shape (sum of ``counts``,).
+    """
 
     counts: IntArray
     fields: Table
 
     def take(self, events: IntArray) -> "Collection":
-        """The collection of the events at these positions, in this order."""
+        """The objects of some events.
+
+        Parameters
+        ----------
+        events
+            Their positions, shape (m,).
+
+        Returns
+        -------
+        Collection
+            Of m events, in this order.
+        """
         start = np.concatenate(([0], np.cumsum(self.counts)))
         counts = self.counts[events]
         offsets = np.concatenate(([0], np.cumsum(counts)))
@@ -62,7 +81,15 @@ class Collection:
 
 @dataclass(frozen=True)
 class Events:
-    """Events as NanoAOD columns: one array a branch of the event, one :class:`Collection` a kind of object."""
+    """Events as NanoAOD columns.
+
+    Attributes
+    ----------
+    columns
+        Branch of the event to its column, shape (n_events,).
+    collections
+        Kind of object to the objects of all events.
+    """
 
     columns: Table
     collections: dict[str, Collection]
@@ -71,14 +98,36 @@ class Events:
         return len(next(iter(self.columns.values())))
 
     def take(self, events: IntArray) -> "Events":
-        """The events at these positions, in this order."""
+        """Some of the events.
+
+        Parameters
+        ----------
+        events
+            Their positions, shape (m,).
+
+        Returns
+        -------
+        Events
+            In this order.
+        """
         return Events(
             {name: column[events] for name, column in self.columns.items()},
             {name: collection.take(events) for name, collection in self.collections.items()},
         )
 
     def with_columns(self, **columns: npt.NDArray[Any]) -> "Events":
-        """The same events with these event columns first, in place of those of the same name."""
+        """The same events with further columns.
+
+        Parameters
+        ----------
+        columns
+            Branch to its column, shape (n_events,).
+
+        Returns
+        -------
+        Events
+            With these columns first, in place of those of the same name.
+        """
         return Events(
             {**columns, **{k: v for k, v in self.columns.items() if k not in columns}}, self.collections
         )
@@ -110,7 +159,17 @@ def concatenate(parts: Sequence[Events]) -> Events:
 
 
 def save_block(path: Path, events: Events, meta: dict[str, float]) -> None:
-    """Write the events of one block, atomically, as a compressed NumPy archive without pickles."""
+    """Write the events of one block, atomically, as a compressed NumPy archive without pickles.
+
+    Parameters
+    ----------
+    path
+        The file.
+    events
+        The events.
+    meta
+        Numbers about the block, by name.
+    """
     arrays: dict[str, npt.NDArray[Any]] = {f"event/{name}": column for name, column in events.columns.items()}
     for name, collection in events.collections.items():
         arrays[f"counts/{name}"] = collection.counts
@@ -122,6 +181,16 @@ def save_block(path: Path, events: Events, meta: dict[str, float]) -> None:
 
 def load_block(path: Path) -> tuple[Events, dict[str, float]]:
     """Read what :func:`save_block` wrote.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    events, meta
+        As they were given to :func:`save_block`.
 
     Raises
     ------

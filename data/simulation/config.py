@@ -40,6 +40,7 @@ class Jets(Section):
     """Jet definition and which jets are kept."""
 
     radius: float = pydantic.Field(default=0.8, gt=0, lt=1.6)
+    """Radius of the anti-kT jets (rad)."""
     pt_min: float = pydantic.Field(default=170.0, gt=0)
     """pT (GeV) that the two leading jets of an event need to be written."""
     third_pt_min: float = pydantic.Field(default=200.0, gt=0)
@@ -54,6 +55,7 @@ class Skim(Section):
     mjj_min: float = pydantic.Field(default=0.0, ge=0)
     """Dijet mass (GeV) from pT, η, φ and soft-drop mass of the two leading jets."""
     delta_eta_max: float = pydantic.Field(default=10.0, gt=0)
+    """Largest |Δη| of the two leading jets."""
     leading_pt_min: float = pydantic.Field(default=0.0, ge=0)
     """pT (GeV) of the leading jet."""
     leading_eta_max: float = pydantic.Field(default=10.0, gt=0)
@@ -76,7 +78,18 @@ class Inject(Section):
     """Times the luminosity it gives the number of signal events generated. Those that pass the skim are written."""
 
     def events(self, luminosity_ifb: float) -> int:
-        """Number of events that the luminosity (fb⁻¹) gives, rounded."""
+        """Number of signal events to generate.
+
+        Parameters
+        ----------
+        luminosity_ifb
+            Integrated luminosity, fb⁻¹.
+
+        Returns
+        -------
+        int
+            Rounded.
+        """
         return round(self.cross_section_pb * luminosity_ifb * FB_PER_PB)
 
 

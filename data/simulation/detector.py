@@ -53,7 +53,16 @@ _NEGATIVE = (3112, 3312, 3334)
 class Candidates:
     """Particle-flow candidates of many events, sorted by event.
 
-    Rows ``offsets[i]:offsets[i + 1]`` belong to event i. pT in GeV, ``pdg_id`` one of ±211, 22, 130, ±11, ±13.
+    Attributes
+    ----------
+    offsets
+        Shape (n_events + 1,): rows ``offsets[i]:offsets[i + 1]`` belong to event i.
+    pdg_id
+        Shape (n,), one of ±211, 22, 130, ±11, ±13.
+    charge
+        Shape (n,), units of e.
+    px, py, pz, e
+        Shape (n,), GeV.
     """
 
     offsets: IntArray
@@ -86,6 +95,11 @@ def charge_of(pdg_id: IntArray) -> IntArray:
     ----------
     pdg_id : array (n,)
         PDG numbers of particles that live longer than 10 mm/c.
+
+    Returns
+    -------
+    array (n,) of int64
+        In units of e.
     """
     size, sign = np.abs(pdg_id), np.sign(pdg_id)
     positive = np.isin(size, _POSITIVE).astype(np.int64)
@@ -103,6 +117,11 @@ def track_resolution(pt: FloatArray, eta: FloatArray, *, muon: bool) -> FloatArr
         Transverse momentum (GeV) and pseudorapidity.
     muon : bool
         Whether the muon system helps.
+
+    Returns
+    -------
+    array (n,)
+        σ(pT) / pT.
     """
     region = np.searchsorted([0.5, 1.5], np.abs(eta))
     constant = np.array([0.01, 0.015, 0.025])[region]
@@ -112,17 +131,50 @@ def track_resolution(pt: FloatArray, eta: FloatArray, *, muon: bool) -> FloatArr
 
 
 def ecal_resolution(e: FloatArray) -> FloatArray:
-    """Relative energy resolution of the electromagnetic calorimeter at energy ``e`` (GeV)."""
+    """Relative energy resolution of the electromagnetic calorimeter.
+
+    Parameters
+    ----------
+    e
+        Shape (n,), GeV.
+
+    Returns
+    -------
+    array (n,)
+        σ(E) / E.
+    """
     return np.sqrt(0.028**2 / e + (0.12 / e) ** 2 + 0.003**2)
 
 
 def hcal_resolution(e: FloatArray) -> FloatArray:
-    """Relative energy resolution of the hadron calorimeter at energy ``e`` (GeV)."""
+    """Relative energy resolution of the hadron calorimeter.
+
+    Parameters
+    ----------
+    e
+        Shape (n,), GeV.
+
+    Returns
+    -------
+    array (n,)
+        σ(E) / E.
+    """
     return np.sqrt(1.10**2 / e + 0.09**2)
 
 
 def forward_resolution(e: FloatArray) -> FloatArray:
-    """Relative energy resolution of the forward calorimeter at energy ``e`` (GeV)."""
+    """Relative energy resolution of the forward calorimeter.
+
+    Parameters
+    ----------
+    e
+        Shape (n,), GeV.
+
+    Returns
+    -------
+    array (n,)
+        σ(E) / E.
+    """
     return np.sqrt(2.70**2 / e + 0.13**2)
 
 
@@ -133,6 +185,11 @@ def track_efficiency(pdg_id: IntArray, pt: FloatArray, eta: FloatArray) -> Float
     ----------
     pdg_id, pt, eta : array (n,)
         PDG number, transverse momentum (GeV), pseudorapidity.
+
+    Returns
+    -------
+    array (n,)
+        In [0, 1].
     """
     size = np.abs(pdg_id)
     central = np.abs(eta) < 0.9

@@ -25,7 +25,18 @@ _SURVIVAL = {  # probability to lie above each score; the last one ends the expo
 
 
 def hadron_flavour(pdg_id: IntArray) -> IntArray:
-    """Heaviest quark (5 or 4) of a b or c hadron from its PDG number."""
+    """Heaviest quark of a b or c hadron.
+
+    Parameters
+    ----------
+    pdg_id
+        PDG numbers, shape (n,).
+
+    Returns
+    -------
+    array (n,) of int64
+        5 or 4.
+    """
     size = np.abs(pdg_id)
     flavour: IntArray = np.maximum((size // 100) % 10, (size // 1000) % 10)
     return flavour
@@ -40,6 +51,11 @@ def subjet_flavour(event: IntArray, eta: FloatArray, phi: FloatArray, heavy: Par
         The subjets, sorted by event.
     heavy
         b and c hadrons, sorted by event.
+
+    Returns
+    -------
+    array (n,) of int64
+        5, 4 or 0.
     """
     flavour = np.zeros(len(event), dtype=np.int64)
     low, high = np.searchsorted(event, heavy.event), np.searchsorted(event, heavy.event, side="right")
@@ -71,6 +87,11 @@ def b_score(flavour: IntArray, uniform: FloatArray) -> FloatArray:
         5, 4 or 0.
     uniform : array (n,)
         In (0, 1): the probability to lie above the score.
+
+    Returns
+    -------
+    array (n,)
+        The score.
     """
     score = np.empty(len(flavour), dtype=np.float64)
     for which, survival in _SURVIVAL.items():

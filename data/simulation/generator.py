@@ -23,7 +23,17 @@ _HEAVY_PT_MIN = 5.0  # GeV; softer b and c hadrons do not tag a jet
 
 @dataclass(frozen=True)
 class Particles:
-    """Particles of many events, end to end: row → event, PDG identity, four-momentum (GeV)."""
+    """Particles of many events, end to end.
+
+    Attributes
+    ----------
+    event
+        Number of the event of each, shape (n,).
+    pdg_id
+        PDG number, shape (n,).
+    px, py, pz, e
+        Four-momentum, shape (n,), GeV.
+    """
 
     event: IntArray
     pdg_id: IntArray
@@ -41,8 +51,20 @@ class Particles:
 class Generated:
     """Generated events before the detector.
 
-    ``stable`` are the final particles, ``heavy`` the b and c hadrons with pT > 5 GeV, ``hard`` the particles of the
-    hard process (with ``hard_status`` and ``hard_mother``, the position in the same event or −1).
+    Attributes
+    ----------
+    n_events, n_tried
+        Events, and the phase-space points tried for them.
+    cross_section_pb
+        Cross section, pb.
+    stable
+        The final particles.
+    heavy
+        The b and c hadrons with pT > 5 GeV.
+    hard
+        The n particles of the hard process.
+    hard_status, hard_mother
+        Pythia's status code of each, and the position of its mother in the same event or −1, shape (n,).
     """
 
     n_events: int
@@ -113,6 +135,11 @@ def survey_cross_section(
     ----------
     process, mhat, seed, sqrt_s, options
         As for :func:`generate`.
+
+    Returns
+    -------
+    float
+        pb.
 
     Raises
     ------

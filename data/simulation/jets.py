@@ -22,7 +22,15 @@ LEPTON_PT_MIN = 10.0  # GeV; softer leptons do not count for the lepton subjet f
 class JetSet:
     """Jets of many events, sorted by event, then by falling pT.
 
-    Constituents of jet i are the candidate rows ``members[offsets[i]:offsets[i + 1]]``.
+    Attributes
+    ----------
+    event
+        Number of the event of each, shape (n,).
+    px, py, pz, e
+        Shape (n,), GeV.
+    offsets, members
+        Constituents of jet i are the candidate rows ``members[offsets[i]:offsets[i + 1]]``; ``offsets`` has
+        shape (n + 1,).
     """
 
     event: IntArray
@@ -95,20 +103,53 @@ def cluster(candidates: Candidates, radius: float, pt_min: float) -> JetSet:
 
 
 def rank_in_event(event: IntArray) -> IntArray:
-    """Position of each row among the rows of its event; ``event`` ascends."""
+    """Position of each row among the rows of its event.
+
+    Parameters
+    ----------
+    event
+        Shape (n,), ascending.
+
+    Returns
+    -------
+    array (n,) of int64
+        0 for the first row of an event.
+    """
     start = np.searchsorted(event, event)
     return np.arange(len(event)) - start
 
 
 def mass_of(px: FloatArray, py: FloatArray, pz: FloatArray, e: FloatArray) -> FloatArray:
-    """Invariant mass (GeV); rounding below zero gives 0."""
+    """Invariant mass; rounding below zero gives 0.
+
+    Parameters
+    ----------
+    px, py, pz, e
+        Shape (n,), GeV.
+
+    Returns
+    -------
+    array (n,)
+        GeV.
+    """
     return np.sqrt(np.maximum(e**2 - px**2 - py**2 - pz**2, 0.0))
 
 
 def pt_eta_phi_m(
     px: FloatArray, py: FloatArray, pz: FloatArray, e: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Cylindrical coordinates; pT and mass in GeV, φ in rad. Zero vectors give zeros."""
+    """Cylindrical coordinates; zero vectors give zeros.
+
+    Parameters
+    ----------
+    px, py, pz, e
+        Shape (n,), GeV.
+
+    Returns
+    -------
+    pt, eta, phi, mass
+        Shape (n,); pT and mass in GeV, φ in rad.
+    """
     pt = np.hypot(px, py)
     eta = np.arcsinh(np.divide(pz, pt, out=np.zeros_like(pz), where=pt > 0))
     return pt, eta, np.arctan2(py, px), mass_of(px, py, pz, e)
@@ -121,6 +162,11 @@ def dijet_mass(pt: FloatArray, eta: FloatArray, phi: FloatArray, mass: FloatArra
     ----------
     pt, eta, phi, mass : array (n, 2)
         Both jets of each event, GeV and rad.
+
+    Returns
+    -------
+    array (n,)
+        GeV.
     """
     px, py, pz = pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)
     e = np.sqrt(px**2 + py**2 + pz**2 + mass**2)
@@ -132,6 +178,18 @@ def tight_id(jets: JetSet, candidates: Candidates) -> IntArray:
 
     Tight: more than one constituent, neutral hadron and photon energy fractions below 0.9, at least one charged
     constituent, charged hadron fraction above 0; lepton veto: muon and electron fractions below 0.8.
+
+    Parameters
+    ----------
+    jets
+        n jets.
+    candidates
+        Those that the jets are made of.
+
+    Returns
+    -------
+    array (n,) of int64
+        0, 2 or 6.
 
     References
     ----------
@@ -154,7 +212,17 @@ def tight_id(jets: JetSet, candidates: Candidates) -> IntArray:
 
 @dataclass(frozen=True)
 class Substructure:
-    """Substructure of jets: ``tau`` (n, 4), ``groomed`` and both subjets (n, 4) as px, py, pz, E in GeV."""
+    """Substructure of n jets.
+
+    Attributes
+    ----------
+    tau
+        τ1 … τ4, shape (n, 4).
+    groomed, subjet1, subjet2
+        px, py, pz, E of the groomed jet and of its prongs, shape (n, 4), GeV.
+    lsf3
+        Lepton subjet fraction of three subjets, shape (n,).
+    """
 
     tau: FloatArray
     groomed: FloatArray
@@ -164,7 +232,22 @@ class Substructure:
 
 
 def substructure(jets: JetSet, candidates: Candidates, radius: float) -> Substructure:
-    """N-subjettiness (one-pass kT axes, β = 1), soft drop (z_cut 0.1, β = 0) and lepton subjet fraction."""
+    """N-subjettiness (one-pass kT axes, β = 1), soft drop (z_cut 0.1, β = 0) and lepton subjet fraction.
+
+    Parameters
+    ----------
+    jets
+        n jets.
+    candidates
+        Those that the jets are made of.
+    radius
+        Jet radius (rad).
+
+    Returns
+    -------
+    Substructure
+        Of each jet.
+    """
     rows = jets.members
     momenta = (candidates.px[rows], candidates.py[rows], candidates.pz[rows], candidates.e[rows])
     size = np.abs(candidates.pdg_id[rows])

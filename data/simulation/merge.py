@@ -19,7 +19,17 @@ _COMPACT_BITS = 7
 
 @dataclass(frozen=True)
 class Pool:
-    """Events of all blocks of one process and role, in the order of their slices and numbers."""
+    """Events of all blocks of one process and role, in the order of their slices and numbers.
+
+    Attributes
+    ----------
+    events
+        The events.
+    generated
+        Events generated, before the skim.
+    cross_section_pb
+        Cross section, pb.
+    """
 
     events: Events
     generated: int

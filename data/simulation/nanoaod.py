@@ -39,7 +39,17 @@ _ROUNDING = 0.995  # stored pT may be up to 0.05 % above the exact one; the pref
 
 @dataclass(frozen=True)
 class Reconstructed:
-    """Events that pass the skim: which of the generated ones, their jets, and their columns."""
+    """Events that pass the skim.
+
+    Attributes
+    ----------
+    passed
+        Positions among the generated events, shape (n_events,), ascending.
+    jets
+        Their jets.
+    events
+        Their columns.
+    """
 
     passed: IntArray
     jets: JetSet
@@ -47,7 +57,18 @@ class Reconstructed:
 
 
 def kinematic_fields(pt: FloatArray, eta: FloatArray, phi: FloatArray, mass: FloatArray) -> Table:
-    """Four-momentum columns (GeV, rad) at NanoAOD precision."""
+    """Four-momentum columns at NanoAOD precision.
+
+    Parameters
+    ----------
+    pt, eta, phi, mass
+        Shape (n,), GeV and rad.
+
+    Returns
+    -------
+    Table
+        ``pt eta phi mass``, float32, shape (n,), GeV and rad.
+    """
     return {
         "pt": reduce_precision(pt, PT_BITS),
         "eta": reduce_precision(eta, ANGLE_BITS),

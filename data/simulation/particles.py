@@ -19,7 +19,7 @@ LEPTON_MOTHER_MASS_MIN = 20.0  # GeV
 _LEPTONS = {"Electron": (11, 5.0), "Muon": (13, 3.0), "Photon": (22, 10.0)}  # PDG number, smallest pT in GeV
 
 
-def select_events(candidates: Candidates, events: IntArray) -> Candidates:
+def _select_events(candidates: Candidates, events: IntArray) -> Candidates:
     """Candidates of some events, renumbered 0, 1, … in the order given (ascending)."""
     count = np.diff(candidates.offsets)[events]
     offsets = np.concatenate(([0], np.cumsum(count))).astype(np.int64)
@@ -51,7 +51,7 @@ def particle_collections(
     dict
         ``FatJetPFCands``, ``PFCands`` (constituents of the written jets), ``Jet``, ``Electron``, ``Muon``, ``Photon``.
     """
-    near = select_events(candidates, passed)
+    near = _select_events(candidates, passed)
     found = _constituents(jets, candidates, passed)
     heavy = heavy[np.isin(heavy.event, passed)]
     found["Jet"] = _ak4(near, replace(heavy, event=np.searchsorted(passed, heavy.event)), rng)
@@ -61,8 +61,21 @@ def particle_collections(
 
 
 def missing_momentum(candidates: Candidates, passed: IntArray) -> Table:
-    """``PuppiMET_pt`` and ``PuppiMET_phi``: minus the sum of all candidates, whose PUPPI weight is 1."""
-    near = select_events(candidates, passed)
+    """Missing transverse momentum: minus the sum of all candidates, whose PUPPI weight is 1.
+
+    Parameters
+    ----------
+    candidates
+        Of all generated events.
+    passed
+        Positions of the events wanted, shape (n,), ascending.
+
+    Returns
+    -------
+    Table
+        ``PuppiMET_pt`` (GeV) and ``PuppiMET_phi`` (rad), shape (n,).
+    """
+    near = _select_events(candidates, passed)
     event = _event_of(near)
     px = -np.bincount(event, weights=near.px, minlength=len(passed))
     py = -np.bincount(event, weights=near.py, minlength=len(passed))
@@ -138,6 +151,11 @@ def _isolation(row: int, bounds: IntArray, pt: FloatArray, eta: FloatArray, phi:
 def has_lepton(made: Generated) -> BoolArray:
     """Whether an event's hard process holds a charged lepton from a decay of more than 20 GeV.
 
+    Parameters
+    ----------
+    made
+        The generated events.
+
     Returns
     -------
     numpy.ndarray (n_events,)
@@ -160,7 +178,20 @@ def has_lepton(made: Generated) -> BoolArray:
 
 
 def record_collection(made: Generated, passed: IntArray) -> Collection:
-    """``GenPart``: the particles of the hard process, with Pythia's status codes (absolute value 21 … 29)."""
+    """``GenPart``: the particles of the hard process, with Pythia's status codes (absolute value 21 … 29).
+
+    Parameters
+    ----------
+    made
+        The generated events.
+    passed
+        Positions of the events wanted, shape (n,), ascending.
+
+    Returns
+    -------
+    Collection
+        Of n events; momenta in GeV and rad.
+    """
     rows = np.isin(made.hard.event, passed)
     hard = made.hard[rows]
     fields = {

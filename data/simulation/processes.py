@@ -49,7 +49,13 @@ class Background(Section):
         return edges
 
     def slices(self) -> tuple[tuple[float, float], ...]:
-        """Lower and upper parton mass (GeV) of each slice; an upper end of −1 means none."""
+        """Ranges of parton mass that are generated one by one.
+
+        Returns
+        -------
+        tuple
+            Lower and upper end (GeV) of each; an upper end of −1 means none.
+        """
         return tuple(zip(self.mhat_edges, (*self.mhat_edges[1:], -1.0), strict=True))
 
 
@@ -122,11 +128,18 @@ class Signal(Section):
     """Whether its hard process can hold leptons."""
 
     mass: float = pydantic.Field(gt=200)
+    """Mass of the resonance (GeV)."""
     width: float = pydantic.Field(default=0.001, gt=0, lt=0.2)
     """Width of the resonance over its mass."""
 
     def slices(self) -> tuple[tuple[float, float], ...]:
-        """One slice without ends: the resonance itself sets the mass."""
+        """One slice without ends: the resonance itself sets the mass.
+
+        Returns
+        -------
+        tuple
+            (0, −1), GeV.
+        """
         return ((0.0, -1.0),)
 
     def _need(self, what: str, threshold: float) -> None:
@@ -142,7 +155,9 @@ class Xyy(Signal):
 
     type: Literal["xyy"]
     mass_y: float = pydantic.Field(gt=5)
+    """Mass of Y (GeV)."""
     mass_y_prime: float = pydantic.Field(gt=5)
+    """Mass of Y′ (GeV)."""
     prongs: Literal[2, 3] = 2
     """Quarks that Y and Y′ decay to. Three: uud and uds, evenly in phase space; baryon number changes."""
 
@@ -164,6 +179,7 @@ class QstarToQW(Signal):
 
     type: Literal["qstar"]
     mass_w_prime: float = pydantic.Field(gt=5)
+    """Mass of W′ (GeV)."""
 
     @pydantic.model_validator(mode="after")
     def _open(self) -> Self:
@@ -183,7 +199,9 @@ class WprimeToBprimeTop(Signal):
 
     type: Literal["wprime_bprime_top"]
     mass: float = pydantic.Field(gt=500)
+    """Mass of W′ (GeV)."""
     mass_b_prime: float = pydantic.Field(ge=20)
+    """Mass of B′ (GeV)."""
     hadronic_only: bool = False
     """W and Z decay to quarks only."""
 
@@ -221,6 +239,7 @@ class ZprimeToTprimeTprime(Signal):
 
     type: Literal["zprime_tt"]
     mass_t_prime: float = pydantic.Field(ge=TOP_MASS + Z_MASS)
+    """Mass of T′ (GeV)."""
     hadronic_only: bool = False
     """W and Z decay to quarks only."""
 
@@ -239,6 +258,7 @@ class YToHH(Signal):
 
     type: Literal["yhh"]
     mass_h: float = pydantic.Field(ge=2 * TOP_MASS)
+    """Mass of H (GeV)."""
     hadronic_only: bool = False
     """The W decay to quarks only."""
 

@@ -96,7 +96,20 @@ def _sample_blocks(name: str, config: SimulationConfig) -> Iterator[Block]:
 
 
 def allocate(total: int, shares: list[float]) -> list[int]:
-    """Split ``total`` events in proportion to ``shares``; the rounding goes to the largest remainders."""
+    """Split events among slices; the rounding goes to the largest remainders.
+
+    Parameters
+    ----------
+    total
+        Number of events.
+    shares
+        Cross section (pb) of each slice, or anything in proportion to it.
+
+    Returns
+    -------
+    list of int
+        Events of each slice; their sum is ``total``.
+    """
     exact = [total * share / sum(shares) for share in shares]
     counts = [int(value) for value in exact]
     by_remainder = sorted(range(len(shares)), key=lambda i: (counts[i] - exact[i], i))

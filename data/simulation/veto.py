@@ -32,6 +32,11 @@ def parton_jets(partons: list[Vector], radius: float) -> list[Vector]:
     radius
         Jet radius (rad).
 
+    Returns
+    -------
+    list
+        Four-momenta px, py, pz, E (GeV).
+
     References
     ----------
     M. Cacciari, G. P. Salam, G. Soyez, "The anti-kt jet clustering algorithm", arXiv:0802.1189.
@@ -61,7 +66,18 @@ def parton_jets(partons: list[Vector], radius: float) -> list[Vector]:
 
 
 def pair_mass(a: Vector, b: Vector) -> float:
-    """Invariant mass (GeV) of two four-momenta."""
+    """Invariant mass of two four-momenta.
+
+    Parameters
+    ----------
+    a, b
+        px, py, pz, E (GeV).
+
+    Returns
+    -------
+    float
+        GeV.
+    """
     px, py, pz, e = a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]
     return math.sqrt(max(e * e - px * px - py * py - pz * pz, 0.0))
 

@@ -17,7 +17,7 @@ SEAM = 1e-9
 
 
 @compiled
-def centre(points: FloatArray, n: int) -> None:
+def _centre(points: FloatArray, n: int) -> None:
     """Move the pT-weighted mean of the particles to the origin."""
     total, x, y = 0.0, 0.0, 0.0
     for i in range(n):
@@ -30,7 +30,7 @@ def centre(points: FloatArray, n: int) -> None:
 
 
 @compiled
-def rotate(points: FloatArray, n: int) -> None:
+def _rotate(points: FloatArray, n: int) -> None:
     """Turn the principal axis (of the pT-weighted second moments about the origin) to the vertical.
 
     The turn is by an angle in (−π/2, π/2], the one of the two that leaves which end is up.
@@ -54,7 +54,7 @@ def rotate(points: FloatArray, n: int) -> None:
 
 
 @compiled
-def flip(points: FloatArray, n: int) -> None:
+def _flip(points: FloatArray, n: int) -> None:
     """Mirror the axes so that the quadrant of the largest sum of pT has x ≥ 0 and y ≥ 0."""
     quadrants = np.zeros(4)  # (+, +), (−, +), (+, −), (−, −): the first of equals is taken
     for i in range(n):
@@ -71,7 +71,7 @@ def flip(points: FloatArray, n: int) -> None:
 
 
 @compiled
-def fill_pixels(points: FloatArray, n: int, width: float, image: FloatArray) -> float:
+def _fill_pixels(points: FloatArray, n: int, width: float, image: FloatArray) -> float:
     """Add the pT of the particles to the square ``image`` (already 0) and return the sum inside the window."""
     pixels, total = image.shape[0], 0.0
     for i in range(n):
@@ -110,13 +110,13 @@ def draw(
         Where the image goes. Rows are azimuth, columns rapidity (before rotation).
     """
     if steps[0]:
-        centre(points, n)
+        _centre(points, n)
     if steps[1]:
-        rotate(points, n)
+        _rotate(points, n)
     if steps[2]:
-        flip(points, n)
+        _flip(points, n)
     image[:, :] = 0.0
-    total = fill_pixels(points, n, width, image)
+    total = _fill_pixels(points, n, width, image)
     scale = 1.0 / total if steps[3] and total > 0.0 else 1.0
     for row in range(image.shape[0]):
         for column in range(image.shape[1]):

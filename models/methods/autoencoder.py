@@ -9,11 +9,12 @@ import pydantic
 from data.eventid import N_INNER
 from data.types import FloatArray
 from models.arrays import Arrays, below
+from models.background_rows import fold_members
 from models.base import register
 from models.folds import TrainingSample
 from models.jobs import Schedule, StackJob, Training
 from models.networks.autoencoders import DenseAutoencoder
-from models.reconstruction import FeatureReconstruction, LatentOptions, fold_members, log_losses, mean_errors
+from models.reconstruction import FeatureReconstruction, LatentOptions, log_losses, mean_errors
 from models.stack import merged_arrays
 
 

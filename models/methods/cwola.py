@@ -80,7 +80,7 @@ class Cwola(FoldedMethod):
         """Each jet's classifier, for 4 inner splits side by side; see `FoldTraining.train_fold`."""
         problems = [self.problem(sample, fold, head) for head in self._heads]
         seeds = [self.seeds(fold, head.name) for head in self._heads]
-        networks = yield from self.options.built.train(problems, seeds)
+        networks = yield from self.options.built.train(problems, seeds, [head.name for head in self._heads])
         held = (self.window.of(sample.columns["mjj"]) >= 0) & (sample.fold == fold)
         trained: Arrays = {}
         for head, network in zip(self._heads, networks, strict=True):

@@ -153,10 +153,23 @@ class LabelProportions(FoldedMethod):
         )
         share = (region[:, None] == np.array(SAMPLES)) * (weight / weight.mean())[:, None]
         data = {"x": x, "share": share.astype(np.float32)}
-        return StackJob(self.options.network(len(head.inputs)), schedule, data, members)
+        return StackJob(self.options.network(len(head.inputs)), schedule, data, members, head.name)
 
     def output(self, arrays: Mapping[str, npt.NDArray[Any]], x: Inputs) -> FloatArray:
-        """Mean output of a head's networks, float64, one an event."""
+        """Mean output of a head's networks.
+
+        Parameters
+        ----------
+        arrays
+            Their weights, float32, with a leading axis of networks.
+        x
+            The head's inputs in their units, float32, shape (events, inputs).
+
+        Returns
+        -------
+        numpy.ndarray
+            float64 in [0, 1], shape (events,); a row's value does not depend on the other rows.
+        """
         network, parameters = self.options.network(x.shape[1]), tensors(arrays)
         members = len(arrays["weight0"])
 

@@ -10,20 +10,14 @@ import pydantic
 
 from data.types import FloatArray
 from models.arrays import Arrays, below
+from models.background_rows import fold_members
 from models.base import register
 from models.folds import TrainingSample
 from models.jobs import Schedule, StackJob, Training
 from models.networks.autoencoders import DenseAutoencoder
 from models.networks.base import BUFFER
 from models.networks.normalised import NormalisedAutoencoder
-from models.reconstruction import (
-    FeatureReconstruction,
-    FoldInputs,
-    LatentOptions,
-    fold_members,
-    log_losses,
-    mean_errors,
-)
+from models.reconstruction import FeatureReconstruction, FoldInputs, LatentOptions, log_losses, mean_errors
 from models.stack import merged_arrays
 
 

@@ -12,7 +12,7 @@ from models.arrays import Arrays
 from models.base import register
 from models.density import DensityProblem
 from models.jobs import Member, Schedule, StackJob, Training
-from models.methods.quak import LossPlane, LossPlaneOptions
+from models.loss_plane import LossPlane, LossPlaneOptions
 from models.networks.autoencoders import DenseAutoencoder
 from models.preprocessing import Inputs
 from models.reconstruction import mean_errors, row_weights, schedule_within

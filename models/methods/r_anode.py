@@ -77,7 +77,22 @@ def power_law(mjj: FloatArray, region: Interval) -> float:
 
 
 def log_power_law(mjj: FloatArray, slope: float, region: Interval) -> FloatArray:
-    """Log density of mjj (1/GeV) inside a region, for the slope that `power_law` gives."""
+    """Log density of mjj inside a region, for a power law.
+
+    Parameters
+    ----------
+    mjj
+        GeV, shape (events,), inside the region.
+    slope
+        a of the density ∝ mjj^(a − 1), as `power_law` gives it.
+    region
+        Edges, GeV.
+
+    Returns
+    -------
+    numpy.ndarray
+        Log of the density in 1/GeV, float64, shape (events,).
+    """
     low, high = np.log(region[0]), np.log(region[1])
     a = slope if abs(slope) > 1e-6 else 1e-6
     norm = np.log(abs(a)) - np.log(abs(np.expm1(a * (high - low)))) - a * low

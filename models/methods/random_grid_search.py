@@ -96,6 +96,15 @@ class RandomGridSearch(FoldedMethod):
     def search(self, sample: TrainingSample, signal: TrainingSample, fold: int) -> Arrays:
         """The best cut without the events of a fold.
 
+        Parameters
+        ----------
+        sample
+            The data, ``mjj`` in GeV.
+        signal
+            The simulated signal; its weights are the events expected.
+        fold
+            The fold whose events are left out.
+
         Returns
         -------
         dict
@@ -107,26 +116,8 @@ class RandomGridSearch(FoldedMethod):
         TrainingError
             If no signal event lies in the signal region, or no cut keeps one.
         """
-        region = self.window.of(sample.columns["mjj"])
-        fitted = (region >= 0) & (sample.fold != fold)
-        weight = np.where(region[fitted] == SIGNAL, 0.0, band_weights(region[fitted]))
-        bands = weight > 0
-        # Four fifths of the events were counted.
-        inside = np.count_nonzero(region[fitted] == SIGNAL) * N_FOLDS / (N_FOLDS - 1)
-        x_background, background = self._values(sample, fitted)[bands], weight[bands] * inside / weight.sum()
-        known = (
-            (signal.fold != fold) & (self.window.of(signal.columns["mjj"]) == SIGNAL) & (signal.weight > 0)
-        )
-        if not np.any(known):
-            low, high = self.signal_region
-            msg = (
-                f"table 'signal': no event with {low:g} ≤ mjj < {high:g} GeV outside fold {fold}; add events"
-            )
-            raise TrainingError(msg)
-        x_signal, expected_signal = (
-            self._values(signal, known),
-            signal.weight[known] * N_FOLDS / (N_FOLDS - 1),
-        )
+        x_background, background = self._background(sample, fold)
+        x_signal, expected_signal = self._signal(signal, fold)
         above = directions(x_signal, x_background, expected_signal, background)
         rng = np.random.default_rng(self.seeds(fold)("cuts"))
         lower, upper = random_cuts(x_signal, above, self.options.shape, self.options.trials, rng)
@@ -151,6 +142,29 @@ class RandomGridSearch(FoldedMethod):
             "scale": np.where(spread > 0, spread, 1.0),
             "expected": np.array([*kept, value]),
         }
+
+    def _background(self, sample: TrainingSample, fold: int) -> tuple[FloatArray, FloatArray]:
+        """Values of the side bands' events outside a fold, and how many of the signal region's each stands for."""
+        region = self.window.of(sample.columns["mjj"])
+        fitted = (region >= 0) & (sample.fold != fold)
+        weight = np.where(region[fitted] == SIGNAL, 0.0, band_weights(region[fitted]))
+        bands = weight > 0
+        # Four fifths of the events were counted.
+        inside = np.count_nonzero(region[fitted] == SIGNAL) * N_FOLDS / (N_FOLDS - 1)
+        return self._values(sample, fitted)[bands], weight[bands] * inside / weight.sum()
+
+    def _signal(self, signal: TrainingSample, fold: int) -> tuple[FloatArray, FloatArray]:
+        """Values of the signal's events in the signal region outside a fold, and how many each stands for."""
+        known = (
+            (signal.fold != fold) & (self.window.of(signal.columns["mjj"]) == SIGNAL) & (signal.weight > 0)
+        )
+        if not np.any(known):
+            low, high = self.signal_region
+            msg = (
+                f"table 'signal': no event with {low:g} ≤ mjj < {high:g} GeV outside fold {fold}; add events"
+            )
+            raise TrainingError(msg)
+        return self._values(signal, known), signal.weight[known] * N_FOLDS / (N_FOLDS - 1)
 
     def _values(self, sample: TrainingSample, chosen: npt.NDArray[np.bool_]) -> FloatArray:
         return np.stack([sample.columns[name][chosen] for name in self.inputs], axis=1)

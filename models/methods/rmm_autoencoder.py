@@ -13,6 +13,7 @@ from data.errors import InputError, TrainingError
 from data.eventid import N_FOLDS
 from data.types import FloatArray
 from models.arrays import Arrays
+from models.background_rows import DrawnRows, background_rows, drawn_rows, fold_members
 from models.base import register
 from models.folded import FoldedMethod
 from models.folds import TrainingSample
@@ -20,15 +21,7 @@ from models.jobs import Schedule, StackJob, Training
 from models.networks.autoencoders import DECODER, DenseAutoencoder
 from models.networks.scoring import in_batches, tensors
 from models.preprocessing import Inputs
-from models.reconstruction import (
-    DrawnRows,
-    ReconstructionOptions,
-    background_rows,
-    drawn_rows,
-    fold_members,
-    log_losses,
-    row_weights,
-)
+from models.reconstruction import ReconstructionOptions, log_losses, row_weights
 from models.regions import HIGH, LOW
 from models.seeds import task_seed
 from models.stack import merged_arrays

@@ -20,7 +20,20 @@ SHORTEST = 1e-6
 
 
 def weighted(losses: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """Losses times the weights of the rows, where the batch holds any."""
+    """Losses times the weights of the rows, where the batch holds any.
+
+    Parameters
+    ----------
+    losses
+        Shape (members, rows).
+    batch
+        The rows' arrays; ``weight`` of shape (members, rows) or none.
+
+    Returns
+    -------
+    torch.Tensor
+        Shape (members, rows).
+    """
     return losses * batch["weight"] if "weight" in batch else losses
 
 
@@ -66,20 +79,72 @@ class DenseAutoencoder(Network):
         return encoder | initial_layers(self.sizes[::-1], generator, DECODER)
 
     def codes(self, parameters: Parameters, x: torch.Tensor) -> torch.Tensor:
-        """Codes (members, rows, latent) of inputs (members, rows, inputs)."""
+        """Codes of inputs.
+
+        Parameters
+        ----------
+        parameters
+            With the axis of members.
+        x
+            Inputs, shape (members, rows, inputs).
+
+        Returns
+        -------
+        torch.Tensor
+            Shape (members, rows, latent), of unit length where the autoencoder is spherical.
+        """
         code = apply_layers(parameters, x, (self.activation,) * len(self.hidden), ENCODER)
         return on_sphere(code) if self.spherical else code
 
     def decoded(self, parameters: Parameters, codes: torch.Tensor) -> torch.Tensor:
-        """Inputs (members, rows, inputs) that codes (members, rows, latent) stand for."""
+        """Inputs that codes stand for.
+
+        Parameters
+        ----------
+        parameters
+            With the axis of members.
+        codes
+            Shape (members, rows, latent).
+
+        Returns
+        -------
+        torch.Tensor
+            Shape (members, rows, inputs).
+        """
         return apply_layers(parameters, codes, (self.activation,) * len(self.hidden), DECODER)
 
     def reconstructed(self, parameters: Parameters, x: torch.Tensor) -> torch.Tensor:
-        """What is left of inputs, shape (members, rows, inputs)."""
+        """What is left of inputs after the bottleneck.
+
+        Parameters
+        ----------
+        parameters
+            With the axis of members.
+        x
+            Inputs, shape (members, rows, inputs).
+
+        Returns
+        -------
+        torch.Tensor
+            Shape (members, rows, inputs).
+        """
         return self.decoded(parameters, self.codes(parameters, x))
 
     def errors(self, parameters: Parameters, x: torch.Tensor) -> torch.Tensor:
-        """Mean over the inputs of the squared error, shape (members, rows)."""
+        """Mean over the inputs of the squared error.
+
+        Parameters
+        ----------
+        parameters
+            With the axis of members.
+        x
+            Inputs, shape (members, rows, inputs).
+
+        Returns
+        -------
+        torch.Tensor
+            Shape (members, rows).
+        """
         return (x - self.reconstructed(parameters, x)).square().mean(dim=-1)
 
     def losses(self, parameters: Parameters, batch: Batch, noise: Noise) -> torch.Tensor:  # noqa: ARG002
@@ -88,6 +153,13 @@ class DenseAutoencoder(Network):
 
     def check(self, arrays: Mapping[str, npt.NDArray[Any]], prefix: str = "") -> None:
         """Refuse arrays that are not a stack of such networks.
+
+        Parameters
+        ----------
+        arrays
+            Supposedly its weights, float32, with a leading axis of members.
+        prefix
+            Goes before the names of the arrays.
 
         Raises
         ------
@@ -99,7 +171,18 @@ class DenseAutoencoder(Network):
 
 
 def on_sphere(codes: torch.Tensor) -> torch.Tensor:
-    """Codes scaled to unit length."""
+    """Codes scaled to unit length.
+
+    Parameters
+    ----------
+    codes
+        Shape (…, latent).
+
+    Returns
+    -------
+    torch.Tensor
+        The same shape; codes shorter than 10⁻⁶ stay shorter than 1.
+    """
     lengths: torch.Tensor = codes.norm(dim=-1, keepdim=True)
     return codes / lengths.clamp_min(SHORTEST)
 

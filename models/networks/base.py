@@ -33,11 +33,33 @@ class Noise:
         self.device = device
 
     def uniform(self, *shape: int) -> torch.Tensor:
-        """Uniform in [0, 1), shape (members, *shape)."""
+        """Uniform random numbers.
+
+        Parameters
+        ----------
+        shape
+            Of one member's numbers.
+
+        Returns
+        -------
+        torch.Tensor
+            float32 in [0, 1), shape (members, *shape).
+        """
         return torch.stack([torch.rand(shape, generator=own) for own in self.generators]).to(self.device)
 
     def normal(self, *shape: int) -> torch.Tensor:
-        """Standard normal, shape (members, *shape)."""
+        """Standard normal random numbers.
+
+        Parameters
+        ----------
+        shape
+            Of one member's numbers.
+
+        Returns
+        -------
+        torch.Tensor
+            float32, shape (members, *shape).
+        """
         return torch.stack([torch.randn(shape, generator=own) for own in self.generators]).to(self.device)
 
 
@@ -48,7 +70,22 @@ class Scratch:
         self._held: dict[str, torch.Tensor] = {}
 
     def take(self, name: str, like: torch.Tensor, *shape: int) -> torch.Tensor:
-        """A tensor of this shape, of the type and device of ``like``, with anything in it."""
+        """A tensor with anything in it, the same memory each time.
+
+        Parameters
+        ----------
+        name
+            What it is for; another use needs another name.
+        like
+            A tensor of the type and device wanted.
+        shape
+            Its shape; another one than before takes new memory.
+
+        Returns
+        -------
+        torch.Tensor
+            To be overwritten.
+        """
         held = self._held.get(name)
         if held is None or held.shape != shape or held.dtype != like.dtype or held.device != like.device:
             held = self._held[name] = torch.empty(shape, dtype=like.dtype, device=like.device)
@@ -62,7 +99,26 @@ def autograd_gradients(
     noise: Noise,
     into: Parameters,
 ) -> torch.Tensor:
-    """Losses (members, rows) of any network; the gradients of the members' means are written to ``into``."""
+    """Losses of any network, and the gradients of the members' means.
+
+    Parameters
+    ----------
+    losses
+        As `Network.losses`.
+    parameters
+        With the axis of members.
+    batch
+        The rows' arrays, shape (members, rows, …).
+    noise
+        Random numbers of the members.
+    into
+        Trained parameters' names to tensors of their shapes, overwritten with the gradients.
+
+    Returns
+    -------
+    torch.Tensor
+        Losses, shape (members, rows), detached.
+    """
     leaves = {name: parameters[name].detach().requires_grad_() for name in into}
     found = losses(parameters | leaves, batch, noise).float()
     gradients = torch.autograd.grad(found.mean(dim=1).sum(), list(leaves.values()))
@@ -84,10 +140,25 @@ class Network(abc.ABC):
 
     @abc.abstractmethod
     def losses(self, parameters: Parameters, batch: Batch, noise: Noise) -> torch.Tensor:
-        """Loss of each row, shape (members, rows), event weights included; a member's loss is the mean over rows.
+        """Loss of each row, event weights included; a member's loss is the mean over rows.
 
-        No member may influence another: sums run over a member's own rows only. Functions that torch rounds by
-        place (sigmoid, softplus, elu, silu, pow) are for tensors with the axis of rows, which fills whole registers.
+        No member may influence another: sums run over a member's own rows only. Functions that torch rounds
+        by place (sigmoid, softplus, elu, silu, pow) are for tensors with the axis of rows, which fills whole
+        registers.
+
+        Parameters
+        ----------
+        parameters
+            Trained parameters and buffers, with the axis of members.
+        batch
+            The job's data arrays, shape (members, rows, …).
+        noise
+            Random numbers of the members, and whether they are being trained.
+
+        Returns
+        -------
+        torch.Tensor
+            Shape (members, rows).
         """
 
     def gradients(
@@ -108,6 +179,11 @@ class Network(abc.ABC):
             Trained parameters' names to tensors of their shapes, overwritten.
         scratch
             Memory for what a network computes by hand.
+
+        Returns
+        -------
+        torch.Tensor
+            Losses, shape (members, rows).
         """
         return autograd_gradients(self.losses, parameters, batch, noise, into)
 

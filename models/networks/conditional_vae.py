@@ -68,13 +68,43 @@ class ConditionalVae(Network):
     def encoded(
         self, parameters: Parameters, x: torch.Tensor, context: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and logarithm of the variance of the latent variables, each (members, rows, latent)."""
+        """The distribution of the latent variables.
+
+        Parameters
+        ----------
+        parameters
+            With the axis of members.
+        x
+            Standardised inputs, shape (members, rows, inputs).
+        context
+            Standardised mjj, shape (members, rows, 1).
+
+        Returns
+        -------
+        mean, log_variance
+            Shape (members, rows, latent) each.
+        """
         code = self._layers(parameters, ENCODER, x, context)
         mean, log_variance = code.chunk(2, dim=-1)
         return mean, log_variance.clamp(-2.0 * LARGEST_LOG_VARIANCE, LARGEST_LOG_VARIANCE)
 
     def decoded(self, parameters: Parameters, z: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-        """Mean of the inputs, shape (members, rows, inputs)."""
+        """Mean of the inputs for latent variables.
+
+        Parameters
+        ----------
+        parameters
+            With the axis of members.
+        z
+            Latent variables, shape (members, rows, latent).
+        context
+            Standardised mjj, shape (members, rows, 1).
+
+        Returns
+        -------
+        torch.Tensor
+            Standardised, shape (members, rows, inputs).
+        """
         return self._layers(parameters, DECODER, z, context)
 
     def _layers(

@@ -140,7 +140,20 @@ class ConvolutionalAutoencoder(Network):
         return functional.pixel_shuffle(x, 2)
 
     def codes(self, parameters: Parameters, images: torch.Tensor) -> torch.Tensor:
-        """Codes (members, rows, latent) of images (members, rows, pixels, pixels)."""
+        """Codes of images.
+
+        Parameters
+        ----------
+        parameters
+            With the axis of members.
+        images
+            Shape (members, rows, pixels, pixels).
+
+        Returns
+        -------
+        torch.Tensor
+            Shape (members, rows, latent).
+        """
         members, rows = images.shape[:2]
         # A copy, as with a single channel nothing but fresh strides says that channels come last in memory.
         x = images.permute(1, 2, 3, 0).clone(memory_format=torch.contiguous_format).permute(0, 3, 1, 2)
@@ -150,7 +163,20 @@ class ConvolutionalAutoencoder(Network):
         return apply_layers(parameters, x, self._activations, ENCODER)
 
     def decoded(self, parameters: Parameters, codes: torch.Tensor) -> torch.Tensor:
-        """Images (members, rows, pixels, pixels) that codes (members, rows, latent) stand for; pixels add up to 1."""
+        """Images that codes stand for.
+
+        Parameters
+        ----------
+        parameters
+            With the axis of members.
+        codes
+            Shape (members, rows, latent).
+
+        Returns
+        -------
+        torch.Tensor
+            Shape (members, rows, pixels, pixels); the pixels of an image add up to 1.
+        """
         members, rows = codes.shape[:2]
         depth = len(self.channels)
         x = functional.leaky_relu(apply_layers(parameters, codes, self._activations, DECODER), LEAK)
@@ -164,7 +190,20 @@ class ConvolutionalAutoencoder(Network):
         return torch.softmax(flat, dim=-1).reshape(members, rows, self.pixels, self.pixels)
 
     def errors(self, parameters: Parameters, images: torch.Tensor) -> torch.Tensor:
-        """Sum over pixels of the squared differences, shape (members, rows)."""
+        """Sum over pixels of the squared differences.
+
+        Parameters
+        ----------
+        parameters
+            With the axis of members.
+        images
+            Shape (members, rows, pixels, pixels).
+
+        Returns
+        -------
+        torch.Tensor
+            Shape (members, rows).
+        """
         if torch.is_grad_enabled() or images.shape[1] <= ROWS_AT_ONCE:
             return (
                 (images - self.decoded(parameters, self.codes(parameters, images))).square().sum(dim=(-2, -1))
@@ -185,6 +224,11 @@ class ConvolutionalAutoencoder(Network):
 
     def check(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Refuse arrays that are not a stack of such networks.
+
+        Parameters
+        ----------
+        arrays
+            Supposedly its weights, float32, with a leading axis of members.
 
         Raises
         ------

@@ -57,11 +57,25 @@ def initial_layers(sizes: Sequence[int], generator: torch.Generator, prefix: str
 
 
 def product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """Dense layers of a stack: x (members, rows, inputs), weight (members, inputs, outputs), bias (members, 1, outputs).
+    """Dense layers of a stack.
 
-    A matrix product with a single column takes another path for a stack of one, whose sums round differently; as a sum
-    of products it does not, and is faster. With 5 to 7 or 9 to 11 columns sums depend on the row's place in the batch;
-    columns of zeros make their number a multiple of 4.
+    A matrix product with a single column takes another path for a stack of one, whose sums round differently;
+    as a sum of products it does not, and is faster. With 5 to 7 or 9 to 11 columns sums depend on the row's
+    place in the batch; columns of zeros make their number a multiple of 4.
+
+    Parameters
+    ----------
+    x
+        Shape (members, rows, inputs).
+    weight
+        Shape (members, inputs, outputs).
+    bias
+        Shape (members, 1, outputs).
+
+    Returns
+    -------
+    torch.Tensor
+        Shape (members, rows, outputs).
     """
     if weight.shape[-1] == 1:
         return (x * weight.transpose(1, 2)).sum(dim=-1, keepdim=True) + bias
@@ -130,6 +144,17 @@ def check_layers(
 ) -> int:
     """Refuse arrays that are not a stack of such layers.
 
+    Parameters
+    ----------
+    arrays
+        Supposedly ``weightN`` and ``biasN`` as in `initial_layers`, float32, with a leading axis of members.
+    sizes
+        Inputs, hidden layers …, outputs.
+    members
+        How many there must be; None: as many as the first array has.
+    prefix
+        Goes before the names of the arrays.
+
     Returns
     -------
     int
@@ -181,7 +206,22 @@ class DenseClassifier(Network):
         return initial_layers(self.sizes, generator)
 
     def logits(self, parameters: Parameters, x: torch.Tensor, noise: Noise | None = None) -> torch.Tensor:
-        """Logits, shape (members, rows), of raw inputs (members, rows, inputs)."""
+        """Logits of raw inputs.
+
+        Parameters
+        ----------
+        parameters
+            With the axis of members, the buffers among them.
+        x
+            Inputs in their units, shape (members, rows, inputs).
+        noise
+            For drop-out while training; None: no drop-out.
+
+        Returns
+        -------
+        torch.Tensor
+            Shape (members, rows).
+        """
         first = self._first(parameters, x)
         return apply_layers(parameters, first, self.activations, noise=noise, dropout=self.dropout)[..., 0]
 

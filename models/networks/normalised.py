@@ -69,7 +69,22 @@ class NormalisedAutoencoder(Network):
         }
 
     def energies(self, weights: Parameters, x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-        """Reconstruction error in units of ``scale`` (members, 1), shape (members, rows)."""
+        """Reconstruction error in units of that of the first stage.
+
+        Parameters
+        ----------
+        weights
+            Of the autoencoder, with the axis of members.
+        x
+            Shape (members, rows, inputs).
+        scale
+            The first stage's mean error, shape (members, 1).
+
+        Returns
+        -------
+        torch.Tensor
+            Shape (members, rows).
+        """
         return self.base.errors(weights, x) / scale
 
     def losses(self, parameters: Parameters, batch: Batch, noise: Noise) -> torch.Tensor:
@@ -119,13 +134,13 @@ class NormalisedAutoencoder(Network):
         for _ in range(self.latent_steps):
             slope = self._slope(weights, scale, codes, decode=True)
             random = LATENT_NOISE * noise.normal(*codes.shape[1:])
-            codes = on_sphere(codes - shortened(slope, LATENT_STEP) + random)
+            codes = on_sphere(codes - _shortened(slope, LATENT_STEP) + random)
         x = self.base.decoded(weights, codes).detach()
         step = VISIBLE_STEP * scale[:, :, None]
         for _ in range(self.visible_steps):
             slope = self._slope(weights, scale, x, decode=False)
             random = (2.0 * step).sqrt() * noise.normal(*x.shape[1:])
-            x = (x - shortened(step * slope, LONGEST) + random).clamp(-FARTHEST, FARTHEST)
+            x = (x - _shortened(step * slope, LONGEST) + random).clamp(-FARTHEST, FARTHEST)
         return x
 
     def _slope(
@@ -140,7 +155,7 @@ class NormalisedAutoencoder(Network):
         return slope
 
 
-def shortened(steps: torch.Tensor, longest: float) -> torch.Tensor:
+def _shortened(steps: torch.Tensor, longest: float) -> torch.Tensor:
     """Steps (…, dimensions) scaled down to a length of at most ``longest``."""
     lengths: torch.Tensor = steps.norm(dim=-1, keepdim=True)
     return steps * (longest / lengths.clamp_min(longest))

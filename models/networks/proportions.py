@@ -45,7 +45,20 @@ class ProportionNetwork(Network):
         return initial_layers(self.sizes, generator)
 
     def outputs(self, parameters: Parameters, x: torch.Tensor) -> torch.Tensor:
-        """Outputs between 0 and 1, shape (members, rows), of raw inputs (members, rows, inputs)."""
+        """Outputs of raw inputs.
+
+        Parameters
+        ----------
+        parameters
+            With the axis of members, the buffers among them.
+        x
+            Inputs in their units, shape (members, rows, inputs).
+
+        Returns
+        -------
+        torch.Tensor
+            Between 0 and 1, shape (members, rows).
+        """
         scaled = (x - parameters[f"{BUFFER}mean"]) / parameters[f"{BUFFER}deviation"]
         activations: tuple[Activation, ...] = tuple("relu" for _ in self.hidden)
         return torch.sigmoid(apply_layers(parameters, scaled, activations)[..., 0])

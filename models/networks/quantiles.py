@@ -64,7 +64,20 @@ class QuantileNetwork(Network):
         return parameters
 
     def curves(self, parameters: Parameters, mass: torch.Tensor) -> torch.Tensor:
-        """Quantiles of the logits, shape (members, rows, quantiles), at masses (members, rows, 1)."""
+        """Quantiles of the logits at masses.
+
+        Parameters
+        ----------
+        parameters
+            With the axis of members, the buffers among them.
+        mass
+            In the units of the job's data (GeV), shape (members, rows, 1).
+
+        Returns
+        -------
+        torch.Tensor
+            Shape (members, rows, quantiles); neighbouring quantiles may cross.
+        """
         scaled = (mass - parameters[f"{BUFFER}mean"]) / parameters[f"{BUFFER}deviation"]
         activations: list[Activation] = ["elu"] * self.layers
         offsets = apply_layers(parameters, scaled, activations)

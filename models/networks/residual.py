@@ -20,7 +20,18 @@ LOGIT_SCALE = 20.0
 
 
 def log_normal(x: Inputs) -> FloatArray:
-    """Log density of the standard normal distribution, float64, one for each row of (rows, inputs)."""
+    """Log density of the standard normal distribution.
+
+    Parameters
+    ----------
+    x
+        Shape (rows, inputs).
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape (rows,), summed over inputs.
+    """
     squares = np.square(x, dtype=np.float64).sum(axis=1)
     return np.asarray(-0.5 * (squares + x.shape[1] * math.log(2.0 * math.pi)))
 

@@ -27,7 +27,18 @@ def single_thread() -> Iterator[None]:
 
 
 def tensors(arrays: Mapping[str, npt.NDArray[np.float32]]) -> Parameters:
-    """Arrays of a bundle as parameters of a network; they already have the axis of members."""
+    """Arrays of a bundle as parameters of a network.
+
+    Parameters
+    ----------
+    arrays
+        float32; they already have the axis of members.
+
+    Returns
+    -------
+    dict
+        Name to tensor on the CPU, of the array's own memory where that is contiguous.
+    """
     return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
 
 

@@ -190,6 +190,11 @@ def inverse_rational_quadratic(y: torch.Tensor, raw: torch.Tensor, bins: int, ta
         Values, shape (members, inputs, rows).
     raw, bins, tail
         As there.
+
+    Returns
+    -------
+    torch.Tensor
+        x of y = spline(x), shape of ``y``.
     """
     inside = y.abs() < tail
     v = ((y + tail) * (0.5 / tail)).clamp_(0.0, 1.0)

@@ -49,7 +49,7 @@ def convolve(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, kernel: 
     return y.view(members, rows, left, -1)
 
 
-def convolve_transposed(
+def _convolve_transposed(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, kernel: int
 ) -> torch.Tensor:
     """The mirror of `convolve`: ``kernel − 1`` places are added."""
@@ -157,11 +157,24 @@ class ParticleVae(Network):
 
     def _convolution(self, parameters: Parameters, name: str, x: torch.Tensor) -> torch.Tensor:
         kernel = 1 if name in {"in0", "out2"} else KERNEL
-        function = convolve_transposed if name.startswith("out") else convolve
+        function = _convolve_transposed if name.startswith("out") else convolve
         return function(x, parameters[f"{name}/weight0"], parameters[f"{name}/bias0"], kernel)
 
     def encode(self, parameters: Parameters, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and logarithm of the variance, (members, rows, latent), of standardised jets (members, rows, n, 3)."""
+        """The distribution of the latent variables.
+
+        Parameters
+        ----------
+        parameters
+            With the axis of members.
+        x
+            Standardised jets, shape (members, rows, particles, 3).
+
+        Returns
+        -------
+        mean, log_variance
+            Shape (members, rows, latent) each.
+        """
         members, rows = x.shape[:2]
         for name in ("in0", "in1", "in2"):
             x = functional.elu(self._convolution(parameters, name, x))
@@ -172,7 +185,20 @@ class ParticleVae(Network):
         return mean, log_variance.clamp(-MAX_LOG_VARIANCE, MAX_LOG_VARIANCE)
 
     def decode(self, parameters: Parameters, code: torch.Tensor) -> torch.Tensor:
-        """Standardised jets, (members, rows, n, 3), of latent vectors (members, rows, latent)."""
+        """Jets that latent variables stand for.
+
+        Parameters
+        ----------
+        parameters
+            With the axis of members.
+        code
+            Shape (members, rows, latent).
+
+        Returns
+        -------
+        torch.Tensor
+            Standardised, shape (members, rows, particles, 3).
+        """
         x = functional.elu(apply_layers(parameters, code, ("elu", "elu"), "decoder/"))
         x = x.view(*x.shape[:2], self.pooled, FILTERS[2]).repeat_interleave(POOL, dim=2)
         # A place that pooling left over is filled from its neighbour.
@@ -192,9 +218,21 @@ class ParticleVae(Network):
         return of_x.sum(dim=-1) / count + of_y.mean(dim=-1) + self.beta * _divergence(mean, log_variance)
 
     def terms(self, parameters: Parameters, jets: torch.Tensor) -> torch.Tensor:
-        """Reconstruction and KL, shape (members, rows, 2), of raw jets (members, rows, n, 3).
+        """Reconstruction error and KL divergence of raw jets.
 
         The reconstruction is that of the latent mean; distances are summed over particles.
+
+        Parameters
+        ----------
+        parameters
+            With the axis of members, the buffers among them.
+        jets
+            Shape (members, rows, particles, 3); zeros where there is no particle.
+
+        Returns
+        -------
+        torch.Tensor
+            Shape (members, rows, 2): error, divergence.
         """
         x, real = self._standardised(parameters, jets)
         mean, log_variance = self.encode(parameters, x)
@@ -216,6 +254,11 @@ class ParticleVae(Network):
 
     def check(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Refuse arrays that no training could have made.
+
+        Parameters
+        ----------
+        arrays
+            Supposedly its weights, float32, with a leading axis of members.
 
         Raises
         ------

@@ -35,7 +35,15 @@ FAR = 1e150
 
 @compiled
 def complete_node(nodes: FloatArray, k: int) -> None:
-    """Fill rapidity, azimuth and pT² of node ``k`` from its four-momentum (GeV, rad, GeV²)."""
+    """Fill rapidity, azimuth (rad) and pT² (GeV²) of a node from its four-momentum.
+
+    Parameters
+    ----------
+    nodes
+        Shape (7, …): px, py, pz, E (GeV), rapidity, azimuth (rad), pT² (GeV²); changed in place.
+    k
+        Column of the node.
+    """
     px, py, pz, energy = nodes[PX, k], nodes[PY, k], nodes[PZ, k], nodes[E, k]
     pt2 = px * px + py * py
     # an energy rounded to below |p| counts as massless: the rapidity stays finite
@@ -51,7 +59,20 @@ def complete_node(nodes: FloatArray, k: int) -> None:
 
 @compiled
 def distance2(rapidity_a: float, phi_a: float, rapidity_b: float, phi_b: float) -> float:
-    """Squared distance ΔR² of two directions; azimuths within [−π, π]."""
+    """Squared distance ΔR² of two directions.
+
+    Parameters
+    ----------
+    rapidity_a, rapidity_b
+        Rapidities.
+    phi_a, phi_b
+        Azimuths (rad) within [−π, π].
+
+    Returns
+    -------
+    float
+        ΔR² (rad²).
+    """
     d_phi = abs(phi_a - phi_b)
     if d_phi > math.pi:
         d_phi = 2.0 * math.pi - d_phi
@@ -61,13 +82,35 @@ def distance2(rapidity_a: float, phi_a: float, rapidity_b: float, phi_b: float) 
 
 @compiled
 def new_nodes(n: int) -> FloatArray:
-    """Room for the history of a jet of up to ``n`` particles, shape (7, 2n)."""
+    """Room for the history of one jet.
+
+    Parameters
+    ----------
+    n
+        Most particles of a jet.
+
+    Returns
+    -------
+    array (7, 2n + 2)
+        Not filled.
+    """
     return np.empty((N_QUANTITIES, 2 * n + 2), dtype=np.float64)
 
 
 @compiled
 def largest_jet(offsets: IntArray) -> int:
-    """Number of particles of the largest jet, 0 without jets."""
+    """Number of particles of the largest jet.
+
+    Parameters
+    ----------
+    offsets
+        Shape (n_jets + 1,): first particle of each jet, and the end.
+
+    Returns
+    -------
+    int
+        0 without jets.
+    """
     largest = 0
     for jet in range(len(offsets) - 1):
         largest = max(largest, offsets[jet + 1] - offsets[jet])
@@ -82,10 +125,25 @@ def load_jet(
     start: int,
     stop: int,
 ) -> int:
-    """Fill the first nodes with the particles ``start`` … ``stop`` and return their number.
+    """Fill the first nodes with the particles of a jet.
 
-    Particles without transverse momentum (a PUPPI weight of 0) have no direction and are left out;
-    ``origin[k]`` is the row of node ``k`` in the flat buffers.
+    Particles without transverse momentum (a PUPPI weight of 0) have no direction and are left out.
+
+    Parameters
+    ----------
+    nodes
+        Shape (7, ≥ stop − start): columns as of `cluster`; changed in place.
+    origin
+        Shape (≥ stop − start,): filled with the row of each node in the flat buffers.
+    momenta
+        px, py, pz, E (GeV) of all particles, each of shape (n_particles,).
+    start, stop
+        First row of the jet, and the end.
+
+    Returns
+    -------
+    int
+        Number of nodes filled.
     """
     px, py, pz, energy = momenta
     n = 0
@@ -241,6 +299,23 @@ def cluster(nodes: FloatArray, n: int, algorithm: int, parents: IntArray, child:
 
 @compiled
 def is_exclusive(child: IntArray, n: int, n_jets: int, k: int) -> bool:
-    """Whether node ``k`` is one of the ``n_jets`` ≤ n exclusive jets of a history of ``n`` particles."""
+    """Whether a node is one of the exclusive jets of a history.
+
+    Parameters
+    ----------
+    child
+        Shape (≥ 2n − 1,): the node that each node went into, as `cluster` fills it.
+    n
+        Particles of the history.
+    n_jets
+        Number of exclusive jets, at most n.
+    k
+        The node.
+
+    Returns
+    -------
+    bool
+        True for ``n_jets`` of the nodes.
+    """
     made_before = 2 * n - n_jets
     return bool(k < made_before and (child[k] < 0 or child[k] >= made_before))

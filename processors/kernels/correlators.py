@@ -20,7 +20,7 @@ N_CORRELATORS = 5
 
 
 @compiled
-def angles_and_shares(nodes: FloatArray, n: int, beta: float, angles: FloatArray, z: FloatArray) -> None:
+def _angles_and_shares(nodes: FloatArray, n: int, beta: float, angles: FloatArray, z: FloatArray) -> None:
     """Fill ``angles`` with ΔR^β of all pairs, and ``z`` with the shares of the sum of pT."""
     total = 0.0
     for i in range(n):
@@ -36,7 +36,7 @@ def angles_and_shares(nodes: FloatArray, n: int, beta: float, angles: FloatArray
 
 
 @compiled
-def two_and_three_points(
+def _two_and_three_points(
     n: int, angles: FloatArray, z: FloatArray, sums: FloatArray, out: FloatArray
 ) -> None:
     """Fill ``out[0:4]`` with 1e2, 1e3, 2e3 and 3e3; ``sums`` (4, ≥ n) is room to work in."""
@@ -63,7 +63,7 @@ def two_and_three_points(
 
 
 @compiled
-def four_points(n: int, angles: FloatArray, z: FloatArray, work: FloatArray) -> float:
+def _four_points(n: int, angles: FloatArray, z: FloatArray, work: FloatArray) -> float:
     """2e4: sum over quadruples of the product of the two smallest of six angles; ``work`` is (3, ≥ n).
 
     The two smallest of a quadruple are among the two smallest of the triangle (i, j, k) and the two smallest of
@@ -130,8 +130,8 @@ def flat_energy_correlators(
         n = load_jet(nodes, origin, (px, py, pz, e), offsets[jet], offsets[jet + 1])
         if n < 2:
             continue
-        angles_and_shares(nodes, n, beta, angles, z)
-        two_and_three_points(n, angles, z, work, out[jet])
+        _angles_and_shares(nodes, n, beta, angles, z)
+        _two_and_three_points(n, angles, z, work, out[jet])
         if four:
-            out[jet, 4] = four_points(n, angles, z, work)
+            out[jet, 4] = _four_points(n, angles, z, work)
     return out

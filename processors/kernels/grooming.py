@@ -25,8 +25,20 @@ def passing_node(
 ) -> tuple[int, float, float]:
     """Follow the harder branch down to the first declustering with z > z_cut (ΔR / R0)^β.
 
-    Returns the node, its ΔR (rad) and z; the particle at the end of the hardest branch with 0, 0 where no
-    declustering passes.
+    Parameters
+    ----------
+    nodes, parents
+        Shapes (7, ≥ 2n) and (2, ≥ 2n): history of a jet, as ``clustering.cluster`` fills it.
+    n
+        Particles of the history.
+    z_cut, beta, R0
+        The condition; R0 in rad.
+
+    Returns
+    -------
+    node, delta_r, z
+        The node that passes, its ΔR (rad) and z; the particle at the end of the hardest branch with 0, 0
+        where no declustering passes.
     """
     k = 2 * n - 2
     while k >= n:

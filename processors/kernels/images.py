@@ -29,7 +29,7 @@ from processors.kernels.taus import wrapped
 
 
 @compiled
-def offsets_from_axis(nodes: FloatArray, n: int, points: FloatArray) -> None:
+def _offsets_from_axis(nodes: FloatArray, n: int, points: FloatArray) -> None:
     """Fill ``points`` (3, ≥ n) with Δy, Δφ (rad) from the jet's axis and pT (GeV); column n of ``nodes`` is used."""
     for q in (PX, PY, PZ, E):
         nodes[q, n] = 0.0
@@ -83,6 +83,6 @@ def flat_images(
         n = load_jet(nodes, origin, (px, py, pz, e), offsets[jet], offsets[jet + 1])
         if n == 0:
             continue
-        offsets_from_axis(nodes, n, points)
+        _offsets_from_axis(nodes, n, points)
         draw(points, n, width, steps, image, images[jet])
     return images

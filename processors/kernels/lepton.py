@@ -81,7 +81,7 @@ def nearest_particles(
 
 
 @compiled
-def subjet_pt(
+def _subjet_pt(
     nodes: FloatArray, origin: IntArray, child: IntArray, n: int, n_subjets: int, row: int
 ) -> float:
     """Transverse momentum (GeV) of the exclusive subjet that particle ``row`` is in; 0 if it was left out."""
@@ -136,7 +136,7 @@ def flat_lepton_fraction(
         if n == 0:
             continue
         cluster(nodes, n, KT, parents, child)
-        below = subjet_pt(nodes, origin, child, n, n_subjets, lepton_row[jet])
+        below = _subjet_pt(nodes, origin, child, n, n_subjets, lepton_row[jet])
         if below > 0.0:
             fraction[jet] = lepton_pt[jet] / below
     return fraction

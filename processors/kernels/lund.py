@@ -14,7 +14,7 @@ N_LUND = 7
 
 
 @compiled
-def write_splitting(nodes: FloatArray, parents: IntArray, k: int, splittings: FloatArray, row: int) -> int:
+def _write_splitting(nodes: FloatArray, parents: IntArray, k: int, splittings: FloatArray, row: int) -> int:
     """Fill column ``row`` with the declustering of node ``k``; return which of its parents is the harder."""
     which = 0 if nodes[PT2, parents[0, k]] >= nodes[PT2, parents[1, k]] else 1
     hard, soft = parents[which, k], parents[1 - which, k]
@@ -58,13 +58,13 @@ def primary_splittings(
     """
     row, k = first, start
     while k >= n:
-        k = parents[write_splitting(nodes, parents, k, splittings, row), k]
+        k = parents[_write_splitting(nodes, parents, k, splittings, row), k]
         row += 1
     return row - first
 
 
 @compiled
-def all_splittings(
+def _all_splittings(
     nodes: FloatArray, parents: IntArray, n: int, splittings: FloatArray, order: IntArray, first: int
 ) -> int:
     """Decluster a whole history from the last recombination to the first; return the number of splittings.
@@ -75,7 +75,7 @@ def all_splittings(
     plane = np.ones(2 * n, dtype=np.int64)
     row = first
     for k in range(2 * n - 2, n - 1, -1):  # a node is made after its parents: its plane is known by now
-        which = write_splitting(nodes, parents, k, splittings, row)
+        which = _write_splitting(nodes, parents, k, splittings, row)
         plane[parents[which, k]], plane[parents[1 - which, k]] = plane[k], plane[k] + 1
         order[row] = plane[k]
         row += 1
@@ -130,6 +130,6 @@ def flat_lund(
         if primary:
             counts[jet] = primary_splittings(nodes, parents, n, 2 * n - 2, splittings, row)
         else:
-            counts[jet] = all_splittings(nodes, parents, n, splittings, order, row)
+            counts[jet] = _all_splittings(nodes, parents, n, splittings, order, row)
         row += counts[jet]
     return splittings[:, :row].copy(), order[:row].copy(), counts

@@ -114,13 +114,26 @@ def flat_lund_subjets(
             first += made
         counts[jet] = found
         row += found
-    return FlatSubjets(
-        momenta[:row].copy(),
-        counts,
-        splittings[0, :first].copy(),
-        splittings[1, :first].copy(),
-        n_splittings[:row].copy(),
-    )
+    delta, kt = splittings[0, :first].copy(), splittings[1, :first].copy()
+    return FlatSubjets(momenta[:row].copy(), counts, delta, kt, n_splittings[:row].copy())
+
+
+@compiled
+def _factor(
+    ratio: FloatArray,
+    coefficients: FloatArray,
+    plane: int,
+    cell: int,
+    x: float,
+    limits: tuple[float, float],
+) -> float:
+    """Factor of one splitting in one table: its cell's ratio, beyond the measured planes that of the polynomial in x."""
+    if cell < 0:
+        return 1.0
+    if plane >= 0:
+        return float(ratio[plane, cell])
+    c = coefficients[-1 - plane, cell]
+    return float(min(max(c[0] + x * (c[1] + x * c[2]), limits[0]), limits[1]))
 
 
 @compiled
@@ -179,12 +192,7 @@ def flat_table_products(
                 plane, x = planes[subjet], inverse_pt[subjet]
                 product *= factors[plane if plane >= 0 else (-1 - plane) * (n_planes - 1)]
                 for row in range(offsets[subjet], offsets[subjet + 1]):
-                    cell = cells[row]
-                    if cell >= 0 and plane >= 0:
-                        product *= ratios[table, plane, cell]
-                    elif cell >= 0:
-                        c = coefficients[table, -1 - plane, cell]
-                        product *= min(max(c[0] + x * (c[1] + x * c[2]), limits[0]), limits[1])
+                    product *= _factor(ratios[table], coefficients[table], plane, cells[row], x, limits)
             products[table, jet] = product
     return products
 

@@ -68,7 +68,19 @@ def flat_soft_drop_mask(
 def fill_subjets(
     nodes: FloatArray, child: IntArray, n: int, n_subjets: int, subjets: FloatArray, rank: IntArray
 ) -> None:
-    """Fill ``subjets`` (n_subjets, 4), the hardest first, and ``rank`` of all nodes (−1: above the subjets)."""
+    """Find the exclusive subjets of a history.
+
+    Parameters
+    ----------
+    nodes, child
+        Shapes (7, ≥ 2n) and (≥ 2n,): history of a jet, as ``clustering.cluster`` fills it.
+    n, n_subjets
+        Particles of the history, and subjets, at most as many.
+    subjets
+        Shape (n_subjets, 4): filled with px, py, pz, E (GeV), the hardest (pT) first.
+    rank
+        Shape (≥ 2n − 1,): filled with the subjet of each node; −1 above the subjets.
+    """
     made_before = 2 * n - n_subjets
     found, chosen = 0, np.empty(n_subjets, dtype=np.int64)
     for k in range(made_before):

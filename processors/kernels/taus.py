@@ -33,7 +33,7 @@ particle that it begins on, and makes a step off it longer than the precision.""
 
 
 @compiled
-def kt_axes(nodes: FloatArray, child: IntArray, n: int, n_axes: int, axes: FloatArray) -> None:
+def _kt_axes(nodes: FloatArray, child: IntArray, n: int, n_axes: int, axes: FloatArray) -> None:
     """Fill ``axes`` (2, n_axes) with the directions of the exclusive kT jets of a history."""
     found = 0
     for k in range(2 * n - n_axes):
@@ -44,7 +44,18 @@ def kt_axes(nodes: FloatArray, child: IntArray, n: int, n_axes: int, axes: Float
 
 @compiled
 def wrapped(d_phi: float) -> float:
-    """Bring an angle of [−2π, 2π] to [−π, π]."""
+    """Bring a difference of azimuths to [−π, π].
+
+    Parameters
+    ----------
+    d_phi
+        Angle (rad) within [−2π, 2π].
+
+    Returns
+    -------
+    float
+        The same angle (rad).
+    """
     if d_phi > math.pi:
         return d_phi - 2.0 * math.pi
     if d_phi < -math.pi:
@@ -53,7 +64,7 @@ def wrapped(d_phi: float) -> float:
 
 
 @compiled
-def assign(particles: FloatArray, axes: FloatArray, d2: FloatArray, which: IntArray) -> None:
+def _assign(particles: FloatArray, axes: FloatArray, d2: FloatArray, which: IntArray) -> None:
     """Fill ``which`` with the nearest axis of each particle and ``d2`` with its ΔR²."""
     rapidity, phi = particles[0], particles[1]
     d2[:] = np.inf
@@ -70,7 +81,7 @@ def assign(particles: FloatArray, axes: FloatArray, d2: FloatArray, which: IntAr
 
 
 @compiled
-def weigh(particles: FloatArray, beta: float, d2: FloatArray) -> None:
+def _weigh(particles: FloatArray, beta: float, d2: FloatArray) -> None:
     """Replace ΔR² by the weight pT ΔR^(β−2), in place."""
     pt = particles[2]
     if beta == 1.0:  # the usual case needs no power
@@ -82,7 +93,7 @@ def weigh(particles: FloatArray, beta: float, d2: FloatArray) -> None:
 
 
 @compiled
-def step_axes(
+def _step_axes(
     particles: FloatArray, beta: float, axes: FloatArray, weight: FloatArray, which: IntArray
 ) -> float:
     """Move each axis to the mean of its particles with weights pT ΔR^(β−2); return the largest move squared.
@@ -90,8 +101,8 @@ def step_axes(
     For β ≤ 2 no step raises the sum of pT min ΔR^β, but for particles very near an axis: the weights define a
     quadratic bound that touches it at the present axes.
     """
-    assign(particles, axes, weight, which)
-    weigh(particles, beta, weight)
+    _assign(particles, axes, weight, which)
+    _weigh(particles, beta, weight)
     largest = 0.0
     for a in range(axes.shape[1]):
         rapidity_a, phi_a = axes[0, a], axes[1, a]
@@ -109,11 +120,11 @@ def step_axes(
 
 
 @compiled
-def distance_sum(
+def _distance_sum(
     particles: FloatArray, beta: float, axes: FloatArray, d2: FloatArray, which: IntArray
 ) -> float:
     """Sum of pT min ΔR^β over the particles; ``d2`` and ``which`` are room for one value a particle."""
-    assign(particles, axes, d2, which)
+    _assign(particles, axes, d2, which)
     total = 0.0
     for i in range(len(d2)):
         total += particles[2, i] * (math.sqrt(d2[i]) if beta == 1.0 else d2[i] ** (0.5 * beta))
@@ -121,7 +132,7 @@ def distance_sum(
 
 
 @compiled
-def tau(particles: FloatArray, beta: float, R0: float, onepass: bool, axes: FloatArray) -> float:
+def _tau(particles: FloatArray, beta: float, R0: float, onepass: bool, axes: FloatArray) -> float:
     """N-subjettiness Σ pT min ΔR^β / Σ pT R0^β of one jet.
 
     Parameters
@@ -137,12 +148,12 @@ def tau(particles: FloatArray, beta: float, R0: float, onepass: bool, axes: Floa
     """
     n = particles.shape[1]
     d2, which = np.empty(n), np.empty(n, dtype=np.int64)
-    above = distance_sum(particles, beta, axes, d2, which)
+    above = _distance_sum(particles, beta, axes, d2, which)
     if onepass:
         for _ in range(MAX_STEPS):
-            if step_axes(particles, beta, axes, d2, which) < NEAR2:
+            if _step_axes(particles, beta, axes, d2, which) < NEAR2:
                 break
-        above = min(above, distance_sum(particles, beta, axes, d2, which))
+        above = min(above, _distance_sum(particles, beta, axes, d2, which))
     below = 0.0
     for i in range(n):
         below += particles[2, i]
@@ -172,8 +183,8 @@ def fill_taus(
         particles[2, i] = math.sqrt(nodes[PT2, i])
     for n_axes in range(1, min(len(taus), n - 1) + 1):
         axes = np.empty((2, n_axes), dtype=np.float64)
-        kt_axes(nodes, child, n, n_axes, axes)
-        taus[n_axes - 1] = tau(particles, beta, R0, onepass, axes)
+        _kt_axes(nodes, child, n, n_axes, axes)
+        taus[n_axes - 1] = _tau(particles, beta, R0, onepass, axes)
 
 
 @compiled

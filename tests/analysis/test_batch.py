@@ -496,6 +496,8 @@ def test_the_status_as_json(config, tmp_path, monkeypatch):
     assert (content["complete"], content["stuck"], content["dag"]) == (False, True, None)
     assert content["stages"][0]["stage"] == "skim"
     assert content["stages"][0]["waiting"] == content["stages"][0]["jobs"]
+    assert content["lacking"]["skim"][0] == "skim.mock.00000"
+    assert [len(content["lacking"][one["stage"]]) for one in content["stages"]] == [3, 3, 1]
 
 
 def test_status_of_nothing_says_what_to_do(config, tmp_path, monkeypatch):

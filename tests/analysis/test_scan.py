@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from analysis.fit import fit_background
+from analysis.fit_ranges import fit_range
 from analysis.functions import density
 from analysis.profile_likelihood import SignalTest
-from analysis.scan import ScanConfig, analyse, fit_range, fits_entry, scan
+from analysis.scan import ScanConfig, analyse, fits_entry, scan
 from analysis.signal_shape import SignalModel
 from analysis.spectrum import Spectrum
-from data.errors import ConfigError, FitError, InputError
+from data.errors import FewEventsError, ConfigError, FitError, InputError
 
 EDGES = np.arange(1200.0, 9001.0, 4.0)
 MIDDLES = 0.5 * (EDGES[1:] + EDGES[:-1])
@@ -68,10 +69,21 @@ def test_masses_outside_are_refused():
         analyse(spectrum(2000), "cwola_B3", [2000], config=FAST)
 
 
-def test_empty_spectrum_is_refused():
+@pytest.mark.parametrize("search", [False, True])
+def test_few_events_mark_the_mass(search):
+    """One selection with few events must not end the scan of all others."""
     empty = Spectrum(EDGES, np.zeros(EDGES.size - 1))
-    with pytest.raises(InputError, match="no events between 2232 and 3600 GeV"):
-        scan(empty, [3000], config=FAST)
+    config = FAST.model_copy(update={"range_search": search})
+    (point,) = scan(empty, [3000], config=config).points
+    assert not point.valid
+    assert "mass 3000 GeV: spectrum: no events between 2" in point.message
+    with pytest.raises(FewEventsError, match="no events between 2232 and 3600 GeV; check the selection"):
+        fit_range(empty, 3000, config)
+    few = np.zeros(EDGES.size - 1)
+    few[EDGES.searchsorted([2300, 2500, 2900])] = 2
+    (point,) = scan(Spectrum(EDGES, few), [3000], config=config).points
+    assert not point.valid
+    assert "6 events between 2232 and 3600 GeV are too few for a fit" in point.message
 
 
 def test_zero_of_the_function_in_range_marks_the_mass():

@@ -14,6 +14,7 @@ import pytest
 import analysis
 from analysis import cli, cli_common, statistics_cli
 from analysis.json_schemas import schema
+from data.files import read_json
 
 EXAMPLES = Path(analysis.__file__).with_name("examples")
 COUNTS = np.round(3000 * np.exp(-np.arange(30) / 3.5)).astype(int).tolist()
@@ -82,7 +83,6 @@ def test_a_table_of_efficiencies_gives_limits(monkeypatch, capsys, tmp_path):
         ({"masses": [7000]}, r"mass 7000 GeV lies outside"),
         ({"mass": [3000]}, r"unknown key 'mass'; did you mean 'masses'\?"),
         ({"fit": {"function": "dijet7"}}, r"function 'dijet7': there are dijet2"),
-        ({"counts": [1, 1]}, r"too few"),
     ],
 )  # fmt: skip
 def test_bad_input_ends_in_one_message_and_exit_code_one(
@@ -95,6 +95,16 @@ def test_bad_input_ends_in_one_message_and_exit_code_one(
     assert "Traceback" not in text
     assert re.search(message, text), text
     assert not out.exists()
+
+
+def test_too_few_events_give_a_result_without_numbers_and_exit_code_one(
+    monkeypatch, capsys, tmp_path, spectrum
+):
+    out = tmp_path / "result.json"
+    code, text = oddjet(monkeypatch, capsys, "scan", "--spectrum", spectrum(counts=[1, 1]), "--out", out)
+    assert code == 1
+    assert "2 events between 2000 and 6000 GeV are too few for a fit" in text
+    assert all(not row["valid"] and row["z"] is None for row in read_json(out)["masses"].values())
 
 
 ENDING = {

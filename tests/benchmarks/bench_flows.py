@@ -13,8 +13,9 @@ import torch
 
 from models.jobs import Schedule
 from models.networks import flows
+from models.networks.affine_flow import AffineFlow
 from models.networks.base import Noise
-from models.networks.flows import AffineFlow, SplineFlow
+from models.networks.flows import SplineFlow
 from models.optimiser import Adam
 
 ROWS, DRAWN = 10_240, 10_240

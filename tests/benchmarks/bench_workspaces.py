@@ -23,11 +23,11 @@ import pyhf
 from pyhf.infer.intervals.upper_limits import upper_limit
 
 from analysis.fit import fit_background
+from analysis.fit_ranges import fit_range
 from analysis.functions import density
 from analysis.limits import asymptotic_limit
 from analysis.profile_likelihood import SignalTest
 from analysis.results import MassResult
-from analysis.scan import fit_range
 from analysis.scan_config import ScanConfig
 from analysis.signal_shape import SignalModel
 from analysis.spectrum import Spectrum

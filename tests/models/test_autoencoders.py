@@ -9,13 +9,14 @@ from torch import nn
 
 import models
 from data.errors import ConfigError, InputError, TrainingError
+from models.background_rows import drawn_rows
 from models.jobs import Member, Schedule
 from models.kernels.images import constituent_images
 from models.networks.autoencoders import DenseAutoencoder, minor_components
 from models.networks.base import BUFFER
 from models.networks.convolution import ConvolutionalAutoencoder
 from models.networks.normalised import NormalisedAutoencoder
-from models.reconstruction import drawn_rows, mean_errors, schedule_within
+from models.reconstruction import mean_errors, schedule_within
 from models.stack import train_stack
 
 WINDOW = {"signal_region": (3000.0, 3600.0), "low_band": (2500.0, 3000.0), "high_band": (3600.0, 4400.0)}

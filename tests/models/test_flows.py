@@ -9,9 +9,10 @@ from scipy.stats import multivariate_normal, norm
 
 from models.jobs import Member, Schedule
 from models.networks import flows
+from models.networks.affine_flow import AffineFlow
 from models.networks.base import Noise
 from models.networks.flow_matching import FlowMatching
-from models.networks.flows import AffineFlow, SplineFlow
+from models.networks.flows import SplineFlow
 from models.networks.scoring import single_thread
 from models.networks.splines import (
     LEAST_SHARE,
@@ -113,18 +114,18 @@ def test_raw_zeros_are_the_identity():
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda n: type(n).__name__)
 def test_the_inverse_gives_the_inputs_back(network):
     parameters, (x, context) = stacked(network), rows()
-    z, _ = flows.to_latent(network, parameters, x, context)
+    z, _ = network.to_latent(parameters, x, context)
     assert (z - x).abs().max() > 0.1
-    torch.testing.assert_close(flows.from_latent(network, parameters, z, context), x, rtol=1e-3, atol=2e-3)
+    torch.testing.assert_close(network.from_latent(parameters, z, context), x, rtol=1e-3, atol=2e-3)
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda n: type(n).__name__)
 def test_log_det_is_that_of_the_jacobian(network):
     parameters, (x, context) = stacked(network, size=0.7), rows(count=4)
-    _, log_det = flows.to_latent(network, parameters, x, context)
+    _, log_det = network.to_latent(parameters, x, context)
 
     def total(values):
-        return flows.to_latent(network, parameters, values, context)[0].sum(dim=1)
+        return network.to_latent(parameters, values, context)[0].sum(dim=1)
 
     jacobian = torch.autograd.functional.jacobian(total, x)
     for member in range(2):
