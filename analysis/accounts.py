@@ -96,7 +96,18 @@ def write_account(run: Run) -> None:
 
 
 def account_table(run: Run) -> Table | None:
-    """The account as a table of the terminal, a row a pass; None where no pass has begun."""
+    """The account as a table of the terminal, a row a pass.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+
+    Returns
+    -------
+    rich.table.Table
+        None where no pass has begun.
+    """
     path = run.root / "account.json"
     if not path.is_file():
         return None

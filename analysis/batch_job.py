@@ -68,12 +68,7 @@ def run_job(file: Path, *, workers: int = 1) -> JobManifest:
     """
     start = time.monotonic()
     spec = read_spec(file)
-    if spec.code_version != code_version():
-        msg = (
-            f"job '{spec.name}' was submitted with code {spec.code_version}, here runs {code_version()}; use the same "
-            "container or wheel, or submit again"
-        )
-        raise InputError(msg)
+    _check_code(spec)
     here = file.resolve().parent
     out = here / OUT
     shutil.rmtree(out, ignore_errors=True)  # of an earlier try
@@ -85,14 +80,6 @@ def run_job(file: Path, *, workers: int = 1) -> JobManifest:
     if read != expected:
         msg = f"job '{spec.name}': {read} of {expected} entries were read; look at the lines above"
         raise IncompleteError(msg)
-    outputs = {
-        str(path.relative_to(out)): sha256_file(path)
-        for path in sorted(out.rglob("*"))
-        if path.is_file() and not path.name.startswith(".")
-    }
-    if not outputs:
-        msg = f"job '{spec.name}' has made nothing; look at the lines above"
-        raise IncompleteError(msg)
     manifest = JobManifest(
         job=spec.name,
         spec_hash=spec.digest(),
@@ -101,14 +88,37 @@ def run_job(file: Path, *, workers: int = 1) -> JobManifest:
         commit=commit(),
         entries=spec.entries,
         entries_read=read,
-        outputs=outputs,
+        outputs=_outputs(spec, out),
         attempt=attempt(),
         host=socket.gethostname(),
         seconds=round(time.monotonic() - start, 3),
     )
     manifest.write(out)
-    _LOG.info("job %s: %d entries, %d outputs, %.1f s", spec.name, read, len(outputs), manifest.seconds)
+    made = len(manifest.outputs)
+    _LOG.info("job %s: %d entries, %d outputs, %.1f s", spec.name, read, made, manifest.seconds)
     return manifest
+
+
+def _check_code(spec: JobSpec) -> None:
+    if spec.code_version != code_version():
+        msg = (
+            f"job '{spec.name}' was submitted with code {spec.code_version}, here runs {code_version()}; use the same "
+            "container or wheel, or submit again"
+        )
+        raise InputError(msg)
+
+
+def _outputs(spec: JobSpec, out: Path) -> dict[str, str]:
+    """Path of each output to its SHA-256."""
+    outputs = {
+        str(path.relative_to(out)): sha256_file(path)
+        for path in sorted(out.rglob("*"))
+        if path.is_file() and not path.name.startswith(".")
+    }
+    if not outputs:
+        msg = f"job '{spec.name}' has made nothing; look at the lines above"
+        raise IncompleteError(msg)
+    return outputs
 
 
 def run_of(payload: dict[str, Any], here: Path, workers: int) -> Run:

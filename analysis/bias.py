@@ -70,15 +70,9 @@ def bias_study(
     if inputs.config.function == ENVELOPE:
         msg = "function 'envelope': a study of biases takes one function, or auto; name one"
         raise ConfigError(msg)
-    report = progress or (lambda _done, _total: None)
     study = _Study(inputs, config, workers)
     names = study.usable()
-    wanted = [(name, mass) for name in names for mass in inputs.masses]
-    rows: list[dict[str, Any]] = []
-    for done, (name, mass) in enumerate(wanted):
-        report(done, len(wanted))
-        rows += [study.pulls(name, mass, number) for number in range(len(config.injections))]
-    report(len(wanted), len(wanted))
+    rows = study.all_pulls(names, progress or (lambda _done, _total: None))
     spurious = [study.spurious(name, mass) for name in names for mass in grid or inputs.masses]
     return {
         "function": inputs.config.function,
@@ -174,7 +168,17 @@ class _Study:
         """Fit to the data of the function that the standard fit uses."""
         return choose(self._standard_fits(mass), mass, self._inputs.config).chosen
 
-    def pulls(self, name: str, mass: float, number: int) -> dict[str, Any]:
+    def all_pulls(self, names: list[str], report: Progressing) -> list[dict[str, Any]]:
+        """Pulls of every alternative of those named, mass and injection."""
+        wanted = [(name, mass) for name in names for mass in self._inputs.masses]
+        rows: list[dict[str, Any]] = []
+        for done, (name, mass) in enumerate(wanted):
+            report(done, len(wanted))
+            rows += [self._pulls(name, mass, number) for number in range(len(self._config.injections))]
+        report(len(wanted), len(wanted))
+        return rows
+
+    def _pulls(self, name: str, mass: float, number: int) -> dict[str, Any]:
         """Pulls of toys of one alternative, mass and injection."""
         config = self._config
         part, _ = self._at(mass)

@@ -67,6 +67,11 @@ def choose(fits: Mapping[str, BackgroundFit | FailedFit], mass: float, config: S
         Tested mass in GeV.
     config
         Options.
+
+    Returns
+    -------
+    FTest
+        The choice and its steps.
     """
     return f_test(
         fits,

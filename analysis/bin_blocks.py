@@ -55,14 +55,36 @@ class BinBlocks:
         self._size = _LANES * math.ceil(bins / self._blocks / _LANES)
 
     def split(self, values: npt.ArrayLike) -> FloatArray:
-        """From shape (rows, bins) to (rows, blocks, size)."""
+        """Cut bins into blocks; missing bins of the last one are 0.
+
+        Parameters
+        ----------
+        values
+            Shape (rows, bins).
+
+        Returns
+        -------
+        array (rows, blocks, size)
+            In the unit of the values.
+        """
         array = np.asarray(values)
         padded = np.zeros((len(array), self._blocks * self._size))
         padded[:, : self._bins] = array
         return padded.reshape(len(array), self._blocks, self._size)
 
     def rows(self, values: npt.ArrayLike) -> FloatArray:
-        """From shape (rows, bins) to (blocks, rows, size)."""
+        """Cut bins into blocks, the blocks first; missing bins of the last one are 0.
+
+        Parameters
+        ----------
+        values
+            Shape (rows, bins).
+
+        Returns
+        -------
+        array (blocks, rows, size)
+            In the unit of the values.
+        """
         return np.ascontiguousarray(self.split(values).transpose(1, 0, 2))
 
     def signal(self, template: SignalTemplate) -> SignalBlocks:

@@ -17,7 +17,13 @@ class RegularEdges(Section):
     n: Whole = pydantic.Field(ge=1)
 
     def edges(self) -> FloatArray:
-        """The edges in GeV, shape (n + 1,)."""
+        """The edges.
+
+        Returns
+        -------
+        array (n + 1,)
+            GeV.
+        """
         return self.lo + self.width * np.arange(self.n + 1, dtype=np.float64)
 
 
@@ -33,5 +39,16 @@ Edges = Annotated[
 
 
 def edge_array(edges: list[float] | RegularEdges) -> FloatArray:
-    """Edges in GeV of either kind, shape (n + 1,)."""
+    """Edges of either kind.
+
+    Parameters
+    ----------
+    edges
+        A list (GeV), or a regular grid.
+
+    Returns
+    -------
+    array (n + 1,)
+        GeV.
+    """
     return edges.edges() if isinstance(edges, RegularEdges) else np.asarray(edges, dtype=np.float64)

@@ -62,7 +62,17 @@ class BumpHunterConfig(Section):
         return value
 
     def windows(self, n_bins: int) -> tuple[IntArray, IntArray]:
-        """Widths of the windows and the steps by which they move, in bins.
+        """Windows that are looked at.
+
+        Parameters
+        ----------
+        n_bins
+            Bins of the spectrum.
+
+        Returns
+        -------
+        widths, steps
+            Shape (n_widths,): widths of the windows, and the steps by which they move, in bins.
 
         Raises
         ------

@@ -38,7 +38,7 @@ from data.simulation.config import SimulationConfig
 from data.simulation.ready import ready_recipes, recipe_path
 from data.simulation.run import simulate
 from processors.clustering import Algorithm
-from processors.config import JetsConfig
+from processors.config import FeaturesConfig, JetsConfig
 from processors.jet_table import write_jet_table
 
 app = typer.Typer(
@@ -167,6 +167,9 @@ def substructure_command(
         float | None,
         typer.Option(help="Leave out jets below, GeV; by default none, of clustered jets those below 150."),
     ] = None,
+    further: Annotated[
+        list[str] | None, typer.Option("--further", help="Also this feature of processors/further_features.")
+    ] = None,
     chunk_size: Annotated[int, typer.Option(min=1, help="Entries read at a time.")] = 10_000,
 ) -> None:
     """Write all jets of a file with all their features; no selection."""
@@ -174,9 +177,10 @@ def substructure_command(
     if recluster:
         chosen |= {"source": "particles"} | ({} if pt_min is None else {"pt_min": pt_min})
     jets = JetsConfig.parse(chosen, "options of the command")
+    names = FeaturesConfig.parse({"further": further or ()}, "options of the command").further
     with progress_bar("reading", "events") as progress:
         table = write_jet_table(
-            file, out, jets, pt_min=pt_min or 0.0, chunk_size=chunk_size, progress=progress
+            file, out, jets, pt_min=pt_min or 0.0, further=names, chunk_size=chunk_size, progress=progress
         )
     typer.echo(
         f"{out}: {table.jets} jets of {table.entries} events, {table.empty_jets} of them without particles"

@@ -159,7 +159,10 @@ def conclude(runs: list[Run], *, limits: bool = False, as_json: bool = False) ->
             typer.echo(line)
     problems = [f"{run.root}: {problem}" for run in runs for problem in invalid_masses(run.root)]
     if problems:
-        msg = "no valid result at every mass:\n  " + "\n  ".join(problems)
+        msg = (
+            "without a valid fit (all other results stand; more events, a wider fit range or other functions may help):\n  "
+            + "\n  ".join(problems)
+        )
         raise FitError(msg)
     check_limited(limited)
 

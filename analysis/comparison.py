@@ -1,6 +1,5 @@
 """Methods side by side: trained on one table, judged on labelled events that they were not trained on."""
 
-import dataclasses
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -94,7 +93,17 @@ class Judged:
 
 @dataclass(frozen=True)
 class Spread:
-    """A number of several trainings: median, and the interval that holds the central 68 %."""
+    """A number of several trainings, in its own unit.
+
+    Attributes
+    ----------
+    median
+        Over the trainings.
+    low, high
+        Interval that holds the central 68 %.
+    values
+        One a training.
+    """
 
     median: float
     low: float
@@ -159,7 +168,18 @@ class Comparison:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Median and central 68 % of some numbers."""
+    """Median and central 68 % of some numbers.
+
+    Parameters
+    ----------
+    values
+        One or more, of any unit.
+
+    Returns
+    -------
+    Spread
+        In the same unit.
+    """
     tail = (1.0 - LEVEL) / 2.0
     low, median, high = np.quantile(values, [tail, 0.5, 1.0 - tail])
     return Spread(float(median), float(low), float(high), tuple(map(float, values)))
@@ -174,6 +194,11 @@ def labelled(table: Table, *, trained_on: Literal[True] | None) -> TestEvents:
         ``mjj``, ``label`` (above 0: signal) and the methods' columns; ``weight`` where events have one.
     trained_on
         See `TestEvents`.
+
+    Returns
+    -------
+    TestEvents
+        Without the label among the columns; of weight 1 where they have none.
 
     Raises
     ------
@@ -293,6 +318,11 @@ def sculpting_or_none(
         The events to be tested.
     weight
         Event weights.
+
+    Returns
+    -------
+    Sculpting
+        None where too few of the events are selected.
     """
     try:
         return sculpting(mjj[used], selected[used], weight=weight[used])
@@ -314,6 +344,11 @@ def compare(settings: Settings, table: Table, further: Mapping[str, Table], test
         Further tables by keyword.
     test
         Labelled events.
+
+    Returns
+    -------
+    Comparison
+        With the sculpting and complementarity of the first trainings.
 
     Raises
     ------
@@ -347,54 +382,3 @@ def compare(settings: Settings, table: Table, further: Mapping[str, Table], test
         "background": int(np.count_nonzero(inside & (test.label == 0))),
     }
     return Comparison(results, matrices, settings.signal_region, counts)
-
-
-def comparison_json(comparison: Comparison) -> dict[str, Any]:
-    """A comparison as plain values, for ``comparison.json``."""
-    return {
-        "signal_region": list(comparison.window),
-        "test_events": comparison.events,
-        "methods": {name: _method_json(result) for name, result in comparison.methods.items()},
-        "complementarity": {name: matrix_json(matrix) for name, matrix in comparison.complementarity.items()},
-    }
-
-
-def _method_json(result: MethodResult) -> dict[str, Any]:
-    at = {
-        f"{eff:g}": dataclasses.asdict(values) | {"binomial_error": error}
-        for eff, (values, error) in result.sic.items()
-    }
-    curve = {key: values.tolist() for key, values in dataclasses.asdict(result.band).items()}
-    return {
-        "max_sic": dataclasses.asdict(result.max_sic) | {"binomial_error": result.max_sic_error},
-        "sic_at": at,
-        "auc": dataclasses.asdict(result.auc),
-        "cpu_seconds": dataclasses.asdict(result.cpu_seconds),
-        "sculpting": sculpting_json(result.sculpting),
-        "sic_curve": curve,
-    }
-
-
-def sculpting_json(test: Sculpting | None) -> dict[str, Any] | None:
-    """The test of a flat selection as plain values."""
-    if test is None:
-        return None
-    return {key: plain_numbers(value) for key, value in dataclasses.asdict(test).items()}
-
-
-def matrix_json(matrix: Complementarity) -> dict[str, Any]:
-    """Matrices of score correlation and selection overlap as plain values."""
-    return {
-        "methods": list(matrix.names),
-        "rank_correlation": plain_numbers(matrix.correlation),
-        "selection_overlap": plain_numbers(matrix.overlap),
-    }
-
-
-def plain_numbers(value: Any) -> Any:
-    """Arrays as lists, numbers that are not finite as None."""
-    if isinstance(value, np.ndarray):
-        return [plain_numbers(item) for item in value.tolist()]
-    if isinstance(value, list):
-        return [plain_numbers(item) for item in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -133,6 +133,11 @@ def fraction_figure(
         Edges of the signal region, GeV, shaded.
     label
         What stands above the plot.
+
+    Returns
+    -------
+    Figure
+        One panel for each method with a test.
     """
     known = {name: test for name, test in tests.items() if test is not None}
     with plot_style():

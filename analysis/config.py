@@ -74,7 +74,13 @@ class MassGrid(Section):
     """Between neighbouring masses."""
 
     def masses(self) -> tuple[float, ...]:
-        """The masses, ascending."""
+        """The masses, ascending.
+
+        Returns
+        -------
+        tuple of float
+            GeV.
+        """
         count = math.floor((self.stop - self.start) / self.step + 1e-9) + 1
         return tuple(self.start + k * self.step for k in range(count))
 

@@ -52,7 +52,18 @@ class DoubleCrystalBall:
                 raise InputError(msg)
 
     def pdf(self, mass: FloatArray) -> FloatArray:
-        """Density in 1/GeV at masses in GeV, normalised on the whole real line."""
+        """Density, normalised on the whole real line.
+
+        Parameters
+        ----------
+        mass
+            GeV, any shape.
+
+        Returns
+        -------
+        array
+            1/GeV, of the same shape.
+        """
         t = (np.asarray(mass, dtype=np.float64) - self.mean) / self.sigma
         log = -0.5 * np.clip(t, -self.alpha_low, self.alpha_high) ** 2
         low = -self.n_low * np.log1p(
@@ -64,7 +75,18 @@ class DoubleCrystalBall:
         return np.asarray(np.exp(log + low + high) / (self.sigma * sum(self._areas())))
 
     def cdf(self, mass: FloatArray) -> FloatArray:
-        """Integral of the density from −∞ to masses in GeV."""
+        """Integral of the density from −∞.
+
+        Parameters
+        ----------
+        mass
+            GeV, any shape.
+
+        Returns
+        -------
+        array
+            In [0, 1], of the same shape.
+        """
         t = (np.asarray(mass, dtype=np.float64) - self.mean) / self.sigma
         low, core, high = self._areas()
         below = low * (

@@ -260,6 +260,11 @@ def space_check(folder: Path, needed: float) -> Check:
         The run folder, there or not.
     needed
         Bytes.
+
+    Returns
+    -------
+    Check
+        ``fail`` where it does not fit, ``warn`` where less than twice as much is free.
     """
     here = folder.absolute()
     while not here.exists() and here != here.parent:
@@ -288,6 +293,11 @@ def memory_check(needed: float, workers: int, chunk_key: str, free: float) -> Ch
         The option that makes chunks smaller.
     free
         Bytes of memory that are free.
+
+    Returns
+    -------
+    Check
+        ``fail`` where a single worker does not fit, ``warn`` where all together do not.
     """
     text = f"{workers} × {size_in_words(needed)} wanted, {size_in_words(free)} free"
     if needed * workers <= 0.9 * free:

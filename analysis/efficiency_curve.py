@@ -69,6 +69,11 @@ class EfficiencyCurve:
         seed
             Of the draws.
 
+        Returns
+        -------
+        EfficiencyCurve
+            Through the points, with its replicas.
+
         Raises
         ------
         InputError
@@ -95,7 +100,17 @@ class EfficiencyCurve:
         return cls(sigma, values, smooth, float(np.sum(((eff - values) / error) ** 2)))
 
     def at(self, cross_sections: FloatArray) -> FloatArray:
-        """Efficiencies at cross sections between the first and the last injection, fb.
+        """Efficiencies at cross sections between the first and the last injection.
+
+        Parameters
+        ----------
+        cross_sections
+            fb, any shape.
+
+        Returns
+        -------
+        array
+            Of the same shape.
 
         Raises
         ------
@@ -105,7 +120,23 @@ class EfficiencyCurve:
         return self._join(self.values, cross_sections)
 
     def band(self, cross_sections: FloatArray) -> FloatArray:
-        """Central 68 % of the efficiency at cross sections, fb: lower and upper end, shape (2, n)."""
+        """Central 68 % of the efficiency.
+
+        Parameters
+        ----------
+        cross_sections
+            Between the first and the last injection, fb, shape (n,).
+
+        Returns
+        -------
+        array (2, n)
+            Lower and upper end.
+
+        Raises
+        ------
+        InputError
+            If one lies outside.
+        """
         curves = self._join(self.replicas.T, cross_sections)
         return np.asarray(np.quantile(curves, CENTRAL, axis=1))
 
@@ -124,6 +155,11 @@ class EfficiencyCurve:
         ----------
         reach_fb
             Cross section in fb that would be excluded at an efficiency of one.
+
+        Returns
+        -------
+        Crossing
+            In fb.
         """
         first, last = self.cross_sections[[0, -1]]
         if first * self.values[0] >= reach_fb:
@@ -143,6 +179,11 @@ class EfficiencyCurve:
         ----------
         reach_fb
             As for `crossing`.
+
+        Returns
+        -------
+        low, high
+            fb.
         """
         grid = np.linspace(self.cross_sections[0], self.cross_sections[-1], _STEPS)
         product = grid[:, None] * self._join(self.replicas.T, grid)

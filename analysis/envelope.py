@@ -72,7 +72,18 @@ class Envelope(ProfiledYield):
         self.correction = correction
 
     def penalty(self, curve: Curve) -> float:
-        """Half the correction of a function: what is added to its −ln L."""
+        """What is added to the −ln L of a function for its parameters.
+
+        Parameters
+        ----------
+        curve
+            The function.
+
+        Returns
+        -------
+        float
+            Half the correction times their number.
+        """
         return 0.5 * self.correction * curve.n_parameters
 
     def _lowest(self, minima: Sequence[tuple[Curve, Minimum]]) -> tuple[Curve, Minimum]:

@@ -119,7 +119,22 @@ class Expression:
         raise ConfigError(msg)
 
     def value(self, mass: FloatArray, parameters: FloatArray, sqrt_s: float) -> FloatArray:
-        """Value alone; see `evaluate`."""
+        """The value without its derivatives; see `evaluate`.
+
+        Parameters
+        ----------
+        mass
+            In GeV, shape (n,).
+        parameters
+            Shape (…, K).
+        sqrt_s
+            Centre-of-mass energy in GeV.
+
+        Returns
+        -------
+        array (…, n)
+            NaN or inf where it is not defined.
+        """
         names, shape = self._names(mass, parameters, sqrt_s)
         with np.errstate(all="ignore"):
             found, _ = _value_of(self._tree, names)

@@ -8,7 +8,8 @@ from scipy.stats import f as f_distribution
 
 from analysis import functions
 from analysis.fit import BackgroundFit, fit_background
-from analysis.functions import SQRT_S, Function
+from analysis.function_kinds import Function
+from analysis.functions import SQRT_S
 from analysis.spectrum import Spectrum
 from data.errors import FitError
 
@@ -181,19 +182,7 @@ def f_test(
     steps: list[Step] = []
     for fit in sorted(fits.values(), key=lambda fit: fit.n_shape):
         if isinstance(fit, FailedFit):
-            steps.append(
-                Step(
-                    fit.function,
-                    fit.n_shape,
-                    None,
-                    None,
-                    None,
-                    None,
-                    None,
-                    accepted=False,
-                    message=fit.message,
-                )
-            )
+            steps.append(_failed(fit))
             continue
         uncertainty = fit.relative_uncertainty(mass)
         p_f = None if chosen is None else f_probability(chosen, fit)
@@ -209,8 +198,23 @@ def f_test(
     return FTest(chosen, tuple(steps))
 
 
+def _failed(fit: FailedFit) -> Step:
+    return Step(fit.function, fit.n_shape, None, None, None, None, None, accepted=False, message=fit.message)
+
+
 def f_probability(small: BackgroundFit, large: BackgroundFit) -> float | None:
-    """p-value of the F-test of a larger function against a smaller one; None without degrees of freedom."""
+    """p-value of the F-test of a larger function against a smaller one.
+
+    Parameters
+    ----------
+    small, large
+        Fits of both to the same spectrum.
+
+    Returns
+    -------
+    float
+        None without degrees of freedom.
+    """
     chi2_small, ndf_small, _ = small.goodness
     chi2_large, ndf_large, _ = large.goodness
     if ndf_large <= 0 or ndf_small <= ndf_large:

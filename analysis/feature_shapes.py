@@ -113,10 +113,10 @@ def compare_features(names: Sequence[str], data: Table, simulation: Table) -> di
     Returns
     -------
     dict
-        Feature to its histograms; empty where either table is empty.
+        Feature to its histograms; empty where either table has no event, or the simulation no weight.
     """
     weight = np.asarray(simulation["weight"], dtype=np.float64)
-    if not len(weight) or not len(data["mjj"]):
+    if not weight.sum() > 0 or not len(data["mjj"]):
         return {}
     found = {}
     for name in names:

@@ -84,9 +84,19 @@ def suggest(mjj: FloatArray, scale: float, signals: Sequence[float] = ()) -> Sug
 
 
 def fit_start(mjj: Sequence[float] | FloatArray) -> float:
-    """Where the spectrum (GeV) begins to fall, snapped up to the grid of the fit; 1460 GeV or more.
+    """Where the spectrum begins to fall, snapped up to the grid of the fit; 1460 GeV or more.
 
     The turn-on of triggers and of skims lies below: 1460 GeV is the start of the published search.
+
+    Parameters
+    ----------
+    mjj
+        Dijet masses (GeV), shape (n,), n ≥ 1.
+
+    Returns
+    -------
+    float
+        GeV.
     """
     values = np.asarray(mjj, dtype=np.float64)
     count = int(np.ceil(np.log(values.max() / _FIRST) / np.log(_BIN))) + 1
@@ -97,9 +107,23 @@ def fit_start(mjj: Sequence[float] | FloatArray) -> float:
 
 
 def can_train(mjj: FloatArray, mass: float, scale: float) -> bool:
-    """Whether the window of a mass (GeV) holds enough events for a method: in each interval, and for a threshold.
+    """Whether the window of a mass holds enough events for a method: in each interval, and for a threshold.
 
     Each fold sets its threshold among its own side-band events, of which the working point's share must be one or more.
+
+    Parameters
+    ----------
+    mjj
+        Dijet masses (GeV), shape (n,).
+    mass
+        Centre of the signal region (GeV).
+    scale
+        Events of the sample for each of ``mjj``.
+
+    Returns
+    -------
+    bool
+        True if so.
     """
     window = window_of(mass)
     low, signal, high = (

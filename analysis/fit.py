@@ -10,8 +10,9 @@ import numpy.typing as npt
 from scipy.stats import chi2 as chi2_distribution
 
 from analysis import functions
+from analysis.function_kinds import Function
 from analysis.function_model import FunctionModel
-from analysis.functions import SQRT_S, Function
+from analysis.functions import SQRT_S
 from analysis.likelihood import Likelihood
 from analysis.log_linear import LogLinear
 from analysis.minimiser import MIN_CURVATURE, Minimum, minimise
@@ -65,7 +66,18 @@ class BackgroundFit:
         return self.model.expected(self.minimum.theta)
 
     def relative_uncertainty(self, mass: float) -> float:
-        """Standard error of the fitted density at a mass in GeV, relative to it."""
+        """Standard error of the fitted density, relative to it.
+
+        Parameters
+        ----------
+        mass
+            Where, GeV.
+
+        Returns
+        -------
+        float
+            0.1 for 10 %.
+        """
         design = self.model.design(np.array([mass]), self.minimum.theta)[0]
         return math.sqrt(float(design @ self.minimum.covariance @ design))
 

@@ -6,7 +6,8 @@ from typing import Protocol
 import numpy as np
 
 from analysis.expectation_floor import TINY
-from analysis.functions import SQRT_S, Function
+from analysis.function_kinds import Function
+from analysis.functions import SQRT_S
 from analysis.log_linear import LogLinear
 from data.errors import FitError
 from data.types import FloatArray
@@ -21,11 +22,35 @@ class BackgroundModel(Protocol):
         ...
 
     def expected(self, theta: FloatArray) -> FloatArray:
-        """Expected events a bin, shape (…, n), for parameters of shape (…, n_parameters)."""
+        """Expected events a bin.
+
+        Parameters
+        ----------
+        theta
+            Parameters, shape (…, n_parameters).
+
+        Returns
+        -------
+        array (…, n)
+            Events.
+        """
         ...
 
     def expected_and_jacobian(self, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Expected events a bin, shape (…, n), and their derivatives, shape (…, n, n_parameters)."""
+        """Expected events a bin and their derivatives.
+
+        Parameters
+        ----------
+        theta
+            Parameters, shape (…, n_parameters).
+
+        Returns
+        -------
+        expected
+            Events, shape (…, n).
+        jacobian
+            Derivatives with respect to the parameters, shape (…, n, n_parameters).
+        """
         ...
 
 
@@ -159,13 +184,26 @@ class FunctionModel:
         return np.asarray(self._origin + theta @ self._to_raw.T)
 
     def log_density(self, mass: FloatArray, theta: FloatArray) -> FloatArray:
-        """Logarithm of the density (events per GeV) at masses in GeV, shape (…, n)."""
+        """Logarithm of the density in events per GeV.
+
+        Parameters
+        ----------
+        mass
+            In GeV, shape (n,).
+        theta
+            Parameters, shape (…, K + 1).
+
+        Returns
+        -------
+        array (…, n)
+            −∞ or NaN where the function is not defined.
+        """
         if self._linear is not None:
             return np.asarray(theta @ self.design(mass).T)
         return self.function.log_density(mass, self._raw(theta), self.sqrt_s)
 
     def design(self, mass: FloatArray, theta: FloatArray | None = None) -> FloatArray:
-        """Derivatives ∂ ln f/∂θ, shape (n, K + 1), at masses in GeV.
+        """Derivatives ∂ ln f/∂θ.
 
         Parameters
         ----------
@@ -173,6 +211,11 @@ class FunctionModel:
             In GeV, shape (n,).
         theta
             Where; the start if None. Log-linear functions have the same everywhere.
+
+        Returns
+        -------
+        array (n, K + 1)
+            At each mass.
         """
         raw = self._raw(self.start if theta is None else theta)
         return np.asarray(self._raw_design(np.asarray(mass, dtype=np.float64), raw) @ self._to_raw)
@@ -210,7 +253,20 @@ class FunctionModel:
             return np.asarray(nodes.sum(axis=-2))
 
     def expected_and_jacobian(self, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Expected events a bin, shape (…, n), and their derivatives, shape (…, n, K + 1)."""
+        """Expected events a bin and their derivatives.
+
+        Parameters
+        ----------
+        theta
+            Parameters, shape (…, K + 1).
+
+        Returns
+        -------
+        expected
+            Events, shape (…, n).
+        jacobian
+            Derivatives with respect to the parameters, shape (…, n, K + 1).
+        """
         nodes = self._at_nodes(theta)
         return nodes.sum(axis=-2), (nodes[..., None] * self._design_at_nodes(theta)).sum(axis=-3)
 
@@ -223,6 +279,11 @@ class FunctionModel:
             In GeV, shape (m + 1,).
         theta
             Shape (K + 1,).
+
+        Returns
+        -------
+        array (m,)
+            Events.
         """
         mass, weight = gauss_nodes(np.asarray(edges, dtype=np.float64))
         values = np.exp(self.log_density(mass.ravel(), theta)).reshape(mass.shape)
@@ -237,6 +298,11 @@ class FunctionModel:
             In GeV, shape (m + 1,).
         theta
             Parameters of this model, shape (K + 1,).
+
+        Returns
+        -------
+        FunctionModel
+            In the bins of ``edges``.
         """
         expected = np.maximum(self.expected_in(edges, theta), TINY)
         log_norm, parameters = self.published(theta)
@@ -253,6 +319,11 @@ class FunctionModel:
         ----------
         theta
             Shape (K + 1,).
+
+        Returns
+        -------
+        float
+            0 where no edge has an event expected above it.
         """
         change = np.abs(np.diff(self.log_density(self.edges, theta)) / np.diff(np.log(self.edges)))
         above = np.cumsum(self.expected(theta)[::-1])[::-1]

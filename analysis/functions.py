@@ -6,66 +6,20 @@ events per GeV. Most are log-linear, ln g = Σ p_k T_k(m), which fits use; the o
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from scipy.special import expit, log_expit
 
 from analysis.expressions import Expression
+from analysis.function_kinds import Function, UserFunction
 from analysis.log_linear import LogLinear, Term, check_range
-from data.errors import ConfigError, FitError
+from data.errors import ConfigError
 from data.types import FloatArray
 
 SQRT_S = 13000.0
 """Default centre-of-mass energy in GeV."""
 _CMS = "CMS, arXiv:1911.03947 and arXiv:2412.03747"
 _ATLAS = "ATLAS, arXiv:2307.01612"
-
-
-class Function(Protocol):
-    """A background function."""
-
-    @property
-    def name(self) -> str:
-        """How configurations and results call it."""
-        ...
-
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        """Names of the shape parameters, as published."""
-        ...
-
-    @property
-    def formula(self) -> str:
-        """The published formula."""
-        ...
-
-    @property
-    def reference(self) -> str:
-        """Where it is published."""
-        ...
-
-    @property
-    def limit(self) -> str | None:
-        """Name of the function that this one turns into where parameters run to infinity, if any."""
-        ...
-
-    @property
-    def n_shape(self) -> int:
-        """Number of shape parameters K."""
-        ...
-
-    def check(self, mass: FloatArray, sqrt_s: float) -> None:
-        """Raise a FitError that names the mass (GeV) at which the function has a zero or is not defined."""
-        ...
-
-    def log_density(self, mass: FloatArray, parameters: FloatArray, sqrt_s: float) -> FloatArray:
-        """Logarithm of the density at masses in GeV, shape (n,), for ln p0, p1 … pK, shape (…, K + 1); shape (…, n)."""
-        ...
-
-    def gradient(self, mass: FloatArray, parameters: FloatArray, sqrt_s: float) -> FloatArray:
-        """Derivatives of ln f with respect to ln p0, p1 … pK, shape (…, n, K + 1)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -87,11 +41,39 @@ class TurnOn:
         return len(self.parameters)
 
     def check(self, mass: FloatArray, sqrt_s: float) -> None:
-        """As dijet4."""
+        """Refuse masses at which dijet4 is not defined.
+
+        Parameters
+        ----------
+        mass
+            In GeV, shape (n,).
+        sqrt_s
+            Centre-of-mass energy in GeV.
+
+        Raises
+        ------
+        FitError
+            Naming the mass.
+        """
         check_range(self.name, mass, sqrt_s)
 
     def log_density(self, mass: FloatArray, parameters: FloatArray, sqrt_s: float) -> FloatArray:
-        """Logarithm of the density; see `Function.log_density`."""
+        """Logarithm of the density in events per GeV; see `Function`.
+
+        Parameters
+        ----------
+        mass
+            In GeV, shape (n,).
+        parameters
+            ln p0, p1 … pK, shape (…, K + 1).
+        sqrt_s
+            Centre-of-mass energy in GeV.
+
+        Returns
+        -------
+        array (…, n)
+            −∞ where the width of the turn-on is not positive.
+        """
         self.check(mass, sqrt_s)
         falling = _FALLING.log_density(mass, parameters[..., :5], sqrt_s)
         width, position = parameters[..., 5:6], parameters[..., 6:7]
@@ -99,7 +81,22 @@ class TurnOn:
         return np.asarray(np.where(width > 0, falling + rising, -np.inf))
 
     def gradient(self, mass: FloatArray, parameters: FloatArray, sqrt_s: float) -> FloatArray:
-        """Derivatives of ln f; see `Function.gradient`."""
+        """Derivatives of ln f with respect to ln p0, p1 … pK; see `Function`.
+
+        Parameters
+        ----------
+        mass
+            In GeV, shape (n,).
+        parameters
+            ln p0, p1 … pK, shape (…, K + 1).
+        sqrt_s
+            Centre-of-mass energy in GeV.
+
+        Returns
+        -------
+        array (…, n, K + 1)
+            In the order of the parameters.
+        """
         falling = _FALLING.gradient(mass, parameters[..., :5], sqrt_s)
         width, position = parameters[..., 5:6], parameters[..., 6:7]
         argument = (mass - position) / width
@@ -107,67 +104,6 @@ class TurnOn:
         rising = np.stack([-slope * argument, -slope], axis=-1)
         shape = (*rising.shape[:-1], falling.shape[-1])
         return np.concatenate([np.broadcast_to(falling, shape), rising], axis=-1)
-
-
-@dataclass(frozen=True, eq=False)
-class UserFunction:
-    """A function that a user has written: f = p0 · expression.
-
-    Attributes
-    ----------
-    name
-        As configurations call it.
-    expression
-        Positive in the fit range.
-    start
-        Start values of its parameters.
-    """
-
-    name: str
-    expression: Expression
-    start: tuple[float, ...]
-    reference: str = "given by the user"
-    limit: None = None
-
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        """Names of the shape parameters, in the order of the start values."""
-        return self.expression.parameters
-
-    @property
-    def formula(self) -> str:
-        """The expression."""
-        return self.expression.text
-
-    @property
-    def n_shape(self) -> int:
-        """Number of shape parameters K."""
-        return len(self.start)
-
-    def check(self, mass: FloatArray, sqrt_s: float) -> None:
-        """Raise a FitError that names the first mass (GeV) where the expression is not positive at the start."""
-        value = self.expression.value(mass, np.asarray(self.start), sqrt_s)
-        bad = np.flatnonzero(~(np.isfinite(value) & (value > 0)))
-        if bad.size:
-            at = bad[0]
-            msg = (
-                f"function {self.name}: {self.formula} is {np.ravel(value)[at]:g} at {mass[at]:g} GeV for the start "
-                f"values; a background must be positive in the fit range: change the expression, start or range"
-            )
-            raise FitError(msg)
-
-    def log_density(self, mass: FloatArray, parameters: FloatArray, sqrt_s: float) -> FloatArray:
-        """Logarithm of the density, −∞ where the expression is not positive; see `Function.log_density`."""
-        value = self.expression.value(mass, parameters[..., 1:], sqrt_s)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(np.where(value > 0, parameters[..., :1] + np.log(value), -np.inf))
-
-    def gradient(self, mass: FloatArray, parameters: FloatArray, sqrt_s: float) -> FloatArray:
-        """Derivatives of ln f; see `Function.gradient`."""
-        value, slopes = self.expression.evaluate(mass, parameters[..., 1:], sqrt_s)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            relative = slopes / value[..., None]
-        return np.concatenate([np.ones((*relative.shape[:-1], 1)), relative], axis=-1)
 
 
 _EDGE = Term("log_1_x", sign=1)
@@ -251,6 +187,11 @@ def user_function(name: str, expression: str, start: Mapping[str, float]) -> Use
     start
         Start values of the parameters by name, in the order of the results.
 
+    Returns
+    -------
+    UserFunction
+        With the normalisation added.
+
     Raises
     ------
     ConfigError
@@ -280,6 +221,11 @@ def density(mass: FloatArray, log_norm: float, parameters: FloatArray, sqrt_s: f
         p1 … pK.
     sqrt_s
         Centre-of-mass energy in GeV.
+
+    Returns
+    -------
+    array (n,)
+        Events per GeV.
     """
     shape = np.asarray(parameters, dtype=np.float64)
     function = get(f"dijet{shape.size}")

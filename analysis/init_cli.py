@@ -134,10 +134,7 @@ def _told(draft: SearchDraft, suggestion: Suggestion) -> list[str]:
     lines.append(f"about {suggestion.expected:,.0f} events are selected; masses tested: {span} GeV")
     if suggestion.expected < LEAST_FOR_FIT:
         lines += [
-            (
-                "these are few: where a fit range does not hold two bins of 5 events, a run ends before the scan and "
-                "says so"
-            ),
+            "these are few: a mass whose fit range does not hold two bins of 5 events gets no p-value and no limit",
             f"all jets, whatever is selected: oddjet substructure {draft.data.looks[0].path} --out jets.parquet",
         ]
     return lines

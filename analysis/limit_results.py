@@ -32,6 +32,7 @@ from analysis.limit_uncertainty import (
     total_downward,
     yield_uncertainties,
 )
+from analysis.limits import Limit
 from analysis.plots.style import PlotLabel, save_figure
 from analysis.profile_likelihood import SignalTest
 from analysis.report.retraining import draw_retraining
@@ -169,7 +170,6 @@ def selection_limits(
     """
     found = efficiencies(record, config)
     plain = without_nuisances(config)
-    full = plain.model_copy(update={"nuisances": True})
     curve = found.curve() if record.retrained else None
     nominal = tested(record.spectrum(), record.mass, signal, plain)
     message, uncertainties, size, final = nominal.message, None, None, None
@@ -180,10 +180,9 @@ def selection_limits(
         uncertainties = yield_uncertainties(known, record, found, rough, check)
         size = total_downward(uncertainties.sources)
         wide = dataclasses.replace(signal, norm={record.mass: size})
-        result = tested(record.spectrum(), record.mass, wide, full)
+        result = tested(record.spectrum(), record.mass, wide, plain.model_copy(update={"nuisances": True}))
         message, final = result.message, result.limit
-    events = () if final is None else (final.observed, *final.expected)
-    limits = [_limit_point(found, curve, produced, value) for value in events]
+    limits = [_limit_point(found, curve, produced, value) for value in _events(final)]
     points = _points(record, found, signal, config, produced)
     return SelectionLimits(
         retrained=record.retrained,
@@ -194,11 +193,16 @@ def selection_limits(
         fb_per_event=1 / produced,
         signal_uncertainty=size,
         uncertainties=uncertainties,
-        n_excluded_without=() if nominal.limit is None else (nominal.limit.observed, *nominal.limit.expected),
+        n_excluded_without=_events(nominal.limit),
         observed=limits[0] if limits else None,
         expected=tuple(limits[1:]),
         discovery=tuple(_discovery(points, wanted) for wanted in DISCOVERY),
     )
+
+
+def _events(limit: Limit | None) -> tuple[float, ...]:
+    """Excluded events, observed and the expected five; none without a limit."""
+    return () if limit is None else (limit.observed, *limit.expected)
 
 
 def _limit_point(

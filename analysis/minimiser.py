@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from analysis.function_model import BackgroundModel, FunctionModel
+from analysis.function_model import FunctionModel
 from analysis.likelihood import Likelihood
 from data.errors import FitError
 from data.types import FloatArray
@@ -85,49 +85,62 @@ def minimise(
     FitError
         If no interior minimum is reached.
     """
-    size = theta.size
-    after = size + int(free_yield)
     profiled = likelihood.n_nuisances if free_yield or signal_yield != 0 else 0
+    fit = _Fit(likelihood, theta.size, signal_yield, free_yield, profiled)
     point = np.concatenate([theta, [signal_yield] if free_yield else [], np.zeros(profiled)])
-
-    def split(z: FloatArray) -> tuple[FloatArray, float, FloatArray | None]:
-        return z[:size], float(z[size]) if free_yield else signal_yield, z[after:] if profiled else None
-
-    def value_at(z: FloatArray) -> float:
-        return likelihood.value(*split(z))
-
-    value = value_at(point)
+    value = fit.value(point)
     if point.size == 0:  # a background that is known exactly
         return Minimum(point, signal_yield, value, np.empty((0, 0)))
     for _ in range(_MAX_ITERATIONS):
-        at = split(point)
         if not math.isfinite(value):
             break
-        gradient, hessian = likelihood.derivatives(*at, with_yield=free_yield)
+        gradient, hessian = fit.derivatives(point)
         step, damped = _newton_step(gradient, hessian)
         distance = -0.5 * float(gradient @ step)
         if not damped and distance < _TOLERANCE:
-            if not settle and np.diag(hessian)[:size].min(initial=1.0) < MIN_CURVATURE:
+            if not settle and np.diag(hessian)[: theta.size].min(initial=1.0) < MIN_CURVATURE:
                 break  # −ln L has become flat on the way to infinity: there is no minimum
-            hessian = _information(
-                likelihood.background if exact_errors else None,
-                lambda z: likelihood.derivatives(*split(z), with_yield=free_yield)[0],
-                point,
-                hessian,
-            )
-            return Minimum(at[0], at[1], value, _inverse(hessian), nuisances=point[after:])
-        point, new_value = _line_search(value_at, point, step, value, 2 * distance)
+            found = _information(fit, point, hessian) if exact_errors else hessian
+            return fit.minimum(point, value, _inverse(found))
+        point, new_value = _line_search(fit.value, point, step, value, 2 * distance)
         gain, value = value - new_value, new_value
         if (gain <= 0 and distance > 1e-6) or (settle and gain < _SETTLED):
             break
     if settle and math.isfinite(value):
-        at, unknown = split(point), np.full((point.size, point.size), np.nan)
-        return Minimum(at[0], at[1], value, unknown, nuisances=point[after:])
+        return fit.minimum(point, value, np.full((point.size, point.size), np.nan))
     msg = (
         f"the fit did not converge within {_MAX_ITERATIONS} steps; "
         "use fewer shape parameters, a wider range or more events"
     )
     raise FitError(msg)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Fit:
+    """A likelihood of one vector: the background parameters, the yield where it is free, the nuisances that are fitted."""
+
+    likelihood: Likelihood
+    size: int
+    signal_yield: float
+    free_yield: bool
+    profiled: int
+
+    def _split(self, point: FloatArray) -> tuple[FloatArray, float, FloatArray | None]:
+        signal_yield = float(point[self.size]) if self.free_yield else self.signal_yield
+        return point[: self.size], signal_yield, self._nuisances(point) if self.profiled else None
+
+    def _nuisances(self, point: FloatArray) -> FloatArray:
+        return point[self.size + int(self.free_yield) :]
+
+    def value(self, point: FloatArray) -> float:
+        return self.likelihood.value(*self._split(point))
+
+    def derivatives(self, point: FloatArray) -> tuple[FloatArray, FloatArray]:
+        return self.likelihood.derivatives(*self._split(point), with_yield=self.free_yield)
+
+    def minimum(self, point: FloatArray, value: float, covariance: FloatArray) -> Minimum:
+        theta, signal_yield, _ = self._split(point)
+        return Minimum(theta, signal_yield, value, covariance, nuisances=self._nuisances(point))
 
 
 def _newton_step(gradient: FloatArray, hessian: FloatArray) -> tuple[FloatArray, bool]:
@@ -166,18 +179,18 @@ def _line_search(
     return point, value
 
 
-def _information(
-    background: BackgroundModel | None,
-    slope_at: Callable[[FloatArray], FloatArray],
-    point: FloatArray,
-    hessian: FloatArray,
-) -> FloatArray:
+def _information(fit: _Fit, point: FloatArray, hessian: FloatArray) -> FloatArray:
     """Second derivatives at a minimum, from differences of the exact gradient where the background is not log-linear.
 
     Those of the likelihood hold for log-linear functions; for others they lead to the minimum but miss a part.
     """
+    background = fit.likelihood.background
     if not isinstance(background, FunctionModel) or background.log_linear:
         return hessian
+
+    def slope_at(z: FloatArray) -> FloatArray:
+        return fit.derivatives(z)[0]
+
     steps = np.diag(1e-4 / np.sqrt(np.diag(hessian)))
     found = np.array([(slope_at(point + step) - slope_at(point - step)) / (2 * step.sum()) for step in steps])
     found = 0.5 * (found + found.T)

@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 import models
-from analysis.comparison import Comparison, Settings, compare, comparison_json, labelled
+from analysis.comparison import Comparison, Settings, compare, labelled
 from analysis.comparison_plots import comparison_figures, fraction_figure, matrix_figure
+from analysis.comparison_values import comparison_json
 from analysis.config import load_config, override_key
 from analysis.method_facts import all_facts, default_columns, options_of, presets_of, story
 from analysis.plots.style import PlotLabel, save_figure

@@ -135,7 +135,9 @@ def worker_memory(chunk: int, *, particles: bool, networks: bool) -> float:
 
 
 def size_in_words(size: float) -> str:
-    """A number of bytes for people."""
+    """A number of bytes for people; infinite where the system does not say."""
+    if size == float("inf"):
+        return "an unknown amount"
     for unit, scale in (("GB", 1e9), ("MB", 1e6)):
         if size >= scale:
             return f"{size / scale:.2g} {unit}" if size / scale < 10 else f"{size / scale:.0f} {unit}"

@@ -9,6 +9,7 @@ import numpy as np
 from analysis.limit_record import UncertaintySource
 from analysis.limit_study import counts_of, is_prior
 from analysis.retraining_systematics import (
+    InjectedTraining,
     Range,
     Relevance,
     Retrained,
@@ -97,6 +98,11 @@ def retrain_systematics(
     within
         Ends in GeV of the fit range, inside which signal counts.
 
+    Returns
+    -------
+    RetrainingRecord
+        Relative uncertainties of the signal's yield, by source.
+
     Raises
     ------
     InputError
@@ -106,48 +112,58 @@ def retrain_systematics(
     """
     nominal, tables = _varied_tables(run, signal)
     sources = configured_sources(tables, run.config.systematics, signal)
-    data, further = training_tables(run, method)
-    window = window_of(resonance_mass(run.samples[signal]))
-
-    def make(seed: int) -> FoldedMethod:
-        return cast("FoldedMethod", untrained(run, method, window, seed))  # as all methods are
-
-    luminosity = run.data.luminosity()
     acceptance = float(event_weights(nominal).sum()) / expected_events(run.samples[signal])
-    injected = cross_section * luminosity * acceptance
-    first = make(seeds[0])
+    training = _training(run, signal, method, cross_section, acceptance, seeds, within)
+    first = training.make_method(seeds[0])
     nominal = _needed(first, nominal)
     tables = {name: _needed(first, table) for name, table in tables.items()}
-    tested = relevance(nominal, tables, sources, first.inputs, injected)
+    tested = relevance(nominal, tables, sources, first.inputs, training.injected)
     relevant = {one.source for one in tested if one.relevant}
     wanted = [source for source in sources if source.name in relevant and source.kind not in ENSEMBLES]
-    uneven = not_injectable(nominal, tables, wanted, injected)
+    uneven = not_injectable(nominal, tables, wanted, training.injected)
     for name, reason in uneven.items():
         _LOG.warning(
             "%s is not trained again for uncertainty '%s', which is relevant: %s", method, name, reason
         )
-    prior = is_prior(run, method, signal)
-    retrained = retrained_shifts(
-        make,
-        data,
-        nominal,
-        tables,
-        [source for source in wanted if source.name not in uneven],
-        cross_section=cross_section,
-        luminosity=luminosity,
-        acceptance=acceptance,
-        seeds=seeds,
-        workers=run.config.processing.local_workers,
-        further=further,
-        within=within,
-        trained_on=prior,
-    )
+    again = [source for source in wanted if source.name not in uneven]
+    retrained = retrained_shifts(training, nominal, tables, again)
+    prior = training.trained_on
     fixed = propagated_shifts(retrained.methods, nominal, tables, sources, within=within, trained_on=prior)
     return RetrainingRecord(
         cross_section_fb=cross_section,
         efficiencies=retrained.efficiencies,
         sources=tuple(_sources(retrained, fixed, tested)),
         background=_background(run, method, retrained.methods),
+    )
+
+
+def _training(
+    run: Run,
+    signal: str,
+    method: str,
+    cross_section: float,
+    acceptance: float,
+    seeds: Sequence[int],
+    within: Range,
+) -> InjectedTraining:
+    """How a method of a run is trained with a signal in the data, in the window of the signal's mass."""
+    data, further = training_tables(run, method)
+    window = window_of(resonance_mass(run.samples[signal]))
+
+    def make(seed: int) -> FoldedMethod:
+        return cast("FoldedMethod", untrained(run, method, window, seed))  # as all methods are
+
+    return InjectedTraining(
+        make,
+        data,
+        cross_section=cross_section,
+        luminosity=run.data.luminosity(),
+        acceptance=acceptance,
+        seeds=seeds,
+        workers=run.config.processing.local_workers,
+        further=further,
+        within=within,
+        trained_on=is_prior(run, method, signal),
     )
 
 

@@ -74,6 +74,11 @@ def relevance(
     injected
         Nominal signal events in the data.
 
+    Returns
+    -------
+    list of Relevance
+        One a source, in their order.
+
     Raises
     ------
     InputError
@@ -176,21 +181,51 @@ class Retrained:
         return [again.get(shift.name, shift) for shift in fixed] + [self.random]
 
 
+@dataclass(frozen=True)
+class InjectedTraining:
+    """How a method is trained with a signal in the data, and what of the signal counts.
+
+    Attributes
+    ----------
+    make_method
+        Makes an untrained method from a seed.
+    table
+        Data or mock data without the signal.
+    cross_section
+        Of the injection, fb.
+    luminosity
+        Of the data, fb⁻¹.
+    acceptance
+        Share of the produced signal that the nominal table is.
+    seeds
+        Two at least (arXiv:2412.03747 has five).
+    workers, further
+        As for `models.studies.train_injected`.
+    within
+        Ends in GeV of the dijet masses that count.
+    trained_on
+        Whether the signal is among the further tables.
+    """
+
+    make_method: Callable[[int], FoldedMethod]
+    table: Table
+    cross_section: float
+    luminosity: float
+    acceptance: float
+    seeds: Sequence[int]
+    workers: int = 1
+    further: Mapping[str, Table] | None = None
+    within: Range = EVERYWHERE
+    trained_on: bool = False
+
+    @property
+    def injected(self) -> float:
+        """Nominal signal events in the data."""
+        return self.cross_section * self.luminosity * self.acceptance
+
+
 def retrained_shifts(
-    make_method: Callable[[int], FoldedMethod],
-    table: Table,
-    nominal: Table,
-    varied: Mapping[str, Table],
-    sources: Sequence[Source],
-    *,
-    cross_section: float,
-    luminosity: float,
-    acceptance: float,
-    seeds: Sequence[int],
-    workers: int = 1,
-    further: Mapping[str, Table] | None = None,
-    within: Range = EVERYWHERE,
-    trained_on: bool = False,
+    training: InjectedTraining, nominal: Table, varied: Mapping[str, Table], sources: Sequence[Source]
 ) -> Retrained:
     """Train with the nominal signal in the data and with each varied one, with every seed, and compare the yields.
 
@@ -201,24 +236,17 @@ def retrained_shifts(
 
     Parameters
     ----------
-    make_method
-        Makes an untrained method from a seed.
-    table
-        Data or mock data without the signal.
+    training
+        How to train, with how much signal.
     nominal, varied
-        As for `relevance`, with the table's columns.
+        As for `relevance`, with the columns of the data.
     sources
         Those that are relevant; there may be none.
-    cross_section, luminosity, acceptance
-        Of the injection, as for `models.studies.draw_injections`: fb, fb⁻¹, share of the signal that ``nominal`` is.
-    seeds
-        Two at least (arXiv:2412.03747 has five).
-    workers, further
-        As for `models.studies.train_injected`.
-    within
-        Ends in GeV of the dijet masses that count.
-    trained_on
-        Whether the signal is among the further tables.
+
+    Returns
+    -------
+    Retrained
+        Relative shifts of the selected yield by source, and the nominal trainings.
 
     Raises
     ------
@@ -228,37 +256,44 @@ def retrained_shifts(
         As `Method.fit`.
     """
     _check_variations(varied, sources)
-    if len(seeds) < 2:
-        msg = f"retraining: {len(seeds)} seeds have no spread; give two at least"
+    if len(training.seeds) < 2:
+        msg = f"retraining: {len(training.seeds)} seeds have no spread; give two at least"
         raise InputError(msg)
     total = float(event_weights(nominal).sum())
-
-    def trained(members: Mapping[str, Table]) -> tuple[list[FoldedMethod], dict[str, FloatArray]]:
-        """Methods, and the yields of each member by seed; all side by side."""
-        jobs = []
-        for name, signal in members.items():
-            own = cross_section * float(event_weights(signal).sum()) / total
-            drawn = draw_injections(signal, [own], luminosity, acceptance, seeds)
-            jobs += [(name, signal, injection) for injection in drawn]
-        methods = [make_method(injection.seed) for _, _, injection in jobs]
-        tables = [injected_table(table, signal, injection.chosen) for _, signal, injection in jobs]
-        fit_together(methods, tables, workers=workers, further=[dict(further or {})] * len(jobs))
-        yields: dict[str, list[float]] = {name: [] for name in members}
-        for method, (name, signal, injection) in zip(methods, jobs, strict=True):
-            kept = injection.kept(method, signal, trained_on=trained_on)[_inside(signal, within)]
-            yields[name].append(float(kept.sum()) * float(event_weights(signal).sum()))
-        return methods, {name: np.array(values) for name, values in yields.items()}
-
-    methods, plain = trained({NOMINAL: nominal})
+    methods, plain = _trained(training, {NOMINAL: nominal}, total)
     shifts = []
     for source in sources:
-        _, again = trained({member: varied[member] for member in source.members})
+        _, again = _trained(training, {member: varied[member] for member in source.members}, total)
         means = np.array([again[member].mean(keepdims=True) for member in source.members])
         up, down = _change(source, plain[NOMINAL].mean(keepdims=True), means)
         shifts.append(SourceShift(source.name, source.kind, up, down, retrained=True))
     efficiencies = plain[NOMINAL] / total
     each = tuple(float(efficiency) for efficiency in efficiencies)
     return Retrained(tuple(shifts), random_variation(efficiencies), each, tuple(methods))
+
+
+def _trained(
+    training: InjectedTraining, members: Mapping[str, Table], total: float
+) -> tuple[list[FoldedMethod], dict[str, FloatArray]]:
+    """Methods trained with each member in the data, side by side, and the yields of each member by seed.
+
+    ``total`` is the sum of the nominal weights: members with more or less of it are injected in other numbers.
+    """
+    jobs = []
+    for name, signal in members.items():
+        own = training.cross_section * float(event_weights(signal).sum()) / total
+        drawn = draw_injections(signal, [own], training.luminosity, training.acceptance, training.seeds)
+        jobs += [(name, signal, injection) for injection in drawn]
+    methods = [training.make_method(injection.seed) for _, _, injection in jobs]
+    tables = [injected_table(training.table, signal, injection.chosen) for _, signal, injection in jobs]
+    further = [dict(training.further or {})] * len(jobs)
+    fit_together(methods, tables, workers=training.workers, further=further)
+    yields: dict[str, list[float]] = {name: [] for name in members}
+    for method, (name, signal, injection) in zip(methods, jobs, strict=True):
+        inside = _inside(signal, training.within)
+        kept = injection.kept(method, signal, trained_on=training.trained_on)[inside]
+        yields[name].append(float(kept.sum()) * float(event_weights(signal).sum()))
+    return methods, {name: np.array(values) for name, values in yields.items()}
 
 
 def _inside(table: Table, within: Range) -> BoolArray:
@@ -293,7 +328,12 @@ def propagated_shifts(
     nominal, varied, sources
         As for `relevance`.
     within, trained_on
-        As for `retrained_shifts`.
+        As for `InjectedTraining`.
+
+    Returns
+    -------
+    list of SourceShift
+        Relative changes of the selected yield, one a source, in their order.
 
     Raises
     ------

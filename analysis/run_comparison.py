@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 import models
-from analysis.comparison import matrix_json, sculpting_json, sculpting_or_none
+from analysis.comparison import sculpting_or_none
+from analysis.comparison_values import matrix_json, sculpting_json
 from analysis.run import Run, method_columns, searched_table, selection_label
 from analysis.windows import Window
 from data.errors import ConfigError

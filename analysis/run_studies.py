@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 import models
-from analysis.comparison import matrix_json
+from analysis.comparison_values import matrix_json
 from analysis.event_reading import read_events, wanted_events
 from analysis.feature_shapes import COMMON, compare_features, shown_features, window_shapes
 from analysis.method_study import (
@@ -88,7 +88,8 @@ def _study(run: Run) -> Product:
     data = searched_table(run, run.data.name, columns)
     features = shown_features(data, _inputs(run))
     background = [searched_table(run, name, columns) for name in run.config.search.background]
-    simulation = compare_features(features, data, _joined(background, features)) if background else {}
+    compared = ("mjj", *features)
+    simulation = compare_features(compared, data, _joined(background, compared)) if background else {}
     windows = {}
     if run.config.methods:
         signals = {name: searched_table(run, name, columns) for name in run.config.search.signals}
@@ -112,7 +113,7 @@ def _inputs(run: Run) -> tuple[str, ...]:
 
 
 def _joined(tables: list[Columns], features: tuple[str, ...]) -> Columns:
-    return {name: np.concatenate([table[name] for table in tables]) for name in ("mjj", "weight", *features)}
+    return {name: np.concatenate([table[name] for table in tables]) for name in (*features, "weight")}
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from analysis.minuit import minuit_check
 from analysis.profile_likelihood import SignalTest
 from analysis.range_search import RangeQuality, search_range
 from analysis.results import MassResult, ScanResult, SelectionResult, fits_entry
-from analysis.scan_config import ScanConfig
+from analysis.scan_config import P0_IS_BOUND, ScanConfig
 from analysis.signal_shape import SignalModel
 from analysis.signal_template import Signal, SignalTemplate
 from analysis.spectrum import Spectrum
@@ -288,7 +288,7 @@ def _quote(
     if few:
         remarks.append(f"few events ({few}): p0{' and limit' if limit else ''} by toys")
     if p_value.n_toys and not p_value.n_above:
-        remarks.append(f"p0 is an upper bound: none of {p_value.n_toys} toys reaches the observed q0")
+        remarks.append(f"{P0_IS_BOUND}: none of {p_value.n_toys} toys reaches the observed q0")
     return limit, p_value, "; ".join(remarks) or None
 
 

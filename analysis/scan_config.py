@@ -5,9 +5,13 @@ from typing import Any, Literal
 import pydantic
 
 from analysis import functions
-from analysis.functions import SQRT_S, Function
+from analysis.function_kinds import Function
+from analysis.functions import SQRT_S
 from data.errors import ConfigError
 from data.sections import Section
+
+P0_IS_BOUND = "p0 is an upper bound"
+"""Begins the remark on a mass where no toy is as extreme as the data."""
 
 _CHOICES = {"auto", "envelope"}
 """What stands for no one function in `ScanConfig.function`."""

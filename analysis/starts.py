@@ -7,7 +7,8 @@ from scipy.optimize import least_squares
 from scipy.special import log_expit
 
 from analysis import functions
-from analysis.functions import Function, TurnOn, UserFunction
+from analysis.function_kinds import Function, UserFunction
+from analysis.functions import TurnOn
 from analysis.spectrum import Spectrum, merge_from_right, sum_between
 from data.errors import FewEventsError, FitError
 from data.types import FloatArray, IntArray

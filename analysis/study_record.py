@@ -88,12 +88,14 @@ class TrainingCurve(Section):
     ----------
     members
         Networks, or ensembles of trees.
+    first
+        Trees or epochs before the first loss: 0 for trees, 1 for networks.
     median, low, high
-        Of those that still train after each epoch (of trees: after each tree, from none on); ``low`` to ``high`` holds
-        all of them.
+        Of those that still train after each epoch or tree; ``low`` to ``high`` holds all of them.
     """
 
     members: int
+    first: Literal[0, 1]
     median: Numbers
     low: Numbers
     high: Numbers
@@ -158,12 +160,13 @@ class MethodStudy(Section):
     anomalous
         The most anomalous events first.
     training
-        Part of the method (e.g. ``j1``) to its losses; empty where the method keeps none.
+        Kind of network (or ``trees``) to the parts of the method (e.g. ``j1``) that are of this kind, with their losses;
+        empty where nothing is trained.
     """
 
     in_signal_region: int
     selected: int
-    training: dict[str, TrainingCurve]
+    training: dict[str, dict[str, TrainingCurve]]
     flatness: Flatness | None
     improvement: dict[str, Improvement]
     anomalous: tuple[Anomalous, ...]

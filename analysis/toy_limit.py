@@ -54,10 +54,7 @@ def toy_limit(
         If more than 2 % of the toys cannot be fitted or no limit can be bracketed.
     """
     rng = np.random.default_rng(seed)
-    rough = asymptotic_limit(test, confidence=confidence, settle=True)
-    low = 0.5 * min(rough.observed, rough.expected[0])
-    # With no background and no events the asymptotic limit is 2.0 events where the true one is 3.0.
-    grid = np.geomspace(max(low, 0.5), max(2 * max(rough.observed, rough.expected[4]), 6.0), _GRID_POINTS)
+    grid = _tested_yields(asymptotic_limit(test, confidence=confidence, settle=True))
     data = BatchedFits(test.likelihood.counts[None], test.likelihood.background, test.null.theta, settle=True)
     observed = data.tested(test.signal, grid).q_tilde[0]
     if not np.isfinite(observed).all():
@@ -65,8 +62,7 @@ def toy_limit(
         raise FitError(msg)
     without, q_without = _toys(test, test.null, grid, n_toys, rng, workers)
     # Bands are limits of the quantiles of the statistic.
-    quantiles = np.quantile(q_without, norm.sf(BANDS), axis=0, method="inverted_cdf")
-    statistics = np.vstack([quantiles, observed])
+    statistics = np.vstack([np.quantile(q_without, norm.sf(BANDS), axis=0, method="inverted_cdf"), observed])
     log_cls = np.empty(statistics.shape)
     for column, signal_yield in enumerate(grid):
         truth = test.at(float(signal_yield), settle=True)
@@ -83,6 +79,13 @@ def toy_limit(
     # Random errors may swap neighbours; in order they are nearer to the truth (arXiv:0704.3649).
     minus2, minus1, median, plus1, plus2 = sorted(limits[:-1])
     return Limit(limits[-1], (minus2, minus1, median, plus1, plus2), "toys", n_toys)
+
+
+def _tested_yields(rough: Limit) -> FloatArray:
+    """Signal events from half the lowest asymptotic limit to twice the highest."""
+    low = 0.5 * min(rough.observed, rough.expected[0])
+    # With no background and no events the asymptotic limit is 2.0 events where the true one is 3.0.
+    return np.geomspace(max(low, 0.5), max(2 * max(rough.observed, rough.expected[4]), 6.0), _GRID_POINTS)
 
 
 def _toys(

@@ -7,33 +7,39 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.study_record import Numbers, TrainingCurve
-from models.trees import HISTORY
+from models.jobs import LOSSES, TREES
 
 
-def training_curves(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, TrainingCurve]:
+def training_curves(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, dict[str, TrainingCurve]]:
     """Validation losses of each part of a method, the members of all folds together.
 
     Parameters
     ----------
     arrays
-        Those of a bundle: ``foldN/PART/history``, float (members, epochs), ∞ after a member's end.
+        Those of a bundle: ``foldN/losses/KIND/PART``, float (members, epochs), ∞ after a member's end.
 
     Returns
     -------
     dict
-        Part to its losses, up to the epoch that half of the members reach; empty where there are none.
+        Kind of network to its parts, each with its losses up to the epoch that half of the members reach; empty where
+        there are none.
     """
-    parts: dict[str, list[npt.NDArray[np.float64]]] = {}
+    parts: dict[tuple[str, str], list[npt.NDArray[np.float64]]] = {}
     for name in sorted(arrays):
         fold, _, path = name.partition("/")
-        if not fold.startswith("fold") or path.rpartition("/")[2] != HISTORY:
-            continue
-        part = path.rpartition("/")[0].removesuffix("/network").removesuffix("network")
-        parts.setdefault(part or "network", []).append(np.asarray(arrays[name], dtype=np.float64))
-    return {part: _curve(histories) for part, histories in parts.items()}
+        if fold.startswith("fold") and path.startswith(LOSSES):
+            kind, _, part = path.removeprefix(LOSSES).partition("/")
+            parts.setdefault((kind, part), []).append(np.asarray(arrays[name], dtype=np.float64))
+    found: dict[str, dict[str, TrainingCurve]] = {}
+    for (kind, part), histories in parts.items():
+        curve = _curve(histories, kind)
+        if curve is not None:
+            found.setdefault(kind, {})[part] = curve
+    return found
 
 
-def _curve(histories: list[npt.NDArray[np.float64]]) -> TrainingCurve:
+def _curve(histories: list[npt.NDArray[np.float64]], kind: str) -> TrainingCurve | None:
+    """None where not even half of the members have a finite loss after one epoch."""
     longest = max(history.shape[1] for history in histories)
     padded = [
         np.pad(history, ((0, 0), (0, longest - history.shape[1])), constant_values=np.nan)
@@ -43,8 +49,16 @@ def _curve(histories: list[npt.NDArray[np.float64]]) -> TrainingCurve:
     losses[~np.isfinite(losses)] = np.nan
     going = np.isfinite(losses).sum(axis=0)
     losses = losses[:, : int(np.count_nonzero(going >= len(losses) / 2))]
+    if not losses.shape[1]:
+        return None
     low, median, high = np.nanquantile(losses, [0.0, 0.5, 1.0], axis=0)
-    return TrainingCurve(members=len(losses), median=_plain(median), low=_plain(low), high=_plain(high))
+    return TrainingCurve(
+        members=len(losses),
+        first=0 if kind == TREES else 1,
+        median=_plain(median),
+        low=_plain(low),
+        high=_plain(high),
+    )
 
 
 def _plain(values: npt.NDArray[np.float64]) -> Numbers:

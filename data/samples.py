@@ -183,7 +183,7 @@ class Sample(_FilesMixin):
 
         Raises
         ------
-        InputError
+        ConfigError
             If the year is unknown.
         """
         return self.luminosity_ifb if self.luminosity_ifb is not None else year(self.year).luminosity_ifb

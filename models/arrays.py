@@ -67,7 +67,20 @@ def below(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> Arrays:
 
 
 def without(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> Arrays:
-    """The arrays whose names do not begin with a prefix."""
+    """The arrays whose names do not begin with a prefix.
+
+    Parameters
+    ----------
+    arrays
+        Arrays by name.
+    prefix
+        Beginning of the names left out.
+
+    Returns
+    -------
+    dict
+        The other arrays, by their names.
+    """
     return {name: array for name, array in arrays.items() if not name.startswith(prefix)}
 
 

@@ -23,6 +23,8 @@ from models.trees import HISTORY, TreeSettings
 
 LOSSES = "losses/"
 """What the names of validation losses begin with among the arrays of a trained fold; scoring reads none of them."""
+TREES = "trees"
+"""Kind of the losses of boosted trees."""
 REGISTERS = 32
 """Numbers that the widest vector loops take at a time."""
 
@@ -212,7 +214,7 @@ def recorded(training: Training[Arrays]) -> Training[Arrays]:
 
 def _free_name(job: Job, taken: Mapping[str, Any]) -> str:
     """Kind and name of a job; jobs of one kind without names of their own are numbered."""
-    kind = "trees" if isinstance(job, TreeJob) else _in_words(type(job.network).__name__)
+    kind = TREES if isinstance(job, TreeJob) else _in_words(type(job.network).__name__)
     number = next(number for number in itertools.count(1) if f"{kind}/{job.name or number}" not in taken)
     return f"{kind}/{job.name or number}"
 

@@ -1,7 +1,7 @@
 """How well a score tells signal from background: ROC, significance improvement, and how far both can be trusted."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -351,14 +351,7 @@ def maximum_significance(
         msg = f"signal must not be negative and background positive, found {signal} and {background} events"
         raise InputError(msg)
     peak, before = max_sic(curve, min_background), signal / np.sqrt(background)
-    return Peak(
-        float(before * peak.value),
-        float(before * peak.error),
-        peak.threshold,
-        peak.signal_efficiency,
-        peak.background_efficiency,
-        peak.background_count,
-    )
+    return replace(peak, value=float(before * peak.value), error=float(before * peak.error))
 
 
 def band(

@@ -1,4 +1,4 @@
-"""What autoencoder methods share: the events they learn from, their stacks, and losses as scores."""
+"""What autoencoder methods share: options, what their networks see, and losses as scores."""
 
 import abc
 from collections.abc import Mapping

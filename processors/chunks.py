@@ -29,7 +29,23 @@ class Chunk:
     events: Any
 
     def column(self, branch: str) -> npt.NDArray[Any]:
-        """A branch with one value an entry."""
+        """A branch with one value an entry.
+
+        Parameters
+        ----------
+        branch
+            Its name.
+
+        Returns
+        -------
+        array (size,)
+            In the branch's own type and unit.
+
+        Raises
+        ------
+        InputError
+            If the bytes are damaged; the message names file, branch and entries.
+        """
         try:
             values: npt.NDArray[Any] = ak.to_numpy(ak.materialize(self.events[branch]))
         except Exception as error:  # whatever a decoder meets in damaged bytes
@@ -37,7 +53,25 @@ class Chunk:
         return values
 
     def jagged(self, branch: str) -> tuple[npt.NDArray[Any], IntArray]:
-        """A branch with any number of values an entry: the values in one row, and how many each entry has."""
+        """A branch with any number of values an entry.
+
+        Parameters
+        ----------
+        branch
+            Its name.
+
+        Returns
+        -------
+        values
+            Those of all entries in one row, in the branch's own type and unit.
+        counts
+            int64, shape (size,): how many each entry has.
+
+        Raises
+        ------
+        InputError
+            If the bytes are damaged; the message names file, branch and entries.
+        """
         try:
             array = ak.materialize(self.events[branch])
             counts = ak.to_numpy(ak.num(array, axis=1)).astype(np.int64)
@@ -48,6 +82,20 @@ class Chunk:
 
     def jagged_as(self, role: str, pattern: str, counts: IntArray) -> npt.NDArray[Any]:
         """The values of a role in one row; each entry must have as many as the role ``pattern``.
+
+        Parameters
+        ----------
+        role
+            The quantity.
+        pattern
+            The quantity that it goes along with.
+        counts
+            Shape (size,): values of ``pattern`` in each entry.
+
+        Returns
+        -------
+        array
+            Shape (sum of ``counts``,), in the branch's own type and unit.
 
         Raises
         ------
@@ -62,7 +110,18 @@ class Chunk:
         return values
 
     def role(self, role: str) -> npt.NDArray[Any]:
-        """The column of a role with one value an entry."""
+        """The column of a role with one value an entry.
+
+        Parameters
+        ----------
+        role
+            The quantity.
+
+        Returns
+        -------
+        array (size,)
+            In the branch's own type and unit.
+        """
         return self.column(self.schema.roles[role])
 
     def check_finite(self, role: str, values: npt.NDArray[Any], entries: IntArray) -> None:

@@ -46,7 +46,18 @@ class ClusteredJets:
     members: Membership
 
     def with_rows(self, rows: IntArray) -> "ClusteredJets":
-        """The same jets, their particles given by other numbers: ``rows[i]`` for i."""
+        """The same jets, their particles given by other numbers.
+
+        Parameters
+        ----------
+        rows
+            The new number of each particle that was clustered, shape (n_particles,).
+
+        Returns
+        -------
+        ClusteredJets
+            With ``rows[i]`` for i.
+        """
         return replace(self, members=Membership(self.members.offsets, rows[self.members.rows]))
 
 
@@ -194,7 +205,20 @@ def _nearest(one: IntArray, other: IntArray, distance: FloatArray, n: int) -> In
 
 
 def members_of(jets: IntArray, members: Membership) -> Membership:
-    """The particles of chosen jets; none for a jet −1."""
+    """The particles of chosen jets.
+
+    Parameters
+    ----------
+    jets
+        Positions in the row of jets, shape (n,); −1 for no jet.
+    members
+        The particles of all jets.
+
+    Returns
+    -------
+    Membership
+        Of n jets; without particles for a jet −1.
+    """
     counts = np.where(jets >= 0, members.offsets[jets + 1] - members.offsets[jets], 0)
     first = np.where(jets >= 0, members.offsets[jets], 0)
     return Membership(offsets_of(counts), members.rows[ranges(first, counts)])

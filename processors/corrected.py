@@ -99,6 +99,11 @@ def weight_inputs(chunk: Chunk, jets: Jets, dijets: Dijets, table: Columns) -> W
         The chunk, its jets and the selected events.
     table
         The feature table of these events.
+
+    Returns
+    -------
+    WeightInputs
+        One element a selected event; momenta and masses in GeV.
     """
     entry, roles = dijets.entry, chunk.schema.roles
     simple: dict[str, Any] = {name: chunk.role(name)[entry] for name in _EVENT_ROLES if name in roles}

@@ -33,13 +33,27 @@ TWO_JETS, BLIND = "two_jets", "blind"
 
 @dataclass(frozen=True)
 class Flags:
-    """Decisions on whole events: step to a mask over the entries of a chunk, in the order of the steps."""
+    """Decisions on whole events.
+
+    Attributes
+    ----------
+    masks
+        Step to a mask over the entries of a chunk, shape (size,), in the order of the steps.
+    size
+        Entries of the chunk.
+    """
 
     masks: dict[str, BoolArray]
     size: int
 
     def failures(self) -> IntArray:
-        """Number of steps that each entry fails."""
+        """Number of steps that each entry fails.
+
+        Returns
+        -------
+        array (size,) of int64
+            0 for an entry that passes all.
+        """
         failed = np.zeros(self.size, dtype=np.int64)
         for mask in self.masks.values():
             failed += ~mask
@@ -62,7 +76,18 @@ class Candidates:
     masks: dict[str, BoolArray]
 
     def passing(self, *, without: str = "") -> BoolArray:
-        """Pairs that pass every step, but for one."""
+        """Pairs that pass every step, but for one.
+
+        Parameters
+        ----------
+        without
+            The step that does not count; none if empty.
+
+        Returns
+        -------
+        array (n_pairs,) of bool
+            Mask over the pairs.
+        """
         kept = np.ones(len(self.pairs.entry), dtype=np.bool_)
         for step, mask in self.masks.items():
             if step != without:
@@ -113,6 +138,18 @@ def event_flags(chunk: Chunk, golden: GoldenJson | None) -> Flags:
 def finite(chunk: Chunk, jets: Jets, role: str) -> FloatArray:
     """All jets' values of a role as float64.
 
+    Parameters
+    ----------
+    chunk, jets
+        The chunk and its jets.
+    role
+        The quantity.
+
+    Returns
+    -------
+    array (n_jets,) of float64
+        In the unit of the role.
+
     Raises
     ------
     InputError
@@ -138,6 +175,11 @@ def find_candidates(
         Entries that are looked at.
     identified
         Take only jets of tight identification.
+
+    Returns
+    -------
+    Candidates
+        One pair of each entry that has two such jets.
 
     Raises
     ------

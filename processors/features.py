@@ -75,7 +75,18 @@ def columns(features: FeaturesConfig, *, label: bool) -> dict[str, np.dtype[Any]
 
 
 def as_float32(values: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    """Round to float32: the one function for the inputs of training and of scoring."""
+    """Round to float32: the one function for the inputs of training and of scoring.
+
+    Parameters
+    ----------
+    values
+        Any shape.
+
+    Returns
+    -------
+    array of float32
+        Of the same shape and unit.
+    """
     return np.asarray(values, dtype=np.float32)
 
 
@@ -104,7 +115,20 @@ class ColumnMaker:
         self._matrices = None if matrix is None else Matrices(chunk, matrix, sqrt_s)
 
     def table(self, jets: Jets, dijets: Dijets, weight: FloatArray) -> Columns:
-        """The feature table of selected events, in the order of ``columns``; see `feature_table`."""
+        """The feature table of selected events; see `feature_table`.
+
+        Parameters
+        ----------
+        jets, dijets
+            The jets of the chunk, and the selected events.
+        weight
+            Expected number of events of each, shape (n_events,).
+
+        Returns
+        -------
+        dict
+            Column to its array, shape (n_events, …), in the order of ``columns``.
+        """
         made = feature_table(self.chunk, jets, dijets, weight, self._features)
         if self._matrices is not None:
             made["rmm"] = self._matrices.of(dijets.entry)
@@ -188,15 +212,39 @@ def further_columns(feature: Feature, chunk: Chunk, jets: Jets, dijets: Dijets) 
         If a value is not finite in float32, or there is not one for each jet or event.
     """
     if feature.of == "event":
-        return {feature.name: _checked(feature, feature.values(chunk, jets, dijets), chunk, dijets.entry)}
+        return {
+            feature.name: checked_values(feature, feature.values(chunk, jets, dijets), chunk, dijets.entry)
+        }
     jet = np.concatenate([dijets.heavy, dijets.light])
     entry = np.concatenate([dijets.entry, dijets.entry])
-    values = _checked(feature, feature.values(chunk, jets, jet), chunk, entry)
+    values = checked_values(feature, feature.values(chunk, jets, jet), chunk, entry)
     return dict(zip(feature.columns(), np.split(values, 2), strict=True))
 
 
-def _checked(feature: Feature, values: Any, chunk: Chunk, entry: IntArray) -> npt.NDArray[np.float32]:
-    """The values of a further feature as float32, one for each of the given entries."""
+def checked_values(feature: Feature, values: Any, chunk: Chunk, entry: IntArray) -> npt.NDArray[np.float32]:
+    """The values of a further feature as float32, checked.
+
+    Parameters
+    ----------
+    feature
+        The feature.
+    values
+        What its function gave.
+    chunk
+        The chunk that they are of.
+    entry
+        Entry of each jet or event that the function was asked for.
+
+    Returns
+    -------
+    array
+        One value for each of the entries.
+
+    Raises
+    ------
+    InputError
+        If a value is not finite in float32, or there is not one for each entry.
+    """
     where = f"{named(chunk.file, chunk.sample)}: feature '{feature.name}' of {feature.values.__module__}"
     found = np.asarray(values)
     if found.shape != entry.shape or found.dtype.kind not in "fiub":

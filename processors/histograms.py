@@ -118,7 +118,19 @@ class Fill(ChunkWork):
 
 
 def filled_bins(histogram: Histogram) -> Tree:
-    """The bins of a histogram with anything in them, flow included: a chunk fills few of them."""
+    """The bins of a histogram with anything in them: a chunk fills few of them.
+
+    Parameters
+    ----------
+    histogram
+        Weight storage.
+
+    Returns
+    -------
+    dict
+        ``shape`` of the histogram with flow; ``at``, the flat positions of the filled bins; their ``value``
+        and ``variance``.
+    """
     view: Any = histogram.view(flow=True)
     value, variance = view["value"].reshape(-1), view["variance"].reshape(-1)
     at = np.flatnonzero((value != 0) | (variance != 0))
@@ -127,6 +139,13 @@ def filled_bins(histogram: Histogram) -> Tree:
 
 def add_bins(histogram: Histogram, part: Tree) -> None:
     """Add what `filled_bins` gave for a histogram of the same axes.
+
+    Parameters
+    ----------
+    histogram
+        Changed in place.
+    part
+        What was given.
 
     Raises
     ------
@@ -195,7 +214,18 @@ def fill_mjj(
     *,
     variation: str = NOMINAL,
 ) -> None:
-    """Fill the dijet masses (GeV) with weight × votes.
+    """Fill the dijet masses with weight × votes.
+
+    Parameters
+    ----------
+    histogram
+        ``mjj`` of `empty_histograms`; changed in place.
+    table
+        ``mjj`` (GeV), ``weight`` (expected events) and ``region``, each of shape (n_events,).
+    process, selection, variation
+        Labels.
+    votes
+        Folds that select each event, 0 … 5, shape (n_events,).
 
     Raises
     ------
@@ -223,7 +253,18 @@ def fill_score(
     selection: str,
     weight: FloatArray,
 ) -> None:
-    """Fill scores in [0, 1] with the weights; a score of 1 goes to the last bin.
+    """Fill scores with the weights; a score of 1 goes to the last bin.
+
+    Parameters
+    ----------
+    histogram
+        ``score`` of `empty_histograms`; changed in place.
+    score_and_band
+        Score in [0, 1] and position in ``BANDS`` of each event, shape (n_events,).
+    process, selection
+        Labels.
+    weight
+        Expected number of events of each, shape (n_events,).
 
     Raises
     ------

@@ -18,7 +18,8 @@ from data.types import BoolArray, FloatArray, IntArray
 from processors.chunks import Chunk
 from processors.config import JetsConfig
 from processors.correlators import energy_correlators
-from processors.features import Columns, as_float32, jet_features
+from processors.features import Columns, as_float32, checked_values, jet_features
+from processors.further import Feature, chosen_features
 from processors.jet_shapes import jet_charge, pt_dispersion
 from processors.jets import Jets
 from processors.lund import lund_declustering
@@ -71,6 +72,7 @@ def write_jet_table(
     jets: JetsConfig,
     *,
     pt_min: float = 0.0,
+    further: tuple[str, ...] = (),
     chunk_size: int = 10_000,
     progress: Progress | None = None,
 ) -> JetTable:
@@ -91,15 +93,23 @@ def write_jet_table(
         Where the jets and their substructure come from.
     pt_min
         Jets of less transverse momentum (GeV) are left out.
+    further
+        Names of further features of jets (`processors.further`).
     chunk_size
         Entries read at a time.
     progress
         Called with the entries done and all.
 
+    Returns
+    -------
+    JetTable
+        What was written.
+
     Raises
     ------
     ConfigError
-        If ``out`` is a folder or the file itself.
+        If ``out`` is a folder or the file itself, or a further feature is not of jets, needs other jets, or is
+        there already.
     InputError
         If the file is damaged, lacks event ids or jets, or holds a pT that no jet has; the message names file and
         branch.
@@ -109,19 +119,20 @@ def write_jet_table(
     if out.exists() and "://" not in file and Path(file).exists() and out.samefile(file):
         msg = f"{out} is the file that is read, and would be overwritten; write to another file"
         raise ConfigError(msg)
+    features = _of_jets(further, jets)
     with reading(file):
         root = open_root(file)
         if TREE not in root.keys(cycle=False):
             msg = f"{named(file, None)} has no tree '{TREE}'; use a NanoAOD or PFNano file"
             raise InputError(msg)
         tree = root[TREE]
-        schema = resolve_jets(tree.keys(recursive=False), file, jets)
+        schema = resolve_jets(tree.keys(recursive=False), file, jets, further)
     absent = _absent(schema, jets)
     _log_decisions(file, schema, absent)
     total, done, rows, empty = int(tree.num_entries), 0, 0, 0
     with root, atomic_path(out) as temporary, _Writer(temporary) as writer:
         for chunk in _chunks(tree, file, schema, total, chunk_size):
-            table, without_particles = _table(chunk, jets, pt_min, absent)
+            table, without_particles = _table(chunk, jets, pt_min, absent, features)
             writer.write(table)
             done, rows, empty = done + chunk.size, rows + len(table["jet"]), empty + without_particles
             if progress is not None:
@@ -170,7 +181,9 @@ def _log_decisions(file: str, schema: FileSchema, absent: frozenset[str]) -> Non
     _LOG.info("%s: %s", named(file, None), "; ".join(words))
 
 
-def _table(chunk: Chunk, config: JetsConfig, pt_min: float, absent: frozenset[str]) -> tuple[Columns, int]:
+def _table(
+    chunk: Chunk, config: JetsConfig, pt_min: float, absent: frozenset[str], further: tuple[Feature, ...]
+) -> tuple[Columns, int]:
     """The jets of a chunk, and how many of them have no particle."""
     alive: BoolArray = np.ones(chunk.size, dtype=np.bool_)
     jets = Jets(chunk, config, alive)
@@ -187,13 +200,40 @@ def _table(chunk: Chunk, config: JetsConfig, pt_min: float, absent: frozenset[st
         table[name] = as_float32(values)
     table["tight"] = jets.tight()[chosen]
     if not chunk.schema.reads_particles:
-        return table, 0
+        return table | _further(further, chunk, jets, chosen, table), 0
     for role in FEATURE_ROLES:
         if role in chunk.schema.roles:
             table[f"{role}_particles"] = as_float32(jets.particle_jets.of(role, chosen))
     for name, values in particle_features(jets, chosen, config).items():
         table[name] = as_float32(values)
+    table |= _further(further, chunk, jets, chosen, table)
     return table, int(np.count_nonzero(jets.particle_jets.of("n_pf", chosen) == 0))
+
+
+def _of_jets(names: tuple[str, ...], jets: JetsConfig) -> tuple[Feature, ...]:
+    """The further features of a table of jets."""
+    features = chosen_features(names)
+    for feature in features:
+        if feature.of != "jet":
+            msg = f"feature '{feature.name}' is of events, a table of jets has none; leave it out"
+            raise ConfigError(msg)
+        if jets.source == "particles" and (lost := feature.of_stored_jets()):
+            msg = f"feature '{feature.name}' is made of {lost[0]}, which clustered jets do not have; leave it out"
+            raise ConfigError(msg)
+    return features
+
+
+def _further(
+    features: tuple[Feature, ...], chunk: Chunk, jets: Jets, chosen: IntArray, table: Columns
+) -> Columns:
+    columns: Columns = {}
+    for feature in features:
+        if feature.name in table:
+            msg = f"feature '{feature.name}': a table of jets has this column in any case; leave it out"
+            raise ConfigError(msg)
+        values = feature.values(chunk, jets, chosen)
+        columns[feature.name] = checked_values(feature, values, chunk, jets.entry[chosen])
+    return columns
 
 
 def _refuse_impossible(chunk: Chunk, jets: Jets) -> None:

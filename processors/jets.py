@@ -82,7 +82,25 @@ class Jets:
         return self._read[role]
 
     def of(self, role: str, jets: IntArray) -> npt.NDArray[Any]:
-        """Finite values of a role for some jets, given by their positions in the row."""
+        """Finite values of a role for some jets.
+
+        Parameters
+        ----------
+        role
+            The quantity.
+        jets
+            Positions in the row of jets, shape (n,).
+
+        Returns
+        -------
+        array (n,)
+            In the unit of the role.
+
+        Raises
+        ------
+        InputError
+            If a value is NaN or inf; the message names file, branch and entry.
+        """
         if role not in self._changed and role in self._chunk.schema.computed:
             return self.particle_jets.of(role, jets)
         values = self[role][jets]
@@ -109,7 +127,13 @@ class Jets:
         return other
 
     def tight(self) -> BoolArray:
-        """Whether each jet passes the tight identification: by its bits, else by what it is made of."""
+        """Whether each jet passes the tight identification: by its bits, else by what it is made of.
+
+        Returns
+        -------
+        array (n_jets,) of bool
+            Of all jets.
+        """
         computed = JET_ID_ROLES.keys() <= self._chunk.schema.computed
         if computed or "jet_id" in self._chunk.schema.roles:
             bits: BoolArray = (self["jet_id"].astype(np.int64) & TIGHT) != 0
@@ -130,6 +154,11 @@ class Jets:
     def subjets(self, jets: IntArray) -> tuple[IntArray, IntArray]:
         """The stored subjets of some jets: those they point to; of clustered jets those inside their radius.
 
+        Parameters
+        ----------
+        jets
+            Positions in the row of jets, shape (n,).
+
         Returns
         -------
         row, owner
@@ -143,11 +172,27 @@ class Jets:
         return subjets_inside(self._chunk, entry, eta, phi, self.config.radius)
 
     def b_score(self, jets: IntArray) -> FloatArray:
-        """Largest b-tag score of the subjets of some jets, 0 where they have none."""
+        """Largest b-tag score of the subjets of some jets.
+
+        Parameters
+        ----------
+        jets
+            Positions in the row of jets, shape (n,).
+
+        Returns
+        -------
+        array (n,)
+            0 for a jet without subjets.
+        """
         return largest_b_score(self._chunk, self.entry[jets], *self.subjets(jets))
 
     def constituents(self, jets: IntArray) -> npt.NDArray[np.float32]:
-        """px, py, pz (GeV, weights applied) of the 100 hardest particles of some jets.
+        """The 100 hardest particles of some jets, weights applied.
+
+        Parameters
+        ----------
+        jets
+            Positions in the row of jets, shape (n_jets,).
 
         Returns
         -------
@@ -159,6 +204,11 @@ class Jets:
 
     def without_particles(self, jets: IntArray) -> int:
         """How many of some jets have no particle, so that all that is computed of them is 0.
+
+        Parameters
+        ----------
+        jets
+            Positions in the row of jets, shape (n,).
 
         Returns
         -------

@@ -187,12 +187,34 @@ class LundReweighter:
                 raise InputError(msg)
 
     def nominal(self, prongs: Prongs) -> FloatArray:
-        """Weights of the jets, shape (n_jets,)."""
+        """Nominal weights of jets.
+
+        Parameters
+        ----------
+        prongs
+            n_jets jets.
+
+        Returns
+        -------
+        array (n_jets,)
+            Products of factors, not normalised.
+        """
         weights: FloatArray = table_weights(prongs.nominal, self.maps, nominal_tables(self.maps))[0]
         return weights
 
     def toy_weights(self, prongs: Prongs) -> dict[Source, FloatArray]:
-        """Weights (T, n_jets) in each toy of the sources that have toys."""
+        """Weights in each toy of the sources that have toys.
+
+        Parameters
+        ----------
+        prongs
+            n_jets jets.
+
+        Returns
+        -------
+        dict
+            Source to weights, shape (T, n_jets).
+        """
         make = {"stat": stat_toys, "pt": pt_toys}
         return {
             source: table_weights(prongs.nominal, self.maps, make[source](self.maps, self.toys, self.seed))
@@ -243,7 +265,7 @@ class LundReweighter:
         return made
 
     def distortion(self, prongs: Prongs) -> FloatArray:
-        """How the plane of the maps' simulation differs in shape from this sample's, as weights of jets, shape (n_jets,).
+        """How the plane of the maps' simulation differs in shape from this sample's, as weights of jets.
 
         The ratio of both planes, each normalised to 1 in each bin of subjet pT and 1 where one of them is empty, is
         multiplied over the splittings. As in the public code of arXiv:2507.07775, planes are compared at equal numbers of
@@ -254,6 +276,16 @@ class LundReweighter:
         clipping. In the mean over splittings of this sample the logarithm of the ratio is below 0, so the product is not
         around 1: far from the momenta of the maps most of the inverse weights would be above 10 and clipped to one number,
         which is hardly a reweighting, and up and down would move jets the same way.
+
+        Parameters
+        ----------
+        prongs
+            n_jets jets.
+
+        Returns
+        -------
+        array (n_jets,)
+            Products of ratios.
 
         Raises
         ------
@@ -281,7 +313,18 @@ def _sums_a_bin(plane: FloatArray) -> FloatArray:
 
 
 def event_products(jet_weights: FloatArray) -> FloatArray:
-    """Weights of events, (…, n_events), of those of jets (…, n_jets): first the first jets of all, then the second."""
+    """Weights of events from those of jets.
+
+    Parameters
+    ----------
+    jet_weights
+        Shape (…, 2 n_events): first the first jets of all events, then the second.
+
+    Returns
+    -------
+    array (…, n_events)
+        Product over both jets.
+    """
     *front, n_jets = jet_weights.shape
     products: FloatArray = jet_weights.reshape(*front, 2, n_jets // 2).prod(axis=-2)
     return products

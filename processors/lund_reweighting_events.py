@@ -96,6 +96,12 @@ class SampleReweighting:
         vary
             Whether variations and toys are wanted.
 
+        Returns
+        -------
+        LundFactors
+            Nominal and, where wanted, varied weights, shape (n_events,), and those of toys, shape (T,
+            n_events).
+
         Raises
         ------
         ValueError
@@ -119,7 +125,22 @@ class SampleReweighting:
 
 
 def single_weights(weigh: LundReweighter, prongs: Prongs) -> tuple[tuple[str, ...], FloatArray]:
-    """Names of the variations, and raw weights of events (V, n_events): the nominal ones, then those of each."""
+    """Raw weights of events, the nominal ones and those of each variation without toys.
+
+    Parameters
+    ----------
+    weigh
+        The reweighting.
+    prongs
+        Both jets of each event.
+
+    Returns
+    -------
+    names
+        Those of the variations.
+    weights
+        Shape (1 + number of names, n_events), the nominal ones first.
+    """
     varied = weigh.varied(prongs)
     return tuple(varied), event_products(np.stack([weigh.nominal(prongs), *varied.values()]))
 

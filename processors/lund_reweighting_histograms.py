@@ -25,7 +25,20 @@ Histogram = hist.Hist[Any]
 def empty_toys(
     lund: SampleReweighting | None, selections: Sequence[str], regions: Sequence[str]
 ) -> dict[str, Histogram]:
-    """A histogram of the toys with nothing in it; none where there are no toys."""
+    """A histogram of the toys with nothing in it.
+
+    Parameters
+    ----------
+    lund
+        The reweighting of the sample; None for none.
+    selections, regions
+        Labels of these axes.
+
+    Returns
+    -------
+    dict
+        ``lund_toys`` with the axes region, selection, source and toy; empty where there are no toys.
+    """
     sources = () if lund is None else tuple(toy_variations(lund.config.sources))
     if lund is None or not sources:
         return {}
@@ -39,7 +52,19 @@ def empty_toys(
 
 
 def fill_toys(histogram: Histogram, part: Selected, selection: str, votes: npt.NDArray[np.int64]) -> None:
-    """Add the sums of weight × votes, and of their squares, in each toy."""
+    """Add the sums of weight × votes, and of their squares, in each toy.
+
+    Parameters
+    ----------
+    histogram
+        Of `empty_toys`; changed in place.
+    part
+        Selected events with the weights of their toys.
+    selection
+        Label.
+    votes
+        Folds that select each event, 0 … 5, shape (n_events,).
+    """
     view: Any = histogram.view()
     position = list(histogram.axes["selection"]).index(selection)
     for s, source in enumerate(histogram.axes["source"]):
@@ -53,6 +78,15 @@ def fill_toys(histogram: Histogram, part: Selected, selection: str, votes: npt.N
 def check_toys(histogram: Histogram | None, scale: WeightScale, sample: str) -> None:
     """Check that the sums stayed exact.
 
+    Parameters
+    ----------
+    histogram
+        Of `empty_toys`; None for no toys.
+    scale
+        Unit of the weights.
+    sample
+        Name of the sample, for the message.
+
     Raises
     ------
     InputError
@@ -65,7 +99,15 @@ def check_toys(histogram: Histogram | None, scale: WeightScale, sample: str) -> 
 
 
 def vary_by_toys(mjj: Histogram, toys: Histogram | None) -> None:
-    """Fill the variations of the sources with toys: the nominal spectrum, up and down by the share that the toys give."""
+    """Fill the variations of the sources with toys: the nominal spectrum, up and down by the share that the toys give.
+
+    Parameters
+    ----------
+    mjj
+        Spectra; the variations of the sources are filled in place.
+    toys
+        Of `empty_toys`; None for no toys.
+    """
     if toys is None:
         return
     view: Any = mjj.view(flow=True)

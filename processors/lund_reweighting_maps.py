@@ -61,7 +61,18 @@ class Binning:
         return len(self.pt_edges), len(self.ln_r0_delta) - 1, len(self.ln_kt) - 1
 
     def cells(self, delta: FloatArray, kt: FloatArray) -> IntArray:
-        """Cell of each splitting in the flattened plane; −1 for one that is too soft, too narrow or outside."""
+        """Cell of each splitting in the flattened plane.
+
+        Parameters
+        ----------
+        delta, kt
+            Angle (rad) and transverse momentum (GeV), shape (n,).
+
+        Returns
+        -------
+        array (n,) of int64
+            −1 for one that is too soft, too narrow or outside.
+        """
         kept = (delta >= DELTA_MIN) & (kt >= KT_MIN)
         x = np.log(R0 / np.where(kept, delta, R0))
         y = np.log(np.where(kept, kt, 1.0))
@@ -72,11 +83,33 @@ class Binning:
         return np.where(inside, i * n_y + j, -1).astype(np.int64)
 
     def planes(self, pt: FloatArray) -> IntArray:
-        """Bin of each subjet's pT (GeV), that of the nearest edge below the first."""
+        """Bin of each subjet's transverse momentum.
+
+        Parameters
+        ----------
+        pt
+            GeV, shape (n,).
+
+        Returns
+        -------
+        array (n,) of int64
+            0 below the first edge.
+        """
         return np.maximum(np.searchsorted(self.pt_edges, pt, side="right") - 1, 0).astype(np.int64)
 
     def measured_planes(self, pt: FloatArray) -> IntArray:
-        """The same within ``pt_range``; −1 below it and −2 above."""
+        """Bin of each subjet's transverse momentum within ``pt_range``.
+
+        Parameters
+        ----------
+        pt
+            GeV, shape (n,).
+
+        Returns
+        -------
+        array (n,) of int64
+            −1 below the range and −2 above.
+        """
         low, high = self.pt_range
         return np.where(pt < low, -1, np.where(pt > high, -2, self.planes(pt)))
 

@@ -37,7 +37,20 @@ class Normalisation:
         return Normalisation(self.first[chosen], self.second[chosen], self.pt_edges)
 
     def apply(self, weights: FloatArray, pt: FloatArray) -> FloatArray:
-        """Normalised weights (V, n_events) of raw ones; ``pt`` (GeV) is the events' of which the spectrum is kept."""
+        """Normalise raw weights.
+
+        Parameters
+        ----------
+        weights
+            Raw weights, shape (V, n_events).
+        pt
+            Transverse momentum (GeV) of which the spectrum is kept, shape (n_events,).
+
+        Returns
+        -------
+        array (V, n_events)
+            Normalised weights.
+        """
         once = _clipped_twice(weights, self.first)
         return once / self.second[:, np.searchsorted(self.pt_edges, pt, side="right")]
 
@@ -83,9 +96,21 @@ def normalisation_of(
 
 
 def geometric_mean(weights: FloatArray, event_weights: FloatArray) -> float:
-    """Geometric mean of weights (J, n_events) over all jets of events, these weighted with |``event_weights``|.
+    """Geometric mean of weights over all jets of events.
 
     Its inverse is that of the inverse weights: what is divided by it is as often and as far above 1 as its inverse is.
+
+    Parameters
+    ----------
+    weights
+        Above 0, shape (J, n_events).
+    event_weights
+        Shape (n_events,); their absolute values weight the mean of logarithms.
+
+    Returns
+    -------
+    float
+        Above 0.
     """
     logarithms = np.log(weights).mean(axis=0)
     return float(np.exp(np.average(logarithms, weights=np.abs(event_weights))))

@@ -61,7 +61,20 @@ class LundPlane:
 
 
 def subjet_weights(subjets: SubjetSplittings, jet_weights: FloatArray | None) -> FloatArray:
-    """The weight of each subjet: its jet's (1 if None), and 0 where it belongs to no quark."""
+    """The weight of each subjet: its jet's, and 0 where it belongs to no quark.
+
+    Parameters
+    ----------
+    subjets
+        Subjets of n_jets jets.
+    jet_weights
+        Shape (n_jets,); None for 1.
+
+    Returns
+    -------
+    array (n_subjets,)
+        Weights.
+    """
     weights = np.ones(len(subjets.counts)) if jet_weights is None else jet_weights
     return np.where(subjets.matched, weights[owners(subjets.counts)], 0.0)
 

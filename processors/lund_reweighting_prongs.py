@@ -43,7 +43,18 @@ class Quarks:
     identity: IntArray
 
     def take(self, jets: IntArray) -> "Quarks":
-        """The quarks of some jets."""
+        """The quarks of some jets.
+
+        Parameters
+        ----------
+        jets
+            Positions, shape (m,).
+
+        Returns
+        -------
+        Quarks
+            Of m jets, in this order.
+        """
         rows = ranges(offsets_of(self.counts)[jets], self.counts[jets])
         return Quarks(self.counts[jets], self.eta[rows], self.phi[rows], self.identity[rows])
 

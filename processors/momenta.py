@@ -25,6 +25,17 @@ def pt_eta_phi(momenta: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]
 
 
 def mass_of(px: FloatArray, py: FloatArray, pz: FloatArray, e: FloatArray) -> FloatArray:
-    """Mass (GeV) of momenta; 0 where rounding makes its square negative."""
+    """Mass of momenta; 0 where rounding makes its square negative.
+
+    Parameters
+    ----------
+    px, py, pz, e
+        GeV, of one shape.
+
+    Returns
+    -------
+    array
+        GeV, of the same shape.
+    """
     mass: FloatArray = np.sqrt(np.maximum((e - pz) * (e + pz) - px * px - py * py, 0.0))
     return mass

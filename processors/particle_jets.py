@@ -39,7 +39,15 @@ SUBSTRUCTURE = ("m", *TAUS, "lsf3")
 
 @dataclass(frozen=True)
 class StoredJets:
-    """The file's jets: how many each entry has, and their directions (–, rad)."""
+    """The file's jets.
+
+    Attributes
+    ----------
+    counts
+        int64, jets of each entry.
+    eta, phi
+        Direction of each, shape (n_jets,); φ in rad.
+    """
 
     counts: IntArray
     eta: FloatArray
@@ -122,7 +130,19 @@ class ParticleJets:
         return members_of(partner, jets.members)
 
     def of(self, role: str, jets: IntArray) -> FloatArray:
-        """A quantity of some jets, given by their positions in the row; computed once for each.
+        """A quantity of some jets, computed once for each.
+
+        Parameters
+        ----------
+        role
+            The quantity.
+        jets
+            Positions in the row of jets, shape (n,).
+
+        Returns
+        -------
+        array (n,)
+            In the unit of the role.
 
         Raises
         ------
@@ -141,14 +161,36 @@ class ParticleJets:
         return self._cache[role][jets]
 
     def all(self, role: str) -> FloatArray:
-        """A quantity of all jets of the entries of interest, NaN for the others."""
+        """A quantity of all jets.
+
+        Parameters
+        ----------
+        role
+            The quantity.
+
+        Returns
+        -------
+        array (n_jets,)
+            In the unit of the role; NaN for jets of entries that are not of interest.
+        """
         values = np.full(len(self._alive), np.nan)
         wanted = np.flatnonzero(self._alive)
         values[wanted] = self.of(role, wanted)
         return values
 
     def particles_of(self, jets: IntArray) -> JetParticles:
-        """The particles of some jets as flat buffers."""
+        """The particles of some jets as flat buffers.
+
+        Parameters
+        ----------
+        jets
+            Positions in the row of jets, shape (n,).
+
+        Returns
+        -------
+        JetParticles
+            Of n jets, in this order.
+        """
         return self._particles.take(*self._members.of(jets))
 
     def _identify(self, jets: IntArray) -> None:

@@ -56,19 +56,51 @@ class JetParticles(NamedTuple):
 
 @dataclass(frozen=True)
 class Membership:
-    """Which particles are in which jet: those of jet i are ``rows[offsets[i]:offsets[i + 1]]``."""
+    """Which particles are in which jet: those of jet i are ``rows[offsets[i]:offsets[i + 1]]``.
+
+    Attributes
+    ----------
+    offsets
+        Shape (n_jets + 1,).
+    rows
+        Particles, as positions in the row of all.
+    """
 
     offsets: IntArray
     rows: IntArray
 
     def of(self, jets: IntArray) -> tuple[IntArray, IntArray]:
-        """The particles of some jets, end to end, and their offsets."""
+        """The particles of some jets.
+
+        Parameters
+        ----------
+        jets
+            Positions in the row of jets, shape (n,).
+
+        Returns
+        -------
+        rows
+            Positions of the particles, end to end.
+        offsets
+            Shape (n + 1,): first of them of each jet, and the end.
+        """
         counts = self.offsets[jets + 1] - self.offsets[jets]
         return self.rows[ranges(self.offsets[jets], counts)], offsets_of(counts)
 
 
 def charge_of(pdg_id: npt.NDArray[np.integer]) -> IntArray:
-    """Electric charge (units of e) of CMS's kinds of particles: hadrons ±211, leptons ±11 and ±13, others neutral."""
+    """Electric charge of CMS's kinds of particles: hadrons ±211, leptons ±11 and ±13, others neutral.
+
+    Parameters
+    ----------
+    pdg_id
+        PDG code, shape (n,).
+
+    Returns
+    -------
+    array (n,) of int64
+        Units of e.
+    """
     charged_hadron = np.abs(pdg_id) == 211
     charged_lepton = (np.abs(pdg_id) == 11) | (np.abs(pdg_id) == 13)
     charge: IntArray = np.sign(pdg_id).astype(np.int64) * (charged_hadron.astype(np.int64) - charged_lepton)
@@ -128,6 +160,11 @@ class Particles:
     def moving(self, alive: BoolArray) -> tuple[IntArray, IntArray]:
         """The particles with transverse momentum and a weight above 0 in the entries of interest.
 
+        Parameters
+        ----------
+        alive
+            Entries of interest, shape (n_entries,).
+
         Returns
         -------
         rows
@@ -142,7 +179,18 @@ class Particles:
         return np.flatnonzero(moving), before[self.offsets]
 
     def momenta(self, rows: IntArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-        """px, py, pz, E (GeV) of the particles at some positions of the row, without weights, as float64."""
+        """Momenta of some particles, without weights.
+
+        Parameters
+        ----------
+        rows
+            Positions in the row of particles, shape (n,).
+
+        Returns
+        -------
+        px, py, pz, e
+            float64, shape (n,), GeV.
+        """
         pt, eta, phi, mass = (
             self._columns[f"particle_{name}"][rows].astype(np.float64)
             for name in ("pt", "eta", "phi", "mass")
@@ -151,7 +199,20 @@ class Particles:
         return px, py, pz, np.sqrt(np.maximum(px * px + py * py + pz * pz + mass * np.abs(mass), 0.0))
 
     def take(self, rows: IntArray, offsets: IntArray) -> JetParticles:
-        """The particles at some positions of the row as float64, with the offsets of the jets that they are in."""
+        """Some particles as flat buffers of jets.
+
+        Parameters
+        ----------
+        rows
+            Positions in the row of particles, shape (n,).
+        offsets
+            First of them of each jet, and the end, shape (n_jets + 1,).
+
+        Returns
+        -------
+        JetParticles
+            In float64.
+        """
         pdg_id = self._columns["particle_id"][rows].astype(np.int64)
         charge = (
             self._columns["particle_charge"][rows].astype(np.int64)
@@ -161,7 +222,18 @@ class Particles:
         return JetParticles(*self.momenta(rows), self.weights(rows), pdg_id, charge, offsets)
 
     def weights(self, rows: IntArray) -> FloatArray:
-        """PUPPI weights of the particles at some positions of the row, 1 where the file has none."""
+        """PUPPI weights of some particles.
+
+        Parameters
+        ----------
+        rows
+            Positions in the row of particles, shape (n,).
+
+        Returns
+        -------
+        array (n,)
+            1 where the file has none.
+        """
         if "puppi_weight" not in self._columns:
             return np.ones(len(rows))
         return self._columns["puppi_weight"][rows].astype(np.float64)
@@ -246,6 +318,17 @@ def counted_records(particles: JetParticles) -> tuple[ak.Array, ak.Array]:
 
 
 def as_records(jets: FlatJets) -> ak.Array:
-    """Flat buffers as an awkward array jets × particles of records ``px py pz E`` (GeV)."""
+    """Flat buffers as an awkward array.
+
+    Parameters
+    ----------
+    jets
+        Momenta in GeV.
+
+    Returns
+    -------
+    awkward array (n_jets, particles)
+        Records ``px py pz E`` (GeV).
+    """
     momenta = ak.zip({"px": jets.px, "py": jets.py, "pz": jets.pz, "E": jets.e})
     return ak.unflatten(momenta, np.diff(jets.offsets))

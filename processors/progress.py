@@ -54,7 +54,18 @@ class EventProgress:
 
 
 def time_words(seconds: float) -> str:
-    """A duration for people: ``40 s``, ``3 min``, ``2.5 h``, ``12 days``."""
+    """A duration for people: ``40 s``, ``3 min``, ``2.5 h``, ``12 days``.
+
+    Parameters
+    ----------
+    seconds
+        Duration (s).
+
+    Returns
+    -------
+    str
+        Two digits and a unit.
+    """
     for unit, size, most in (("s", 1.0, 90.0), ("min", 60.0, 90 * 60.0), ("h", 3600.0, 48 * 3600.0)):
         if seconds < most:
             return f"{seconds / size:.2g} {unit}" if seconds / size < 10 else f"{seconds / size:.0f} {unit}"

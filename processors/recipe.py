@@ -204,7 +204,18 @@ class Recipe:
 
 
 def leading_pt(table: Columns) -> FloatArray:
-    """Transverse momentum (GeV) of the harder jet of each event."""
+    """Transverse momentum of the harder jet of each event.
+
+    Parameters
+    ----------
+    table
+        ``pt_j1`` and ``pt_j2`` in GeV, shape (n_events,).
+
+    Returns
+    -------
+    array (n_events,) of float64
+        GeV.
+    """
     pt: FloatArray = np.maximum(table["pt_j1"], table["pt_j2"]).astype(np.float64)
     return pt
 
@@ -231,6 +242,17 @@ def has_label(plan: SamplePlan) -> bool:
 
 
 def empty_table(plan: SamplePlan, options: EventOptions) -> Columns:
-    """A feature table of no event."""
+    """A feature table of no event.
+
+    Parameters
+    ----------
+    plan, options
+        The sample and the options that say which columns there are.
+
+    Returns
+    -------
+    dict
+        Column to an array of shape (0,).
+    """
     types = columns(options.features, label=has_label(plan))
     return {name: np.empty(0, dtype=kind) for name, kind in types.items()}

@@ -179,7 +179,9 @@ def resolve(keys: Collection[str], sample: Sample, year: Year, file: str, demand
     )
 
 
-def resolve_jets(keys: Collection[str], file: str, jets: JetsConfig) -> FileSchema:
+def resolve_jets(
+    keys: Collection[str], file: str, jets: JetsConfig, further: tuple[str, ...] = ()
+) -> FileSchema:
     """Choose the branches of a file's jets alone, without sample, triggers and filters.
 
     Parameters
@@ -190,6 +192,8 @@ def resolve_jets(keys: Collection[str], file: str, jets: JetsConfig) -> FileSche
         The file's name, for messages.
     jets
         Where the jets and their substructure come from.
+    further
+        Names of further features of jets.
 
     Returns
     -------
@@ -200,10 +204,10 @@ def resolve_jets(keys: Collection[str], file: str, jets: JetsConfig) -> FileSche
     Raises
     ------
     InputError
-        If the file has no event ids or no jets; all branches missing are named.
+        If the file has no event ids, no jets, or not what a further feature needs; all branches missing are named.
     """
     absent: tuple[str, ...] = ()
-    search = _search_jets(frozenset(keys), jets, absent)
+    search = _search_jets(frozenset(keys), jets, absent, further)
     if search.missing:
         absent = tuple(
             name for name in FEATURE_ROLES if name not in search.roles and name not in search.computed
@@ -211,25 +215,29 @@ def resolve_jets(keys: Collection[str], file: str, jets: JetsConfig) -> FileSche
         b_tag = B_TAG_ROLES if jets.source == "stored" else CLUSTERED_B_TAG_ROLES
         if not b_tag.keys() <= search.roles.keys():
             absent = (*absent, "deepb")
-        search = _search_jets(frozenset(keys), jets, absent)
+        search = _search_jets(frozenset(keys), jets, absent, further)
     if search.missing:
+        others = f", or do without {', '.join(search.further_missing)}" if search.further_missing else ""
         msg = (
             f"file '{file}' has no branch {'; no branch '.join(search.missing)}. Use a NanoAOD or PFNano file that "
-            f"has the jets, or with particles to cluster them from{search.other_way()}"
+            f"has the jets, or with particles to cluster them from{search.other_way()}{others}"
         )
         raise InputError(msg)
     search.warn_of_weights(file)
     return FileSchema(search.roles, frozenset(search.computed), (), (), (), format_name(search.present))
 
 
-def _search_jets(present: frozenset[str], jets: JetsConfig, without: tuple[str, ...]) -> BranchSearch:
+def _search_jets(
+    present: frozenset[str], jets: JetsConfig, without: tuple[str, ...], further: tuple[str, ...]
+) -> BranchSearch:
     # Without a dijet mass the soft-drop mass may be missing too, which no configuration may ask for.
-    features = FeaturesConfig.model_construct(without=without)
+    features = FeaturesConfig.model_construct(without=without, further=further)
     search = BranchSearch(present, "data", "", Demand(jets, features))
     search.take_all(EVENT_ROLES)
     search.take_jets()
     search.take_features()
-    if search.has_particles() or search.computed:
+    search.take_further()
+    if search.has_particles() or search.reads_particles():
         search.take_particles(even_if_unused=True)
         search.take_optional({"particle_charge": PARTICLE_EXTRAS["particle_charge"]})
         if jets.source == "stored":

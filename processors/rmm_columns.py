@@ -54,7 +54,18 @@ class Matrices:
         self._known = rapidity_mass_columns(chunk, np.zeros(0, dtype=np.int64), config, sqrt_s)
 
     def of(self, entry: IntArray) -> npt.NDArray[np.float32]:
-        """The matrices of some events, given by their positions in the chunk."""
+        """The matrices of some events.
+
+        Parameters
+        ----------
+        entry
+            Positions of the events in the chunk, shape (n,).
+
+        Returns
+        -------
+        array (n, …) of float32
+            Of ``matrix_shape``; masses and energies over √s.
+        """
         new = np.unique(entry[self._row[entry] < 0])
         self._row[new] = len(self._known) + np.arange(len(new))
         found = rapidity_mass_columns(self._chunk, new, self._config, self._sqrt_s)

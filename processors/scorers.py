@@ -47,7 +47,22 @@ class Scorer(Protocol):
         ...
 
     def evaluate(self, table: Table, *, trained_on: bool | None = None) -> tuple[FloatArray, IntArray]:
-        """Score of each event, a rank in [0, 1], and the number of folds that select it."""
+        """Judge events.
+
+        Parameters
+        ----------
+        table
+            The columns of ``inputs`` and ``mjj`` (GeV), shape (n_events, …).
+        trained_on
+            Whether the method was trained on this sample, where each event is judged by its own fold.
+
+        Returns
+        -------
+        score
+            Shape (n_events,), a rank in [0, 1].
+        votes
+            Shape (n_events,), number of folds that select the event.
+        """
         ...
 
 
@@ -108,6 +123,15 @@ def load(reference: ScorerReference) -> Scorer:
 def judge(scorer: Scorer, label: str, table: Table, *, trained_on: bool) -> tuple[FloatArray, IntArray]:
     """Score and votes of each event, checked.
 
+    Parameters
+    ----------
+    scorer, label
+        The method, and the label of its selection.
+    table
+        The features, shape (n_events, …).
+    trained_on
+        Whether the method was trained on this sample.
+
     Returns
     -------
     score
@@ -137,7 +161,20 @@ def judge(scorer: Scorer, label: str, table: Table, *, trained_on: bool) -> tupl
 
 
 def band_of(scorer: Scorer, mjj: FloatArray) -> npt.NDArray[np.int64]:
-    """Band of each event, as position in ``BANDS``; lower edges belong to the band."""
+    """Band of each event; lower edges belong to the band.
+
+    Parameters
+    ----------
+    scorer
+        The method.
+    mjj
+        Dijet mass (GeV), shape (n_events,).
+
+    Returns
+    -------
+    array (n_events,) of int64
+        Position in ``BANDS``.
+    """
     band = np.full(len(mjj), len(BANDS) - 1, dtype=np.int64)
     edges = (scorer.low_band, scorer.signal_region, scorer.high_band)
     for number, (low, high) in enumerate(edges):

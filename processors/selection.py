@@ -48,7 +48,18 @@ class Dijets:
     region: npt.NDArray[np.int8]
 
     def take(self, rows: IntArray) -> "Dijets":
-        """Some of the events, by position."""
+        """Some of the events.
+
+        Parameters
+        ----------
+        rows
+            Positions, shape (m,).
+
+        Returns
+        -------
+        Dijets
+            In this order.
+        """
         return Dijets(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
 
@@ -86,19 +97,54 @@ def leading_pair(
 def heavier_first(
     pair: tuple[IntArray, IntArray], mass: tuple[FloatArray, FloatArray]
 ) -> tuple[IntArray, IntArray]:
-    """Order pairs of jets, given by positions, by their masses; of equal masses the first stays first."""
+    """Order pairs of jets by their masses; of equal masses the first stays first.
+
+    Parameters
+    ----------
+    pair
+        Positions of the first and the second jets, shape (n,).
+    mass
+        Their masses (GeV), shape (n,).
+
+    Returns
+    -------
+    heavy, light
+        Positions, shape (n,).
+    """
     swap = mass[1] > mass[0]
     return np.where(swap, pair[1], pair[0]), np.where(swap, pair[0], pair[1])
 
 
 def in_hem(eta: FloatArray, phi: FloatArray) -> BoolArray:
-    """Whether each jet lies in the sector of the calorimeter that was dead in 2018 (HEM15/16)."""
+    """Whether each jet lies in the sector of the calorimeter that was dead in 2018 (HEM15/16).
+
+    Parameters
+    ----------
+    eta, phi
+        Pseudorapidity and azimuth (rad), shape (n,).
+
+    Returns
+    -------
+    array (n,) of bool
+        Inside or not.
+    """
     inside: BoolArray = (eta > HEM_ETA[0]) & (eta < HEM_ETA[1]) & (phi > HEM_PHI[0]) & (phi < HEM_PHI[1])
     return inside
 
 
 def soft_drop_mass(stored: npt.NDArray[np.floating]) -> FloatArray:
-    """Soft-drop mass in GeV as float64; NanoAOD's negative values (no subjets) become 0."""
+    """Soft-drop mass as float64; NanoAOD's negative values (no subjets) become 0.
+
+    Parameters
+    ----------
+    stored
+        GeV, shape (n,).
+
+    Returns
+    -------
+    array (n,)
+        GeV.
+    """
     return np.maximum(stored.astype(np.float64), 0.0)
 
 
@@ -142,6 +188,11 @@ def is_validation(
         Of the first and the second jet, GeV.
     mjj, delta_eta, third_pt
         Dijet mass (GeV), |Δη|, pT of the third jet (GeV, 0 for none).
+
+    Returns
+    -------
+    array (n_events,) of bool
+        Inside or not.
     """
     low, high = VALIDATION_DELTA_ETA
     asymmetry = np.abs(pt[0] - pt[1]) / (pt[0] + pt[1])
@@ -155,7 +206,22 @@ def is_validation(
 
 
 def region_of(delta_eta: FloatArray, validation: BoolArray, cuts: SelectionConfig) -> npt.NDArray[np.int8]:
-    """Region of each event: position in ``REGIONS``, −1 outside all of them."""
+    """Region of each event.
+
+    Parameters
+    ----------
+    delta_eta
+        |Δη|, shape (n_events,).
+    validation
+        Whether `is_validation`, shape (n_events,).
+    cuts
+        Bounds in |Δη|.
+
+    Returns
+    -------
+    array (n_events,) of int8
+        Position in ``REGIONS``, −1 outside all of them.
+    """
     codes = np.where(delta_eta > cuts.wide_delta_eta_min, REGIONS.index("wide"), -1)
     codes = np.where(validation, REGIONS.index("validation"), codes)
     return np.where(delta_eta < cuts.delta_eta_max, REGIONS.index("signal"), codes).astype(np.int8)

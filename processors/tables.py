@@ -14,12 +14,34 @@ from processors.ragged import offsets_of
 
 
 def to_arrow(table: Columns) -> pa.Table:
-    """A feature table as Arrow; arrays an event become lists of fixed size."""
+    """A feature table as Arrow; arrays an event become lists of fixed size.
+
+    Parameters
+    ----------
+    table
+        Column to its array, shape (n_events, …).
+
+    Returns
+    -------
+    pyarrow.Table
+        Of the same types.
+    """
     return pa.table({name: _to_arrow(values) for name, values in table.items()})
 
 
 def from_arrow(table: pa.Table) -> Columns:
-    """A feature table from Arrow."""
+    """A feature table from Arrow.
+
+    Parameters
+    ----------
+    table
+        As of `to_arrow`.
+
+    Returns
+    -------
+    dict
+        Column to its array, shape (n_events, …).
+    """
     return {name: _from_arrow(_one_chunk(table.column(name))) for name in table.column_names}
 
 
@@ -82,6 +104,11 @@ def gather(tables: Sequence[Columns], rows: IntArray) -> Columns:
         Tables with equal columns, at least one.
     rows
         The positions, in the order wanted.
+
+    Returns
+    -------
+    dict
+        Column to its array, shape (m, …) for m positions.
     """
     sizes = [len(table["event"]) for table in tables]
     first = offsets_of(np.array(sizes))

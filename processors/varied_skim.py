@@ -18,7 +18,6 @@ from processors.skim import read_features
 from processors.work import ChunkWork
 
 
-
 @dataclass(frozen=True)
 class VariedSkim(ChunkWork):
     """The feature tables of each chunk, one a kinematic variation."""
@@ -70,7 +69,11 @@ def read_varied(folder: Path, regions: Collection[str] | None = None) -> dict[st
         raise InputError(msg)
     nominal = read_features(folder / NOMINAL, regions=regions)
     features = {name: values for name, values in nominal.items() if not name.startswith(VARIED_WEIGHTS)}
-    weights = {name.removeprefix(VARIED_WEIGHTS): nominal[name] for name in nominal if name.startswith(VARIED_WEIGHTS)}
+    weights = {
+        name.removeprefix(VARIED_WEIGHTS): nominal[name]
+        for name in nominal
+        if name.startswith(VARIED_WEIGHTS)
+    }
     kinematic = sorted(path for path in folder.iterdir() if path.is_dir() and path.name != NOMINAL)
     return {
         NOMINAL: features,

@@ -26,7 +26,15 @@ _TYPICAL = 2.0**11  # an integer from here on has 12 significant bits
 
 @dataclass(frozen=True)
 class GeneratedSums:
-    """What the ``Runs`` trees say about the generated events, before any skim of theirs."""
+    """What the ``Runs`` trees say about the generated events, before any skim of theirs.
+
+    Attributes
+    ----------
+    count
+        Number of events.
+    sumw, sumw2
+        Sums of genWeight and of its square, in the generator's unit.
+    """
 
     count: int
     sumw: float
@@ -35,7 +43,15 @@ class GeneratedSums:
 
 @dataclass(frozen=True)
 class WeightScale:
-    """``factor`` turns genWeight into expected events; ``unit`` is the power of two they are rounded to."""
+    """How weights are made of genWeight.
+
+    Attributes
+    ----------
+    factor
+        Turns genWeight into expected events.
+    unit
+        Power of two, in expected events, that weights are rounded to.
+    """
 
     factor: float
     unit: float
@@ -123,6 +139,15 @@ def event_weights(generator_weight: npt.NDArray[np.floating], scale: WeightScale
 
 def check_exact(sum_of_squares: float, scale: WeightScale, what: str) -> None:
     """Check that a sum of squared weights stayed in the range in which it is exact.
+
+    Parameters
+    ----------
+    sum_of_squares
+        Sum of squared weights, in expected events squared.
+    scale
+        Unit of the weights.
+    what
+        What was summed, for the message.
 
     Raises
     ------

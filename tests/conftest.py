@@ -11,7 +11,8 @@ import uproot
 
 from data.errors import OddjetError
 from data.samples import Sample, year
-from tests.error_list import ROOT, sites
+from tests.error_list import sites
+from tests.error_messages import ROOT
 from tests.error_recorder import Recorder
 from tests.errors_elsewhere import ELSEWHERE
 

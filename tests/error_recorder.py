@@ -39,7 +39,7 @@ class Recorder:
         self._restore: list[tuple[type, str, Any]] = []
 
     def pytest_sessionstart(self) -> None:
-        raises = type(pytest.raises(Exception))
+        raises = type(pytest.raises(self.base))
         made, left = self.base.__init__, raises.__exit__
 
         def note_made(error: BaseException, *arguments: Any) -> None:

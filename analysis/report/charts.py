@@ -17,8 +17,12 @@ from data.types import FloatArray
 
 WIDTH = 480.0
 LEFT, RIGHT, TOP, BOTTOM, GAP = 60.0, 12.0, 22.0, 40.0, 12.0
-Colour = Literal["ink", "blue", "red", "orange", "purple", "violet", "grey", "inner", "outer"]
-CYCLE: tuple[Colour, ...] = ("blue", "red", "violet", "orange", "purple", "grey")
+Colour = Literal[
+    "ink", "blue", "red", "orange", "purple", "violet", "green", "teal", "brown", "grey", "inner", "outer"
+]
+CYCLE: tuple[Colour, ...] = ("blue", "red", "violet", "orange", "green", "brown", "teal", "purple", "grey")
+_APART = 13.0
+"""Least distance of the words beside horizontal lines."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Steps:
 
 @dataclass(frozen=True)
 class Points:
-    """Points with bars from ``low`` to ``high``; not-a-number leaves one out."""
+    """Points with bars from ``low`` to ``high``; not-a-number leaves one out, one beyond the axis is an arrow at its end."""
 
     x: FloatArray
     y: FloatArray
@@ -90,7 +94,7 @@ class Panel:
     height
         In units of the box.
     levels
-        Heights of horizontal lines, and what stands at their right end.
+        Heights of horizontal lines, and what stands at their right end; the first of two that would touch has its words.
     """
 
     marks: tuple[Mark, ...]
@@ -219,24 +223,34 @@ def _panel(chart: Chart, panel: Panel, x: Axis, y: Axis, *, last: bool) -> str:
     for number, (low, high, _) in enumerate(chart.spans):
         if number % 2 == 0:
             parts.append(_box("span", x(low), y.stop, x(high) - x(low), y.start - y.stop))
-    for value, word in y.ticks(6 if panel.height > 120 else 3):
+    for value, word in y.ticks(6 if panel.height > 120 else 4):
         parts.append(f'<path class="grid" d="M{LEFT:g} {y(value):.1f}H{WIDTH - RIGHT:g}"/>')
         parts.append(_word(LEFT - 6, y(value) + 4, word, "end"))
     for value, word in x.ticks(7):
         parts.append(f'<path class="tick" d="M{x(value):.1f} {y.start:g}v-5"/>')
         if last:
             parts.append(_word(x(value), y.start + 16, word))
-    for value, word in panel.levels:
-        if panel.range[0] < value < panel.range[1]:
-            parts.append(f'<path class="level" d="M{LEFT:g} {y(value):.1f}H{WIDTH - RIGHT:g}"/>')
-            parts.append(_word(WIDTH - RIGHT - 4, y(value) - 4, word, "end"))
+    levels = [(y(value), word) for value, word in panel.levels if panel.range[0] < value < panel.range[1]]
+    parts += [f'<path class="level" d="M{LEFT:g} {place:.1f}H{WIDTH - RIGHT:g}"/>' for place, _ in levels]
     parts += [_mark(mark, x, y) for mark in panel.marks]
+    parts += _level_words(levels)
     parts.append(_box("frame", LEFT, y.stop, WIDTH - RIGHT - LEFT, y.start - y.stop))
     middle = (y.start + y.stop) / 2
     parts.append(
         f'<text class="title" transform="translate(13 {middle:.1f}) rotate(-90)">{escape(panel.title)}</text>'
     )
     return "".join(parts)
+
+
+def _level_words(levels: Sequence[tuple[float, str]]) -> list[str]:
+    """Words of horizontal lines, those that are given first where two would touch."""
+    placed: list[float] = []
+    words = []
+    for place, word in levels:
+        if word and all(abs(place - other) >= _APART for other in placed):
+            placed.append(place)
+            words.append(_word(WIDTH - RIGHT - 4, place - 4, word, "end level-word"))
+    return words
 
 
 def _mark(mark: Mark, x: Axis, y: Axis) -> str:
@@ -277,17 +291,30 @@ def _outline(edges: Sequence[str], values: FloatArray, y: Axis) -> str:
 
 
 def _points(mark: Points, x: Axis, y: Axis) -> str:
-    places = _places(mark.x, mark.y, x, y)
+    inside = (np.asarray(mark.y) >= y.low) & (np.asarray(mark.y) <= y.high)
+    places = _places(mark.x, np.where(inside, mark.y, np.nan), x, y)
+    arrows = _arrows(mark, x, y)
     bars = ""
     if mark.low is not None and mark.high is not None:
         bars = "".join(
             f"M{x(float(place)):.1f} {y(float(low)):.1f}V{y(float(high)):.1f}"
             for place, value, low, high in zip(mark.x, mark.y, mark.low, mark.high, strict=True)
-            if np.isfinite(value) and (value > 0 or not y.log)
+            if np.isfinite(value) and (value > 0 or not y.log) and high >= y.low and low <= y.high
         )
         bars = f'<path class="line {mark.colour}" d="{bars}"/>' if bars else ""
     dots = _dots(places)
-    return bars + (f'<path class="dots {mark.colour}" d="{dots}"/>' if dots else "")
+    return bars + arrows + (f'<path class="dots {mark.colour}" d="{dots}"/>' if dots else "")
+
+
+def _arrows(mark: Points, x: Axis, y: Axis) -> str:
+    """Heads of arrows at the end of the axis for the points that lie beyond it."""
+    path = ""
+    for place, value in zip(mark.x.tolist(), mark.y.tolist(), strict=True):
+        if value > y.high:
+            path += f"M{x(place) - 4:.1f} {y.stop + 8:.1f}l4 -7l4 7z"
+        elif value < y.low and not y.log:
+            path += f"M{x(place) - 4:.1f} {y.start - 8:.1f}l4 7l4 -7z"
+    return f'<path class="arrow {mark.colour}" d="{path}"/>' if path else ""
 
 
 def _places(xs: FloatArray, ys: FloatArray, x: Axis, y: Axis) -> list[str | None]:

@@ -28,10 +28,10 @@ from analysis.report.scan_charts import (
     limit_chart,
     limit_columns,
     p_value_chart,
-    score_chart,
     selection_chart,
     spectrum_chart,
 )
+from analysis.report.shape_charts import score_chart
 from analysis.windows import window
 from data.types import FloatArray
 from processors.scorers import INCLUSIVE
@@ -284,7 +284,7 @@ def _limits(record: RunRecord, name: str, points: tuple[ScanPoint, ...], label: 
             reference=None if other is None else (INCLUSIVE, other),
             windows=_spans(points),
         )
-        comparison = f" Dash-dotted: median expected of {INCLUSIVE}." if other is not None else ""
+        comparison = f" Also shown: the median expected limit of {INCLUSIVE}." if other is not None else ""
         yield Drawn(
             "limits",
             f"limits_{name}_{unit}",

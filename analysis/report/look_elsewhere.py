@@ -1,7 +1,31 @@
-"""The report's words about global significances."""
+"""The report's words about local and global significances."""
 
-from analysis.report.numbers import significant, with_error
-from analysis.report.record import GlobalEntry, Scan
+import math
+
+from scipy.stats import norm
+
+from analysis.report.numbers import count, fixed, significant, with_error
+from analysis.report.record import GlobalEntry, Scan, ScanPoint, largest_excess
+
+
+def local_z(point: ScanPoint) -> str:
+    """Local significance of a mass, e.g. ``4.21``; ``> 3.89`` where no toy was as extreme as the data."""
+    return f"> {fixed(point.z)}" if point.is_bound else fixed(point.z)
+
+
+def local_p(point: ScanPoint) -> str:
+    """Local p-value of a mass, e.g. ``0.012``; ``< 5.0 × 10⁻⁵`` where no toy was as extreme as the data."""
+    return f"< {significant(point.p0, 2)}" if point.is_bound else significant(point.p0, 2)
+
+
+def largest_of_all(scan: Scan) -> tuple[str, ScanPoint] | None:
+    """The selection and the mass of the largest local significance; None where no fit is valid."""
+    best: tuple[str, ScanPoint] | None = None
+    for name, points in scan.selections.items():
+        found = largest_excess(points)
+        if found is not None and (best is None or (found.z or 0.0) > (best[1].z or 0.0)):
+            best = (name, found)
+    return best
 
 
 def global_p_values(scan: Scan) -> dict[str, str]:
@@ -22,8 +46,51 @@ def over_methods(scan: Scan) -> str | None:
     )
 
 
+def global_significance(scan: Scan) -> str:
+    """What the largest excess is worth after all places that were looked at, as the end of a sentence.
+
+    Parameters
+    ----------
+    scan
+        With a valid fit at one mass at least.
+
+    Returns
+    -------
+    str
+        From pseudo-experiments where there are some: over all selections, or over the masses of the only one. Else the
+        bound of Boole: among n tests a p-value as small as p turns up by chance with a probability of n p at most,
+        however the tests hang together.
+    """
+    best = largest_of_all(scan)
+    toys = scan.look_elsewhere
+    if toys is not None and best is not None:
+        entry, over = toys.over_methods, "all selections and masses"
+        if entry is None:
+            entry, over = toys.selections.get(best[0]), f"the masses of {best[0]}"
+        if entry is not None and entry.p_global is not None:
+            return f"global significance over {over} {_worth(entry)}"
+    tests = sum(len(points) for points in scan.selections.values())
+    bound = math.inf if best is None or best[1].p0 is None else tests * best[1].p0
+    if bound >= 0.5:
+        return f"which is no excess after a look at {count(tests)} places: as small a p₀ at one of them is likely by chance"
+    if tests == 1:
+        return "the only place looked at, so that the global significance is the local one"
+    return (
+        f"global significance at least {fixed(float(norm.isf(bound)), 1)}σ (p at most {significant(bound, 2)}: the local one "
+        f"times the {count(tests)} places looked at)"
+    )
+
+
+def _worth(entry: GlobalEntry) -> str:
+    """Significance and p-value of pseudo-experiments."""
+    if entry.p_global is None or entry.p_global == 0:
+        least = float(norm.isf(1 / max(entry.n_toys, 2)))
+        return f"above {fixed(least, 1)}σ (p {_p_value(entry)})"
+    return f"{fixed(float(norm.isf(entry.p_global)), 1)}σ (p = {_p_value(entry)})"
+
+
 def _p_value(entry: GlobalEntry) -> str:
-    if entry.message is not None or entry.p_global is None:
+    if entry.p_global is None:
         return f"none: {entry.message}"
     bound = f"Gross–Vitells {significant(entry.gross_vitells, 2)}"
     if entry.p_global == 0:

@@ -28,6 +28,7 @@ from analysis.report.sections import (
     headline,
     selection_parts,
     simulation_parts,
+    simulation_words,
 )
 from analysis.report.systematics import draw_systematics, systematics_tables
 from data.files import atomic_path
@@ -144,7 +145,9 @@ def _content(record: RunRecord, images: Images) -> dict[str, Any]:
         "counts": tables.account_counts(record.account),
         "methods": selection_parts(record, images),
         "features": feature_parts(record),
+        "simulation_words": simulation_words(record),
         "events": shown_events(record.studies, record.events),
+        "any_particles": any(event.has_particles for event in record.events.events.values()),
         "systematics_in_limits": record.systematics.in_limits,
         "figures": {
             **{name: [shown for _, shown in images.get(name, ())] for name in _PLAIN},

@@ -8,6 +8,7 @@ from typing import TypeVar
 import pydantic
 
 from analysis.limit_record import LimitRecord
+from analysis.scan_config import P0_IS_BOUND
 from analysis.study_record import EventRecord, StudyRecord
 from data.errors import InputError
 from data.files import read_json
@@ -41,6 +42,11 @@ class ScanPoint(_Entry):
     window: str | None = None
     message: str | None = None
     valid: bool
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether p₀ is an upper bound and Z a lower one: no toy was as extreme as the data."""
+        return self.message is not None and P0_IS_BOUND in self.message
 
 
 class GlobalEntry(_Entry):

@@ -1,22 +1,22 @@
-"""The page's charts of the scan: p-values, limits, spectra and scores, each bin with its numbers to point at."""
+"""The page's charts of the scan: p-values, limits and spectra, each bin with its numbers to point at."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy.stats import norm
 
 from analysis.plots.scan import WindowSpan
-from analysis.plots.score import ScoreShape
 from analysis.plots.spectrum import SignalOverlay, poisson_interval
 from analysis.report.charts import CYCLE, Band, Chart, Colour, Line, Panel, Points, Steps, reach
-from analysis.report.histograms import ScoreShapes
+from analysis.report.look_elsewhere import local_p, local_z
 from analysis.report.numbers import fixed, interval, significant, with_error
 from analysis.report.record import BackgroundFit, ScanPoint
 from data.types import FloatArray
 
 MASS, RESONANCE = "Dijet mass [GeV]", "Resonance mass [GeV]"
 _PER = 100.0  # GeV; densities of unequal bins are given per this
-_SIGMAS = (0.15865525, 0.02275013, 1.3498980e-3, 3.1671242e-5, 2.8665157e-7)
-"""Tail probabilities beyond one to five standard deviations."""
+_SIGMAS = (5, 3, 1, 2, 4, 10, 20, 7, 15, 30)
+"""Standard deviations that have a line among the p-values, those first whose words matter most."""
 
 
 def colours(names: Sequence[str]) -> dict[str, Colour]:
@@ -33,7 +33,7 @@ def p_value_chart(
         name: np.array([_number(point.p0, valid=point.valid) for point in points])
         for name, points in selections.items()
     }
-    smallest = np.nanmin(np.concatenate([*curves.values(), [_SIGMAS[3]]]))
+    smallest = np.nanmin(np.concatenate([*curves.values(), [float(norm.sf(4))]]))
     by_colour = colours(list(curves))
     panel = Panel(
         marks=tuple(
@@ -44,7 +44,7 @@ def p_value_chart(
         range=(float(max(smallest, 1e-300)) / 5, 1.5),
         log=True,
         height=260.0,
-        levels=tuple((value, f"{k + 1}σ") for k, value in enumerate(_SIGMAS)),
+        levels=tuple((float(norm.sf(size)), f"{size}σ") for size in _SIGMAS),
     )
     borders = _borders(x)
     tips = []
@@ -53,7 +53,7 @@ def p_value_chart(
         for name, points in selections.items():
             used = f" in {points[k].window}" if points[k].window else ""
             found = (
-                f"Z = {fixed(points[k].z)}, p₀ = {significant(points[k].p0, 2)}"
+                f"Z {_equals(local_z(points[k]))}, p₀ {_equals(local_p(points[k]))}"
                 if points[k].valid
                 else "no valid fit"
             )
@@ -70,31 +70,37 @@ def limit_chart(
 ) -> Chart:
     """Observed and expected upper limits in ``events`` or ``fb`` against the mass (GeV)."""
     suffix = "" if unit == "events" else "_fb"
-    x = np.array([point.mass for point in points])
+    masses = np.array([point.mass for point in points])
+    borders = _borders(masses)
     observed, expected = limit_columns(points, suffix)
+    # What is known at one mass only is drawn over the whole axis: a band of no width could not be seen.
+    x = masses if len(masses) > 1 else borders
+    lines = expected if len(masses) > 1 else np.repeat(expected, 2, axis=0)
     marks: list[Band | Line] = [
-        Band(x, expected[:, 0], expected[:, 4], "Expected ± 2σ", "outer"),
-        Band(x, expected[:, 1], expected[:, 3], "Expected ± 1σ", "inner"),
-        Line(x, expected[:, 2], "Median expected", "ink", dashed=True),
+        Band(x, lines[:, 0], lines[:, 4], "Expected ± 2σ", "outer"),
+        Band(x, lines[:, 1], lines[:, 3], "Expected ± 1σ", "inner"),
+        Line(x, lines[:, 2], "Median expected", "ink", dashed=True),
     ]
     drawn = [expected, observed]
     if reference is not None:
         other = limit_columns(reference[1], suffix)[1][:, 2]
-        marks.append(Line(x, other, f"Median expected, {reference[0]}", "violet", dashed=True))
+        marks.append(
+            Line(x, np.resize(other, len(x)), f"Median expected, {reference[0]}", "violet", dashed=True)
+        )
         drawn.append(other)
-    marks.append(Line(x, observed, "Observed", "ink", marked=True))
+    marks.append(Line(masses, observed, "Observed", "ink", marked=True))
     title = "Signal events" if unit == "events" else "Cross section × B [fb]"
     panel = Panel(tuple(marks), title, reach(drawn, log=True, head=0.1), log=True, height=250.0)
-    borders, tips = _borders(x), []
+    tips = []
     for k, point in enumerate(points):
         found = (
-            f"observed {significant(_none(observed[k]))} {unit}\nexpected {significant(_none(expected[k, 2]))} {unit}\n"
+            f"observed {significant(finite(observed[k]))} {unit}\nexpected {significant(finite(expected[k, 2]))} {unit}\n"
             f"±1σ {interval_of(expected[k, 1], expected[k, 3])}, ±2σ {interval_of(expected[k, 0], expected[k, 4])}"
         )
         tips.append(
             (borders[k], borders[k + 1], f"{point.mass:g} GeV\n{found if point.valid else 'no valid fit'}")
         )
-    return Chart((panel,), RESONANCE, (borders[0], borders[-1]), _spans(spans, borders, x), tuple(tips))
+    return Chart((panel,), RESONANCE, (borders[0], borders[-1]), _spans(spans, borders, masses), tuple(tips))
 
 
 def limit_columns(points: Sequence[ScanPoint], suffix: str) -> tuple[FloatArray, FloatArray]:
@@ -152,7 +158,7 @@ def spectrum_chart(
             edges[k],
             edges[k + 1],
             f"{interval(edges[k], edges[k + 1])} GeV\n{observed[k]:.0f} observed, {with_error(background[k], error[k])} "
-            f"expected\npull {fixed(_none(pull[k]), 1)}"
+            f"expected\npull {fixed(finite(pull[k]), 1)}"
             + ("" if overlay is None else f"\nfitted signal {significant(overlay.signal[k], 2)}"),
         )
         for k in range(len(observed))
@@ -193,97 +199,6 @@ def selection_chart(edges: FloatArray, before: FloatArray, after: Mapping[str, F
     return Chart(panels, MASS, (float(edges[0]), float(edges[-1])), (), tuple(tips))
 
 
-def score_chart(shapes: ScoreShapes) -> Chart:
-    """Scores in the signal region and in the side bands, and their ratio; two bins of the histogram in one."""
-    paired = len(shapes.edges) % 2 == 1
-    halved = {name: _halved(shape) if paired else shape for name, shape in shapes.signals.items()}
-    region, beside = (
-        _halved(shape) if paired else shape for shape in (shapes.signal_region, shapes.side_bands)
-    )
-    edges = shapes.edges[::2] if paired else shapes.edges
-    return shape_chart(edges, region, beside, halved, "Anomaly score", log=True)
-
-
-def _halved(shape: ScoreShape) -> ScoreShape:
-    """A shape in bins twice as wide."""
-    return ScoreShape(shape.values.reshape(-1, 2).sum(axis=1), shape.variances.reshape(-1, 2).sum(axis=1))
-
-
-def shape_chart(
-    edges: FloatArray,
-    region: ScoreShape,
-    beside: ScoreShape,
-    signals: Mapping[str, ScoreShape],
-    title: str,
-    *,
-    log: bool,
-    selected: Mapping[str, ScoreShape] | None = None,
-) -> Chart:
-    """Shapes of a quantity in signal region and side bands, each of unit sum, and their ratio.
-
-    Parameters
-    ----------
-    edges
-        Bin edges, shape (n + 1,).
-    region, beside
-        The data in the signal region and in the side bands.
-    signals
-        Sample to the shape of simulated signal.
-    title
-        What the quantity is.
-    log
-        Whether the fractions are shown logarithmically.
-    selected
-        Method to the shape of the events of the signal region that it selects.
-    """
-    centres = (edges[1:] + edges[:-1]) / 2
-    (inside, inside_error), (outside, outside_error) = region.normalised(), beside.normalised()
-    marks: list[Steps | Points] = [
-        Steps(edges, outside, "Side bands", "blue", low=outside - outside_error, high=outside + outside_error)
-    ]
-    extra = dict(signals) | {f"Selected by {name}": shape for name, shape in (selected or {}).items()}
-    for number, (name, shape) in enumerate(extra.items()):
-        colour = CYCLE[(number + 2) % len(CYCLE)]
-        marks.append(Steps(edges, shape.normalised()[0], name, colour, dashed=True))
-    marks.append(
-        Points(
-            centres,
-            np.where(inside > 0, inside, np.nan),
-            "Signal region",
-            "red",
-            inside - inside_error,
-            inside + inside_error,
-        )
-    )
-    used = (outside > 0) & (inside > 0)
-    ratio = np.divide(inside, outside, out=np.full(len(inside), np.nan), where=used)
-    spread = np.divide(inside_error, outside, out=np.zeros(len(inside)), where=used)
-    most = float(np.clip(1.15 * np.nanmax(np.abs(ratio - 1), initial=0.2), 0.25, 0.95))
-    tips = [
-        (
-            edges[k],
-            edges[k + 1],
-            (
-                f"{significant(edges[k])} – {significant(edges[k + 1])}\nsignal region {100 * inside[k]:.2f} %, side bands "
-                f"{100 * outside[k]:.2f} %\nratio {with_error(_none(ratio[k]), float(spread[k]))}"
-            ),
-        )
-        for k in range(len(inside))
-    ]
-    shown = [mark.values if isinstance(mark, Steps) else mark.y for mark in marks]
-    panels = (
-        Panel(tuple(marks), "Fraction / bin", reach(shown, log=log), log=log, height=200.0),
-        Panel(
-            (Points(centres, ratio, "", "red", ratio - spread, ratio + spread),),
-            "Ratio",
-            (1 - most, 1 + most),
-            height=75.0,
-            levels=((1.0, ""),),
-        ),
-    )
-    return Chart(panels, title, (float(edges[0]), float(edges[-1])), (), tuple(tips))
-
-
 def _spans(
     spans: Sequence[WindowSpan], borders: FloatArray, masses: FloatArray
 ) -> tuple[tuple[float, float, str], ...]:
@@ -310,11 +225,16 @@ def _number(value: float | None, *, valid: bool) -> float:
     return float("nan") if value is None or not valid else value
 
 
-def _none(value: float) -> float | None:
+def _equals(text: str) -> str:
+    """A number after its sign: that of equality where it has none of its own."""
+    return text if text[0] in "<>" else f"= {text}"
+
+
+def finite(value: float) -> float | None:
     """A number for words: None where it is none."""
     return float(value) if np.isfinite(value) else None
 
 
 def interval_of(low: float, high: float) -> str:
     """Two limits in words."""
-    return f"{significant(_none(low))} – {significant(_none(high))}"
+    return f"{significant(finite(low))} – {significant(finite(high))}"

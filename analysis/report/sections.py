@@ -8,9 +8,9 @@ from markupsafe import Markup
 from analysis.report import tables
 from analysis.report.charts import Chart, draw_chart
 from analysis.report.event_display import anomalous_table
-from analysis.report.look_elsewhere import global_p_values
+from analysis.report.look_elsewhere import global_significance, largest_of_all, local_p, local_z
 from analysis.report.numbers import MISSING, count, fixed, percent, significant, with_error
-from analysis.report.record import RunRecord, ScanPoint, fit_label, largest_excess, readable
+from analysis.report.record import RunRecord, ScanPoint, fit_label, readable
 from analysis.report.retraining import expected_sensitivity
 from analysis.report.study_charts import (
     feature_chart,
@@ -18,12 +18,16 @@ from analysis.report.study_charts import (
     flatness_chart,
     improvement_chart,
     simulation_chart,
+    simulation_scale,
     training_chart,
 )
 from analysis.report.tables import Table
-from analysis.study_record import FeatureShape, Flatness, Matrices, MethodStudy
+from analysis.study_record import FeatureShape, Flatness, Improvement, Matrices, MethodStudy
 from analysis.windows import window
 from processors.scorers import INCLUSIVE
+
+_FLAT = 0.01
+"""Probability of χ² below which a selected fraction is called not flat."""
 
 
 @dataclass(frozen=True)
@@ -78,35 +82,33 @@ def shown_chart(name: str, chart: Chart, caption: str, alt: str) -> Shown:
 
 
 def headline(record: RunRecord) -> str:
-    """The result of the run in two sentences: largest excess, and what the run was sensitive to."""
-    best: tuple[str, ScanPoint] | None = None
-    for name, points in record.scan.selections.items():
-        found = largest_excess(points)
-        if found is not None and (best is None or (found.z or 0.0) > (best[1].z or 0.0)):
-            best = (name, found)
+    """The result of the run in a few sentences: largest excess, local and global, and what the run was sensitive to."""
+    best = largest_of_all(record.scan)
     if best is None:
         return "No mass has a valid fit, so there is no result."
     name, point = best
     where = f" in window {point.window}" if point.window else ""
     words = (
-        f"The largest excess is that of {readable(name)} at {point.mass:g} GeV{where}: {fixed(point.z)} standard deviations, "
-        f"local p₀ {significant(point.p0, 2)}"
+        f"The largest excess is that of {readable(name)} at {point.mass:g} GeV{where}: local significance {local_z(point)}σ "
+        f"(p₀ {'' if point.is_bound else '= '}{local_p(point)}), "
+        f"{global_significance(record.scan)}."
     )
-    over = global_p_values(record.scan).get(name)
-    words += f", global p {over}." if over else "."
     return " ".join(
         filter(None, (words, _sensitivity(record, point.mass), expected_sensitivity(record.limits)))
     )
 
 
 def _sensitivity(record: RunRecord, mass: float) -> str:
-    """Median expected limits of all selections at a mass."""
+    """Median expected limits of all selections at a mass: in fb, or in events where no cross section is known."""
     found = []
     for name, points in record.scan.selections.items():
         here = next((point for point in points if point.mass == mass and point.valid), None)
-        expected = None if here is None else here.limit_expected_fb
-        if expected is not None and expected[2] is not None:
-            found.append(f"{significant(expected[2])} fb ({readable(name)})")
+        if here is None:
+            continue
+        for values, unit in ((here.limit_expected_fb, "fb"), (here.limit_expected, "signal events")):
+            if values is not None and values[2] is not None:
+                found.append(f"{significant(values[2])} {unit} ({readable(name)})")
+                break
     return f"Without signal, the median expected limit there is {', '.join(found)}." if found else ""
 
 
@@ -146,7 +148,7 @@ def _part(
         words=_words(name, studies),
         spectra=tuple(own["spectra"]),
         scores=(*own["scores"], *flat),
-        training=tuple(_training(name, used, one) for used, one in studies.items() if one.training),
+        training=tuple(shown for used, one in studies.items() for shown in _training(name, used, one)),
         tables=(
             tables.scan_table(points, readable(name)),
             *tables.fit_tables(fits),
@@ -173,25 +175,44 @@ def _words(name: str, studies: Mapping[str, MethodStudy]) -> str:
 
 def _flat(name: str, used: str, found: Flatness) -> Shown:
     label = readable(fit_label(name, used))
+    verdict = (
+        "The fraction is compatible with flat."
+        if found.p_value >= _FLAT
+        else "The fraction is not flat: the selection follows the mass, or signal lies beside the signal region. The fit of "
+        "the spectrum takes up a smooth trend, not a bump."
+    )
     caption = (
-        f"{label}: fraction of the data that is selected, beside the signal region; flat within the errors where the selection "
-        f"does not follow the mass and no signal lies there: χ²/ndf = {found.chi2:.1f}/{found.dof}, p = {significant(found.p_value, 2)}. A smooth "
-        "trend is taken up by the fit of the spectrum, a bump would not be."
+        f"{label}: fraction of the data that is selected, beside the signal region; error bars: binomial, for the flat "
+        f"fraction. χ²/ndf = {found.chi2:.1f}/{found.dof}, p = {significant(found.p_value, 2)}. {verdict}"
     )
     chart = flatness_chart(found, window(used).signal_region)
     return shown_chart(f"flatness_{name}_{used}", chart, caption, f"Sculpting test of {label}. {caption}")
 
 
-def _training(name: str, used: str, found: MethodStudy) -> Shown:
+def _training(name: str, used: str, found: MethodStudy) -> list[Shown]:
+    """A chart for each kind of network, for losses of different kinds do not compare."""
     label = readable(fit_label(name, used))
-    members = ", ".join(f"{part} {curve.members}" for part, curve in found.training.items())
-    caption = (
-        f"{label}: validation loss of the networks of all folds ({members}): median, and the band that holds all. It ends "
-        "where less than half of them still train."
-    )
-    return shown_chart(
-        f"training_{name}_{used}", training_chart(found.training), caption, f"Training curves of {caption}"
-    )
+    charts = []
+    for number, (kind, parts) in enumerate(found.training.items()):
+        several = len(parts) > 1
+        members = ", ".join(
+            f"{part}: {curve.members}" if several else str(curve.members) for part, curve in parts.items()
+        )
+        what = "boosted ensembles" if next(iter(parts.values())).first == 0 else f"networks ({kind})"
+        caption = (
+            f"{label}: validation loss of the {what} of all folds, in number {members}. Line: median of those that still "
+            "train; band: all of them. It ends where less than half of them still train."
+        )
+        shown = {(f"{label}, {kind}" if not several else part): curve for part, curve in parts.items()}
+        charts.append(
+            shown_chart(
+                f"training_{name}_{used}_{number}",
+                training_chart(shown),
+                caption,
+                f"Training curves. {caption}",
+            )
+        )
+    return charts
 
 
 def flatness_table(name: str, studies: Mapping[str, MethodStudy]) -> Table:
@@ -245,11 +266,22 @@ def simulation_parts(record: RunRecord) -> list[Shown]:
             f"simulation_{name}",
             simulation_chart(name, found),
             "",
-            f"{feature_title(name)}: {sum(found.data):.0f} events of data against {sum(found.simulation):.0f} simulated, with "
-            "their ratio.",
+            f"{feature_title(name)}: {sum(found.data):.0f} events of data against simulated background that is scaled to as "
+            "many, with their ratio.",
         )
         for name, found in record.studies.simulation.items()
     ]
+
+
+def simulation_words(record: RunRecord) -> str:
+    """How the simulated background is scaled; empty without one."""
+    found = next(iter(record.studies.simulation.values()), None)
+    if found is None:
+        return ""
+    return (
+        f"Simulated background is scaled to the {count(sum(found.data))} events of the data, by {significant(simulation_scale(found))}: "
+        f"its own cross sections and luminosity give {count(sum(found.simulation))}. Shaded: its statistical uncertainty."
+    )
 
 
 def comparison_parts(record: RunRecord) -> tuple[list[Shown], list[Table]]:
@@ -263,13 +295,21 @@ def comparison_parts(record: RunRecord) -> tuple[list[Shown], list[Table]]:
         }
         if curves:
             samples = dict.fromkeys(sample for one in study.methods.values() for sample in one.improvement)
-            best = {name: max(curve.value) for name, curve in curves.items()}
-            words = "; ".join(f"{name} {significant(value)}" for name, value in best.items())
-            caption = f"Window {used}: significance improvement of {', '.join(samples)}. Largest: {words}."
+            words = "; ".join(f"{name} {_largest_gain(curve)}" for name, curve in curves.items())
+            caption = (
+                f"Window {used}: significance improvement of {', '.join(samples)}. Largest: {words}; the errors are those of "
+                "the numbers of events that pass."
+            )
             figures.append(shown_chart(f"improvement_{used}", improvement_chart(curves), caption, caption))
         for sample, matrices in study.alike.items():
             found += matrix_tables(used, sample, matrices, folded=sample != record.scan.sample)
     return figures, found
+
+
+def _largest_gain(curve: Improvement) -> str:
+    """The largest improvement, and the background efficiency where it is reached."""
+    best = max(range(len(curve.value)), key=lambda k: curve.value[k])
+    return f"{with_error(curve.value[best], curve.error[best])} at {percent(curve.background_efficiency[best], 2)}"
 
 
 def matrix_tables(used: str, sample: str, matrices: Matrices, *, folded: bool) -> list[Table]:

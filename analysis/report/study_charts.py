@@ -6,9 +6,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from analysis.plots.score import ScoreShape
+from analysis.plots.spectrum import poisson_interval
 from analysis.report.charts import CYCLE, Band, Chart, Line, Panel, Points, Steps, reach
 from analysis.report.numbers import interval, significant, with_error
-from analysis.report.scan_charts import MASS, shape_chart
+from analysis.report.scan_charts import MASS
+from analysis.report.shape_charts import ratio_panel, shape_chart
 from analysis.study_record import (
     FeatureComparison,
     FeatureShape,
@@ -17,7 +19,11 @@ from analysis.study_record import (
     Numbers,
     TrainingCurve,
 )
+from data.types import FloatArray
 
+_FEW = 8
+"""Epochs below which each has a dot."""
+_OF_EVENT = {"delta_m": "difference of the soft-drop masses [GeV]", "mjj": MASS}
 _NAMES = {
     "m": "soft-drop mass [GeV]",
     "pt": "transverse momentum [GeV]",
@@ -28,10 +34,14 @@ _NAMES = {
 }
 
 
+_PEAKED = 0.5
+"""Share of the events in one bin above which the axis is logarithmic."""
+
+
 def feature_title(name: str) -> str:
     """A column of the feature table in words, e.g. ``j1: soft-drop mass [GeV]``."""
-    if name == "delta_m":
-        return "difference of the soft-drop masses [GeV]"
+    if name in _OF_EVENT:
+        return _OF_EVENT[name]
     stem, _, jet = name.rpartition("_")
     if jet not in {"j1", "j2"}:
         return name
@@ -49,7 +59,6 @@ def feature_chart(name: str, shape: FeatureShape) -> Chart:
         _counts(shape.side_bands),
         {sample: _counts(values) for sample, values in shape.signals.items()},
         feature_title(name),
-        log=False,
         selected={method: _counts(values) for method, values in shape.selected.items() if sum(values)},
     )
 
@@ -60,23 +69,33 @@ def _counts(values: Numbers) -> ScoreShape:
     return ScoreShape(array, np.abs(array))
 
 
+def simulation_scale(found: FeatureComparison) -> float:
+    """Factor that gives the simulated background as many events as the data."""
+    return sum(found.data) / sum(found.simulation)
+
+
 def simulation_chart(name: str, found: FeatureComparison) -> Chart:
-    """A feature in data and in simulated background, with their ratio."""
+    """A feature in data and in simulated background, scaled to as many events, with their ratio."""
+    scale = simulation_scale(found)
     edges, data = np.array(found.edges), np.array(found.data)
-    expected, error = np.array(found.simulation), np.sqrt(np.array(found.variance))
-    centres, spread = (edges[1:] + edges[:-1]) / 2, np.sqrt(data)
+    expected, error = scale * np.array(found.simulation), scale * np.sqrt(np.array(found.variance))
+    down, up = poisson_interval(data)
     there = expected > 0
-    ratio = np.divide(data, expected, out=np.full(len(data), np.nan), where=there)
-    up = np.divide(spread, expected, out=np.zeros(len(data)), where=there)
-    own = np.divide(error, expected, out=np.zeros(len(data)), where=there)
+    ratio = np.divide(data, expected, out=np.where(data > 0, np.inf, np.nan), where=there & (data > 0))
+    spread, own = (
+        np.divide(size, expected, out=np.zeros(len(data)), where=there) for size in (np.sqrt(data), error)
+    )
+    log = float(data.max()) > _PEAKED * float(data.sum())
     marks = (
         Steps(edges, expected, "Simulated background", "blue", low=expected - error, high=expected + error),
-        Points(centres, np.where(data > 0, data, np.nan), "Data", "ink", data - spread, data + spread),
-    )
-    most = float(np.clip(1.15 * np.nanmax(np.abs(ratio - 1), initial=0.2), 0.25, 0.95))
-    lower = (
-        Steps(edges, np.ones(len(data)), "", "blue", low=1 - own, high=1 + own),
-        Points(centres, ratio, "", "ink", ratio - up, ratio + up),
+        Points(
+            (edges[1:] + edges[:-1]) / 2,
+            np.where(data > 0, data, np.nan),
+            "Data",
+            "ink",
+            data - down,
+            data + up,
+        ),
     )
     tips = tuple(
         (
@@ -90,8 +109,8 @@ def simulation_chart(name: str, found: FeatureComparison) -> Chart:
         for k in range(len(data))
     )
     panels = (
-        Panel(marks, "Events / bin", reach([data + spread, expected], log=False), height=200.0),
-        Panel(lower, "Data / sim.", (1 - most, 1 + most), height=75.0, levels=((1.0, ""),)),
+        Panel(marks, "Events / bin", reach([data + up, expected], log=log), log=log, height=200.0),
+        ratio_panel(edges, ratio, spread, own, "Data / sim.", "ink"),
     )
     return Chart(panels, feature_title(name), (float(edges[0]), float(edges[-1])), (), tips)
 
@@ -99,7 +118,7 @@ def simulation_chart(name: str, found: FeatureComparison) -> Chart:
 def flatness_chart(found: Flatness, window: tuple[float, float]) -> Chart:
     """Selected fraction against mass, with that which is flat."""
     edges, fraction, error = np.array(found.edges), np.array(found.fraction), np.array(found.error)
-    centres = (edges[1:] + edges[:-1]) / 2
+    centres = _centres_beside(edges, window)
     percent = 100.0
     marks = (
         Line(
@@ -132,6 +151,16 @@ def flatness_chart(found: Flatness, window: tuple[float, float]) -> Chart:
     panel = Panel(marks, "Selected [%]", reach([percent * (fraction + error)], log=False), height=200.0)
     spans = ((max(window[0], edges[0]), min(window[1], edges[-1]), "signal region"),)
     return Chart((panel,), MASS, (float(edges[0]), float(edges[-1])), spans, tips)
+
+
+def _centres_beside(edges: FloatArray, window: tuple[float, float]) -> FloatArray:
+    """Middle of what each bin has beside the signal region, of the larger side where it has two."""
+    found = []
+    for low, high in itertools.pairwise(edges.tolist()):
+        sides = [(low, min(high, window[0])), (max(low, window[1]), high)]
+        first, last = max(sides, key=lambda side: side[1] - side[0])
+        found.append((first + last) / 2)
+    return np.array(found)
 
 
 def improvement_chart(curves: Mapping[str, Improvement]) -> Chart:
@@ -171,23 +200,29 @@ def improvement_chart(curves: Mapping[str, Improvement]) -> Chart:
 
 
 def training_chart(parts: Mapping[str, TrainingCurve]) -> Chart:
-    """Validation losses of the parts of a method against the epoch (of trees their number)."""
-    longest = max(len(curve.median) for curve in parts.values())
+    """Validation losses of parts of one kind: after each tree, from none on, or after each epoch, from the first on."""
+    ends = [curve.first + len(curve.median) - 1 for curve in parts.values()]
+    first = min(curve.first for curve in parts.values())
     marks: list[Band | Line] = []
     for number, (name, curve) in enumerate(parts.items()):
-        x, colour = np.arange(len(curve.median), dtype=np.float64), CYCLE[number % len(CYCLE)]
+        x, colour = curve.first + np.arange(len(curve.median), dtype=np.float64), CYCLE[number % len(CYCLE)]
         marks.append(Band(x, np.array(curve.low), np.array(curve.high), "", colour))
-        marks.append(Line(x, np.array(curve.median), name, colour))
+        marks.append(Line(x, np.array(curve.median), name, colour, marked=len(x) < _FEW))
     values = np.concatenate([[*curve.low, *curve.high] for curve in parts.values()])
     low, high = float(values.min()), float(values.max())
     room = 0.08 * (high - low) or 0.1
+    last = max(*ends, first + 1)
+    what = "tree" if first == 0 else "epoch"
     tips = []
-    for epoch in range(longest):
-        lines = [f"after {epoch}"]
+    for epoch in range(first, max(ends) + 1):
+        lines = [f"after {epoch} {what}{'' if epoch == 1 else 's'}"]
         for name, curve in parts.items():
-            if epoch < len(curve.median):
-                at = [significant(side[epoch], 4) for side in (curve.median, curve.low, curve.high)]
+            if 0 <= epoch - curve.first < len(curve.median):
+                at = [
+                    significant(side[epoch - curve.first], 4)
+                    for side in (curve.median, curve.low, curve.high)
+                ]
                 lines.append(f"{name}: {at[0]} ({at[1]} – {at[2]})")
-        tips.append((max(epoch - 0.5, 0.0), min(epoch + 0.5, max(longest - 1, 1)), "\n".join(lines)))
+        tips.append((max(epoch - 0.5, first), min(epoch + 0.5, last), "\n".join(lines)))
     panel = Panel(tuple(marks), "Validation loss", (low - room, high + room), height=200.0)
-    return Chart((panel,), "Trees or epochs", (0.0, float(max(longest - 1, 1))), (), tuple(tips))
+    return Chart((panel,), f"{what.capitalize()}s", (float(first), float(last)), (), tuple(tips))

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.report.look_elsewhere import local_p, local_z
 from analysis.report.numbers import MISSING, count, fixed, interval, percent, significant, with_error
 from analysis.report.record import (
     Account,
@@ -64,8 +65,10 @@ class Excess:
         Local significance, local p-value, mass (GeV), window and fitted signal events.
     limits
         (what, observed, median expected) at that mass: in events, and in fb where known.
-    tested, invalid
-        Masses tested, and how many of them have no valid fit.
+    tested
+        Masses tested, in words.
+    invalid
+        How many of them have no valid fit.
     """
 
     selection: str
@@ -76,7 +79,7 @@ class Excess:
     window: str | None
     events: str
     limits: tuple[tuple[str, str, str], ...]
-    tested: int
+    tested: str
     invalid: int
 
 
@@ -91,7 +94,13 @@ def _excess(name: str, points: tuple[ScanPoint, ...]) -> Excess:
     if best is None:
         dashes = dict.fromkeys(("z", "p0", "mass", "events"), MISSING)
         return Excess(
-            selection=name, found=False, window=None, limits=(), tested=len(points), invalid=invalid, **dashes
+            selection=name,
+            found=False,
+            window=None,
+            limits=(),
+            tested=_tested(points),
+            invalid=invalid,
+            **dashes,
         )
     limits = [("events", significant(best.limit_observed), significant(_median(best.limit_expected)))]
     if best.limit_observed_fb is not None:
@@ -101,15 +110,19 @@ def _excess(name: str, points: tuple[ScanPoint, ...]) -> Excess:
     return Excess(
         selection=name,
         found=True,
-        z=fixed(best.z),
-        p0=significant(best.p0, 2),
+        z=local_z(best),
+        p0=local_p(best),
         mass=f"{best.mass:g}",
         window=best.window,
         events=with_error(best.signal_yield, best.signal_yield_error),
         limits=tuple(limits),
-        tested=len(points),
+        tested=_tested(points),
         invalid=invalid,
     )
+
+
+def _tested(points: Sequence[ScanPoint]) -> str:
+    return "1 mass tested" if len(points) == 1 else f"{len(points)} masses tested"
 
 
 def _median(expected: tuple[float | None, ...] | None) -> float | None:
@@ -274,8 +287,8 @@ def scan_table(points: Sequence[ScanPoint], name: str) -> Table:
         (
             f"{point.mass:g}",
             point.window or MISSING,
-            fixed(point.z),
-            significant(point.p0, 2),
+            local_z(point),
+            local_p(point),
             with_error(point.signal_yield, point.signal_yield_error),
             point.function or MISSING,
             significant(point.fit_p, 2),
@@ -306,7 +319,7 @@ def remark_table(scan: Scan) -> Table | None:
         if point.message
     )
     head = ("Selection", "Mass [GeV]", "Valid", "Remark")
-    return Table("Remarks of the fits.", head, rows, text_columns=4) if rows else None
+    return Table("Remarks of the fits.", head, rows, text_columns=3, words=(3,)) if rows else None
 
 
 def limit_tables(points: Sequence[ScanPoint], name: str) -> list[Table]:
@@ -366,7 +379,10 @@ def _flatten(value: Any, path: str) -> list[tuple[str, str]]:
 def conditions(scan: Scan) -> str:
     """Sample, luminosity and energy of a scan in one line."""
     luminosity = "" if scan.luminosity_ifb is None else f", {significant(scan.luminosity_ifb)} fb⁻¹"
-    tested = f"{len(scan.masses)} masses from {min(scan.masses):g} to {max(scan.masses):g} GeV"
+    low, high = min(scan.masses), max(scan.masses)
+    tested = (
+        f"{len(scan.masses)} masses from {low:g} to {high:g} GeV" if low < high else f"tested at {low:g} GeV"
+    )
     region = "" if scan.region == "signal" else f", region {scan.region} (signal region not opened)"
     return f"Sample {scan.sample}{luminosity}, √s = {scan.sqrt_s / 1000:g} TeV{region}; {tested}"
 

@@ -7,8 +7,9 @@ import pydantic
 from data.errors import ConfigError
 from data.samples import Kind
 from data.sections import Section
+from data.simulation.known import ProcessEntry
 from data.simulation.points import resolve
-from data.simulation.processes import Background, Point, Process, ProcessEntry
+from data.simulation.processes import Background, Point, Process
 
 FB_PER_PB = 1000.0
 _NAME = r"^[A-Za-z0-9_]+$"

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from data.errors import ConfigError, OddjetError
 from data.simulation.config import Generator
-from data.simulation.processes import Background, BackgroundProcess, Process
+from data.simulation.processes import Background, Process
 from data.simulation.pythia_settings import process_settings
 from data.simulation.veto import make_veto
 from data.types import FloatArray, IntArray
@@ -125,7 +125,7 @@ def _start(
 
 
 def survey_cross_section(
-    process: BackgroundProcess, mhat: tuple[float, float], seed: int, sqrt_s: float, options: Generator
+    process: Background, mhat: tuple[float, float], seed: int, sqrt_s: float, options: Generator
 ) -> float:
     """Cross section (pb) of a slice after its vetoes.
 
@@ -159,7 +159,7 @@ def survey_cross_section(
 
 
 def _early_efficiency(
-    process: BackgroundProcess, mhat: tuple[float, float], seed: int, sqrt_s: float, options: Generator
+    process: Background, mhat: tuple[float, float], seed: int, sqrt_s: float, options: Generator
 ) -> float:
     extra = ("Check:abortIfVeto = on", "PartonLevel:MPI = off")
     pythia, hook = _start(process, mhat, seed, sqrt_s, options, extra, count_only=True)

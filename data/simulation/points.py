@@ -10,16 +10,13 @@ import difflib
 import re
 
 from data.errors import ConfigError
-from data.simulation.processes import (
-    Point,
-    QstarToQW,
-    SignalProcess,
-    WkkToRW,
-    WprimeToBprimeTop,
-    Xyy,
-    YToHH,
-    ZprimeToTprimeTprime,
-)
+from data.simulation.processes import Point, Signal
+from data.simulation.signals.qstar import QstarToQW
+from data.simulation.signals.wkk import WkkToRW
+from data.simulation.signals.wprime_bprime_top import WprimeToBprimeTop
+from data.simulation.signals.xyy import Xyy
+from data.simulation.signals.yhh import YToHH
+from data.simulation.signals.zprime_tt import ZprimeToTprimeTprime
 
 _LIGHT = (25, 80, 170, 400)
 _XYY = (
@@ -31,7 +28,7 @@ _XYY = (
 MASS_MIN, MASS_MAX = 1000.0, 10000.0
 
 
-def signal_points(mass: float, *, hadronic_only: bool = False) -> dict[str, SignalProcess]:
+def signal_points(mass: float, *, hadronic_only: bool = False) -> dict[str, Signal]:
     """The model points at one resonance mass.
 
     Parameters
@@ -61,7 +58,7 @@ def signal_points(mass: float, *, hadronic_only: bool = False) -> dict[str, Sign
         msg = f"signal points need a whole resonance mass from 1000 to 10000 GeV, found {mass:g}"
         raise ConfigError(msg)
     whole = int(mass)
-    points: dict[str, SignalProcess] = {}
+    points: dict[str, Signal] = {}
     for light in _LIGHT:
         points[f"qstar_{whole}_{light}"] = QstarToQW(type="qstar", mass=mass, mass_w_prime=light)
     for light in (170, 400):
@@ -83,7 +80,7 @@ def signal_points(mass: float, *, hadronic_only: bool = False) -> dict[str, Sign
     return points
 
 
-def resolve(point: Point) -> SignalProcess:
+def resolve(point: Point) -> Signal:
     """The process that a named point stands for.
 
     Raises
@@ -92,7 +89,7 @@ def resolve(point: Point) -> SignalProcess:
         If no point has the name.
     """
     masses = re.findall(r"\d+", point.name)
-    known: dict[str, SignalProcess] = {}
+    known: dict[str, Signal] = {}
     if masses and MASS_MIN <= int(masses[0]) <= MASS_MAX:
         known = signal_points(int(masses[0]), hadronic_only=point.hadronic_only)
     if point.name not in known:

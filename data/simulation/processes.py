@@ -1,7 +1,8 @@
 """What can be simulated: backgrounds with the cross section that Pythia computes, signals with one that is a choice."""
 
+import abc
 import itertools
-from typing import Annotated, ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 import pydantic
 
@@ -47,6 +48,10 @@ class Background(Section):
             msg = f"edges must ascend and begin at 50 GeV or more, found {list(edges)}"
             raise ValueError(msg)
         return edges
+
+    @abc.abstractmethod
+    def label(self) -> str:
+        """Name of the process in sample definitions."""
 
     def slices(self) -> tuple[tuple[float, float], ...]:
         """Ranges of parton mass that are generated one by one.
@@ -132,6 +137,10 @@ class Signal(Section):
     width: float = pydantic.Field(default=0.001, gt=0, lt=0.2)
     """Width of the resonance over its mass."""
 
+    @abc.abstractmethod
+    def label(self) -> str:
+        """Name of the process in sample definitions, the same for every resonance mass."""
+
     def slices(self) -> tuple[tuple[float, float], ...]:
         """One slice without ends: the resonance itself sets the mass.
 
@@ -142,139 +151,14 @@ class Signal(Section):
         """
         return ((0.0, -1.0),)
 
-    def _need(self, what: str, threshold: float) -> None:
+    def need(self, what: str, threshold: float) -> None:
+        """Raise ValueError where the masses of the daughters leave the resonance no room to decay (GeV)."""
         if threshold >= self.mass:
             msg = f"{what} must lie below mass = {self.mass:g} GeV"
             raise ValueError(msg)
 
 
-class Xyy(Signal):
-    """X made by quark–antiquark fusion, X → Y Y′, each a scalar that decays to two light quarks or to three."""
-
-    leptonic: ClassVar[bool] = False
-
-    type: Literal["xyy"]
-    mass_y: float = pydantic.Field(gt=5)
-    """Mass of Y (GeV)."""
-    mass_y_prime: float = pydantic.Field(gt=5)
-    """Mass of Y′ (GeV)."""
-    prongs: Literal[2, 3] = 2
-    """Quarks that Y and Y′ decay to. Three: uud and uds, evenly in phase space; baryon number changes."""
-
-    @pydantic.model_validator(mode="after")
-    def _open(self) -> Self:
-        self._need("mass_y + mass_y_prime", self.mass_y + self.mass_y_prime)
-        return self
-
-    def label(self) -> str:
-        """Name of the process in sample definitions, the same for every resonance mass."""
-        suffix = "" if self.prongs == 2 else "_3prong"
-        return f"xyy_{self.mass_y:.0f}_{self.mass_y_prime:.0f}{suffix}"
-
-
-class QstarToQW(Signal):
-    """An excited quark of quark–gluon fusion, Q* → q W′ with W′ → q q̄′ of light quarks."""
-
-    leptonic: ClassVar[bool] = False
-
-    type: Literal["qstar"]
-    mass_w_prime: float = pydantic.Field(gt=5)
-    """Mass of W′ (GeV)."""
-
-    @pydantic.model_validator(mode="after")
-    def _open(self) -> Self:
-        self._need("mass_w_prime", self.mass_w_prime)
-        return self
-
-    def label(self) -> str:
-        """Name of the process in sample definitions, the same for every resonance mass."""
-        return f"qstar_{self.mass_w_prime:.0f}"
-
-
-class WprimeToBprimeTop(Signal):
-    """W′ → B′ t with B′ → b Z and t → b W; W and Z decay as they do in nature.
-
-    Below threshold the Z is off its mass shell: its mass follows the Breit–Wigner curve, times two-body phase space.
-    """
-
-    type: Literal["wprime_bprime_top"]
-    mass: float = pydantic.Field(gt=500)
-    """Mass of W′ (GeV)."""
-    mass_b_prime: float = pydantic.Field(ge=20)
-    """Mass of B′ (GeV)."""
-    hadronic_only: bool = False
-    """W and Z decay to quarks only."""
-
-    @pydantic.model_validator(mode="after")
-    def _open(self) -> Self:
-        self._need("mass_b_prime + 173 GeV", self.mass_b_prime + TOP_MASS)
-        return self
-
-    def label(self) -> str:
-        """Name of the process in sample definitions, the same for every resonance mass."""
-        return f"wprime_bprime_top_{self.mass_b_prime:.0f}"
-
-
-class WkkToRW(Signal):
-    """W_KK made by quark–antiquark fusion, W_KK → R W with a scalar R → W W; the W decay as they do in nature."""
-
-    type: Literal["wkk"]
-    mass_r: float = pydantic.Field(ge=150)
-    """Slightly below two W masses one W is off its mass shell."""
-    hadronic_only: bool = False
-    """The W decay to quarks only."""
-
-    @pydantic.model_validator(mode="after")
-    def _open(self) -> Self:
-        self._need("mass_r + 80.4 GeV", self.mass_r + W_MASS)
-        return self
-
-    def label(self) -> str:
-        """Name of the process in sample definitions, the same for every resonance mass."""
-        return f"wkk_{self.mass_r:.0f}"
-
-
-class ZprimeToTprimeTprime(Signal):
-    """Z′ made by quark–antiquark fusion, Z′ → T′ T̄′ with T′ → t Z; W and Z decay as they do in nature."""
-
-    type: Literal["zprime_tt"]
-    mass_t_prime: float = pydantic.Field(ge=TOP_MASS + Z_MASS)
-    """Mass of T′ (GeV)."""
-    hadronic_only: bool = False
-    """W and Z decay to quarks only."""
-
-    @pydantic.model_validator(mode="after")
-    def _open(self) -> Self:
-        self._need("twice mass_t_prime", 2 * self.mass_t_prime)
-        return self
-
-    def label(self) -> str:
-        """Name of the process in sample definitions, the same for every resonance mass."""
-        return f"zprime_tt_{self.mass_t_prime:.0f}"
-
-
-class YToHH(Signal):
-    """A scalar Y of gluon fusion, Y → H H with scalars H → t t̄; the W decay as they do in nature."""
-
-    type: Literal["yhh"]
-    mass_h: float = pydantic.Field(ge=2 * TOP_MASS)
-    """Mass of H (GeV)."""
-    hadronic_only: bool = False
-    """The W decay to quarks only."""
-
-    @pydantic.model_validator(mode="after")
-    def _open(self) -> Self:
-        self._need("twice mass_h", 2 * self.mass_h)
-        return self
-
-    def label(self) -> str:
-        """Name of the process in sample definitions, the same for every resonance mass."""
-        return f"yhh_{self.mass_h:.0f}"
-
-
-BackgroundProcess = Qcd | TopPair | VectorBoson | SingleTop
-SignalProcess = Xyy | QstarToQW | WprimeToBprimeTop | WkkToRW | ZprimeToTprimeTprime | YToHH
-Process = BackgroundProcess | SignalProcess
+Process = Background | Signal
 
 
 class Point(Section):
@@ -285,6 +169,3 @@ class Point(Section):
     """For instance ``xyy_3000_80_170``: family, resonance mass, masses of the daughters (GeV)."""
     hadronic_only: bool = False
     """W and Z decay to quarks only."""
-
-
-ProcessEntry = Annotated[Process | Point, pydantic.Field(discriminator="type")]

@@ -8,36 +8,17 @@ alone; 101 shuts what has too little mass), so couplings never matter.
 import functools
 import math
 
-from data.simulation.processes import (
-    Z_MASS,
-    Background,
-    Process,
-    Qcd,
-    QstarToQW,
-    Signal,
-    SingleTop,
-    TopPair,
-    VectorBoson,
-    WkkToRW,
-    WprimeToBprimeTop,
-    Xyy,
-    YToHH,
-    ZprimeToTprimeTprime,
-)
+from data.errors import ConfigError
+from data.simulation.processes import Background, Process, Qcd, Signal, SingleTop, TopPair, VectorBoson
 
-# PDG identities; from 9000000 on made up.
-B_PRIME, T_PRIME = 7, 8
-Z, W = 23, 24
-Z_PRIME, W_PRIME, HEAVY_HIGGS = 32, 34, 35
-D_STAR, U_STAR = 4000001, 4000002
-Y, Y_PRIME, R, H = 9000001, 9000002, 9000003, 9000004
+# PDG identities
+Z, W, W_PRIME = 23, 24, 34
 
-_OFF_SHELL_Z_MASS_MIN = 2.0  # GeV; below, hadrons of a quark pair are not a string
 _MASSLESS_MARGIN, _MASSIVE_MARGIN = 0.98, 0.8
 
 
 @functools.singledispatch
-def process_settings(process: Process, mhat: tuple[float, float]) -> list[str]:
+def process_settings(process: Process, mhat: tuple[float, float]) -> list[str]:  # noqa: ARG001 - that of a kind reads it
     """Settings that make a process.
 
     Parameters
@@ -52,8 +33,15 @@ def process_settings(process: Process, mhat: tuple[float, float]) -> list[str]:
     -------
     list of str
         Lines for ``Pythia.readString``, in their order.
+
+    Raises
+    ------
+    ConfigError
+        If the file of the process says nothing of them.
     """
-    raise NotImplementedError(type(process).__name__)
+    name = type(process).__name__
+    msg = f"process {name} has no settings for Pythia; decorate a function of it with process_settings.register, in its file"
+    raise ConfigError(msg)
 
 
 def _phase_space(process: Background, mhat: tuple[float, float], margin: float) -> list[str]:
@@ -78,7 +66,7 @@ def _(process: TopPair, mhat: tuple[float, float]) -> list[str]:
         "Top:gg2ttbar = on",
         "Top:qqbar2ttbar = on",
         *_phase_space(process, mhat, _MASSIVE_MARGIN),
-        *_quarks_only(process.hadronic_only),
+        *quarks_only(process.hadronic_only),
     ]
 
 
@@ -88,7 +76,7 @@ def _(process: SingleTop, mhat: tuple[float, float]) -> list[str]:
         "Top:qq2tq(t:W) = on",
         "Top:ffbar2tqbar(s:W) = on",
         *_phase_space(process, mhat, _MASSIVE_MARGIN),
-        *_quarks_only(process.hadronic_only),
+        *quarks_only(process.hadronic_only),
     ]
 
 
@@ -102,96 +90,16 @@ def _(process: VectorBoson, mhat: tuple[float, float]) -> list[str]:
         f"{Z}:mMin = 54.",
         f"{Z}:mMax = 129.",
         *_phase_space(process, mhat, _MASSIVE_MARGIN),
-        *_quarks_only(process.hadronic_only),
+        *quarks_only(process.hadronic_only),
     ]
 
 
-@process_settings.register
-def _(process: Xyy, _mhat: tuple[float, float]) -> list[str]:
-    two = {Y: ("1.0 101 2 -1",), Y_PRIME: ("1.0 101 1 -1",)}
-    three = {Y: ("1.0 101 2 2 1",), Y_PRIME: ("0.5 101 2 1 3", "0.5 101 -2 -1 -3")}
-    decays = two if process.prongs == 2 else three
-    return [
-        *_w_prime(process),
-        *_scalar(Y, "Y Ybar 1 3 0", process.mass_y, decays[Y]),
-        *_scalar(Y_PRIME, "Yprime void 1 0 0", process.mass_y_prime, decays[Y_PRIME]),
-        f"{W_PRIME}:oneChannel = 1 1.0 100 {Y} {Y_PRIME}",
-    ]
+def w_prime(process: Signal) -> list[str]:
+    """A W′ of quark–antiquark fusion with the mass and width of the signal; its decay is the caller's."""
+    return ["NewGaugeBoson:ffbar2Wprime = on", *resonance(W_PRIME, process)]
 
 
-@process_settings.register
-def _(process: QstarToQW, _mhat: tuple[float, float]) -> list[str]:
-    lines = [
-        "ExcitedFermion:dg2dStar = on",
-        "ExcitedFermion:ug2uStar = on",
-        f"ExcitedFermion:Lambda = {process.mass!r}",
-    ]
-    for excited, decay in ((D_STAR, f"2 -{W_PRIME}"), (U_STAR, f"1 {W_PRIME}")):
-        lines += [*_resonance(excited, process), f"{excited}:oneChannel = 1 1.0 100 {decay}"]
-    mass = process.mass_w_prime
-    return [
-        *lines,
-        *_narrow(W_PRIME, mass, width=1e-3 * mass, span=1e-2 * mass),
-        f"{W_PRIME}:oneChannel = 1 0.5 101 2 -1",
-        f"{W_PRIME}:addChannel = 1 0.5 101 4 -3",
-    ]
-
-
-@process_settings.register
-def _(process: WprimeToBprimeTop, _mhat: tuple[float, float]) -> list[str]:
-    below = process.mass_b_prime < Z_MASS + 5  # b mass
-    return [
-        *_w_prime(process),
-        *_narrow(B_PRIME, process.mass_b_prime, width=0.1, span=1.0),
-        f"{B_PRIME}:oneChannel = 1 1.0 100 5 {Z}",
-        *([f"{Z}:mMin = {_OFF_SHELL_Z_MASS_MIN!r}"] if below else []),
-        f"{W_PRIME}:oneChannel = 1 1.0 100 6 -{B_PRIME}",
-        *_quarks_only(process.hadronic_only),
-    ]
-
-
-@process_settings.register
-def _(process: WkkToRW, _mhat: tuple[float, float]) -> list[str]:
-    return [
-        *_w_prime(process),
-        *_scalar(R, "R void 1 0 0", process.mass_r, (f"1.0 100 {W} -{W}",)),
-        f"{W_PRIME}:oneChannel = 1 1.0 100 {W} {R}",
-        *_quarks_only(process.hadronic_only),
-    ]
-
-
-@process_settings.register
-def _(process: ZprimeToTprimeTprime, _mhat: tuple[float, float]) -> list[str]:
-    return [
-        "NewGaugeBoson:ffbar2gmZZprime = on",
-        "Zprime:gmZmode = 3",  # no photon, no Z
-        "Zprime:coup2gen4 = on",  # else the matrix element knows no T′
-        *_resonance(Z_PRIME, process),
-        *_narrow(T_PRIME, process.mass_t_prime, width=0.1, span=1.0),
-        f"{T_PRIME}:oneChannel = 1 1.0 100 6 {Z}",
-        f"{Z_PRIME}:oneChannel = 1 1.0 100 {T_PRIME} -{T_PRIME}",
-        *_quarks_only(process.hadronic_only),
-    ]
-
-
-@process_settings.register
-def _(process: YToHH, _mhat: tuple[float, float]) -> list[str]:
-    return [
-        "Higgs:useBSM = on",
-        "HiggsBSM:gg2H2 = on",
-        *_resonance(HEAVY_HIGGS, process),
-        *_scalar(H, "H void 1 0 0", process.mass_h, ("1.0 100 6 -6",)),
-        f"{HEAVY_HIGGS}:onMode = off",  # not oneChannel: production needs the width to gluons
-        f"{HEAVY_HIGGS}:addChannel = 1 1.0 100 {H} {H}",
-        *_quarks_only(process.hadronic_only),
-    ]
-
-
-def _w_prime(process: Signal) -> list[str]:
-    return ["NewGaugeBoson:ffbar2Wprime = on", *_resonance(W_PRIME, process)]
-
-
-def _resonance(identity: int, process: Signal) -> list[str]:
+def resonance(identity: int, process: Signal) -> list[str]:
     """Mass, width and range of the resonance: 25 widths, at most half the mass, on either side."""
     span = min(0.5, 25 * process.width)
     return [
@@ -203,7 +111,8 @@ def _resonance(identity: int, process: Signal) -> list[str]:
     ]
 
 
-def _narrow(identity: int, mass: float, width: float, span: float) -> list[str]:
+def narrow(identity: int, mass: float, width: float, span: float) -> list[str]:
+    """Mass, width and range (mass ± ``span``) of a known particle, GeV."""
     return [
         f"{identity}:m0 = {mass!r}",
         f"{identity}:mWidth = {width!r}",
@@ -213,7 +122,25 @@ def _narrow(identity: int, mass: float, width: float, span: float) -> list[str]:
     ]
 
 
-def _scalar(identity: int, quantum_numbers: str, mass: float, decays: tuple[str, ...]) -> list[str]:
+def scalar(identity: int, quantum_numbers: str, mass: float, decays: tuple[str, ...]) -> list[str]:
+    """A new, narrow scalar.
+
+    Parameters
+    ----------
+    identity
+        PDG identity, from 9000000 on.
+    quantum_numbers
+        Name, name of the antiparticle (``void``: none), spin type, three times the charge, colour.
+    mass
+        GeV; the width is a thousandth of it.
+    decays
+        Each a branching ratio, a decay mode, and the daughters.
+
+    Returns
+    -------
+    list of str
+        Lines for ``Pythia.readString``.
+    """
     width, span = 1e-3 * mass, 1e-2 * mass
     return [
         f"{identity}:new = {quantum_numbers} {mass!r} {width!r} {mass - span!r} {mass + span!r} 0.",
@@ -223,7 +150,8 @@ def _scalar(identity: int, quantum_numbers: str, mass: float, decays: tuple[str,
     ]
 
 
-def _quarks_only(hadronic_only: bool) -> list[str]:
+def quarks_only(hadronic_only: bool) -> list[str]:
+    """W and Z decay to quarks only, if so wished."""
     if not hadronic_only:
         return []
     return [line for boson in (Z, W) for line in (f"{boson}:onMode = off", f"{boson}:onIfAny = 1 2 3 4 5")]

@@ -17,7 +17,7 @@ from data.simulation.blocks import Block, produce
 from data.simulation.config import FB_PER_PB, Generator, SampleRecipe, SimulationConfig
 from data.simulation.generator import survey_cross_section
 from data.simulation.merge import merge_sample
-from data.simulation.processes import Background, BackgroundProcess, Process
+from data.simulation.processes import Background, Process
 from data.workers import attached
 
 Progress = Callable[[int, int], None]
@@ -61,7 +61,7 @@ def plan(config: SimulationConfig) -> dict[str, list[Block]]:
 
 
 @functools.cache
-def _surveyed(process: BackgroundProcess, sqrt_s: float, options: Generator) -> tuple[float, ...]:
+def _surveyed(process: Background, sqrt_s: float, options: Generator) -> tuple[float, ...]:
     """Cross section (pb) of each slice, after its vetoes."""
     return tuple(
         survey_cross_section(process, mhat, _SURVEY_SEED, sqrt_s, options) for mhat in process.slices()

@@ -184,6 +184,19 @@ class DenseClassifier(Network):
     numbers, which rise from 0 to 1 one after the other: buffers ``start`` and ``width`` (1, inputs × pieces) say where.
     The first layer is then a piecewise linear function of every input, and a narrow excess is learnt in few steps.
 
+    Parameters
+    ----------
+    n_inputs
+        Number of inputs, in their units.
+    hidden
+        Units of each hidden layer.
+    activations
+        One a hidden layer.
+    dropout
+        Drop-out probability after each hidden layer, 0 … 1; missing ones are 0.
+    pieces
+        Pieces of each input; 0 for inputs as they are.
+
     References
     ----------
     Y. Gorishniy, I. Rubachev, A. Babenko, "On embeddings for numerical features in tabular deep learning",

@@ -24,6 +24,17 @@ class ProportionNetwork(Network):
     Data: ``x`` float32 (rows, inputs), ``share`` float32 (rows, samples), a row's weight in the column of its sample and
     0 in the others. Buffers ``mean`` and ``deviation`` (1, inputs) standardise the inputs.
 
+    Parameters
+    ----------
+    n_inputs
+        Number of inputs, in their units.
+    hidden
+        Units of each hidden layer.
+    fractions
+        Signal fraction of each sample, 0 … 1, shape (samples,).
+    distance
+        Between a sample's mean output and its fraction.
+
     References
     ----------
     L. M. Dery, B. Nachman, F. Rubbo, A. Schwartzman, "Weakly supervised classification in high energy physics",

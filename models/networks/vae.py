@@ -112,6 +112,15 @@ class ParticleVae(Network):
 
     Data: ``x`` float32 (rows, particles, 3). Buffers: ``mean`` and ``deviation`` (1, 3).
 
+    Parameters
+    ----------
+    particles
+        Particles a jet, at least 6.
+    latent
+        Latent variables.
+    beta
+        Weight of the divergence.
+
     References
     ----------
     CMS, EXO-22-026, arXiv:2412.03747 and arXiv:2512.20395.

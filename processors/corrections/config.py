@@ -53,7 +53,14 @@ class JesConfig(Section):
         return self
 
     def sources(self) -> dict[str, str | float]:
-        """Stem of the variations' names to the uncertainty: a number, or its name in ``file``."""
+        """Stem of the variations' names to the uncertainty: a number, or its name in ``file``.
+
+        Returns
+        -------
+        dict
+            Stem of the variations' names to the uncertainty: relative to the jet's momentum, or its name in
+            ``file``.
+        """
         if self.relative_uncertainty is not None:
             return {"jes": self.relative_uncertainty}
         if self.uncertainty is not None:

@@ -82,7 +82,13 @@ class JetInputs:
 
 
 class UpDown(NamedTuple):
-    """Factors on each jet: nominal and varied by one standard deviation."""
+    """Factors on each jet: nominal and varied by one standard deviation.
+
+    Attributes
+    ----------
+    nominal, up, down
+        Shape (n_jets,).
+    """
 
     nominal: FloatArray
     up: FloatArray

@@ -8,15 +8,14 @@ from analysis.comparison import (
     Judged,
     Settings,
     compare,
-    comparison_json,
     figures,
     labelled,
-    plain_numbers,
     sculpting_or_none,
     spread,
     train_and_judge,
 )
 from analysis.comparison_plots import comparison_figures
+from analysis.comparison_values import comparison_json, plain_numbers
 from analysis.plots.style import PlotLabel, save_figure
 from data.errors import InputError
 from models.regions import regions

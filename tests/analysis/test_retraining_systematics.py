@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import models
-from analysis.retraining_systematics import propagated_shifts, relevance, retrained_shifts
+from analysis.retraining_systematics import InjectedTraining, propagated_shifts, relevance, retrained_shifts
 from analysis.systematics import SourceShift
 from analysis.variation_sources import sources_of
 from data.errors import InputError
@@ -106,10 +106,8 @@ def retrained():
             "cwola", **WINDOW, classifier="trees", trees=trees, working_point=0.05, pt_bins=0, seed=seed, features=("m_j1", "m_j2", "tau21_j1", "tau21_j2"),
         )  # fmt: skip
 
-    return retrained_shifts(
-        make, jets(2500, 2, planted=False), nominal, varied, sources_of(varied),
-        cross_section=15.0, luminosity=10.0, acceptance=1.0, seeds=(1, 2),
-    )  # fmt: skip
+    training = InjectedTraining(make, jets(2500, 2, planted=False), 15.0, 10.0, 1.0, seeds=(1, 2))
+    return retrained_shifts(training, nominal, varied, sources_of(varied))
 
 
 def test_retraining_compares_yields_at_one_cross_section(retrained):
@@ -193,9 +191,9 @@ def test_a_selection_of_no_signal_has_no_relative_uncertainty():
 
 def test_retraining_needs_variations_and_seeds():
     table = jets(10, 1, planted=True)
-    options = {"cross_section": 1.0, "luminosity": 1.0, "acceptance": 1.0}
+    training = InjectedTraining(lambda seed: None, table, 1.0, 1.0, 1.0, seeds=(1,))
     sources = sources_of(["jes_up", "jes_down"])
     with pytest.raises(InputError, match="variation 'jes_up' is missing"):
-        retrained_shifts(lambda seed: None, table, table, {}, sources, seeds=(1, 2), **options)
+        retrained_shifts(training, table, {}, sources)
     with pytest.raises(InputError, match="1 seeds have no spread"):
-        retrained_shifts(lambda seed: None, table, table, {}, [], seeds=(1,), **options)
+        retrained_shifts(training, table, {}, [])

@@ -26,7 +26,7 @@ from scipy.stats import chi2
 
 from data.simulation.config import Generator
 from data.simulation.generator import generate
-from data.simulation.processes import Xyy
+from data.simulation.signals.xyy import Xyy
 from processors.clustering import cluster
 from processors.kernels.buffers import FlatJets
 from processors.kernels.combined import flat_features

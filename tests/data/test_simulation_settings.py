@@ -6,7 +6,7 @@ import pytest
 from data.errors import ConfigError
 from data.simulation.config import Generator
 from data.simulation.generator import generate
-from data.simulation.processes import Xyy
+from data.simulation.signals.xyy import Xyy
 
 PROCESS = Xyy(type="xyy", mass=900.0, mass_y=80.4, mass_y_prime=80.4)
 

@@ -11,7 +11,7 @@ from data.simulation.generator import generate
 from data.simulation.jets import mass_of
 from data.simulation.particles import has_lepton
 from data.simulation.points import signal_points
-from data.simulation.processes import Xyy
+from data.simulation.signals.xyy import Xyy
 
 pytest.importorskip("pythia8mc", reason="the extra [simulation] is not installed")
 

@@ -66,11 +66,12 @@ def test_those_that_come_with_oddjet_are_the_values_of_the_jet_table(tmp_path, m
     assert list(table) == pq.read_schema(result.outputs[0]).names
     write_jet_table(next(iter(sample.files)), tmp_path / "jets.parquet", JetsConfig())
     jets = pq.read_table(tmp_path / "jets.parquet")
-    keys = zip(jets["event"].to_pylist(), jets["pt"].to_pylist(), strict=True)
+    keys = zip(*(jets[name].to_pylist() for name in ("event", "pt", "eta")), strict=True)
     of = {key: row for row, key in enumerate(keys)}
     assert len(table["mjj"]) > 20
     for jet in ("j1", "j2"):
-        rows = [of[key] for key in zip(table["event"].tolist(), table[f"pt_{jet}"].tolist(), strict=True)]
+        names = ("event", f"pt_{jet}", f"eta_{jet}")
+        rows = [of[key] for key in zip(*(table[name].tolist() for name in names), strict=True)]
         for name in SHIPPED:
             expected = jets[name].to_numpy()[rows]
             assert table[f"{name}_{jet}"].dtype == np.float32
@@ -190,7 +191,7 @@ def test_functions_that_give_no_column(read_events, chunk_of, values, message):
         np.zeros(2, dtype=np.int8),
     )
     declared = Feature("odd", "jet", values, "odd", {}, particles=False, made_of=())
-    with pytest.raises(InputError, match=rf"a\.root.*: feature 'odd' of test_further_features {message}"):
+    with pytest.raises(InputError, match=rf"a\.root.*: feature 'odd' of .*test_further_features {message}"):
         further_columns(declared, chunk, None, pairs)
 
 
@@ -205,3 +206,27 @@ def test_columns_come_in_the_order_of_the_configuration(hot):
     first = names.index("delta_m") + 1
     assert names[first:] == ["tau42_j1", "tau42_j2", "heat", "constituents_j1", "constituents_j2", "label"]
     assert next(one.summary for one in chosen_features(("heat", "d2"))) == "stored heat of the event"
+
+
+def test_a_table_of_jets_takes_features_of_jets(tmp_path, hot, make_nano_file):
+    path, out = str(make_nano_file(tmp_path / "a.root", 50)), tmp_path / "jets.parquet"
+    write_jet_table(path, out, JetsConfig(), further=("tau42",))
+    table = pq.read_table(out)
+    ratio = table["tau4"].to_numpy().astype(np.float64) / (table["tau2"].to_numpy().astype(np.float64) + 1e-6)
+    np.testing.assert_allclose(table["tau42"].to_numpy(), ratio, rtol=1e-6)
+    jet_feature("area", "area", branches={"area": ("FatJet_area",)})(
+        lambda chunk, jets, jet: jets.of("area", jet)
+    )
+    refused = {
+        "heat": (ConfigError, "'heat' is of events, a table of jets has none"),
+        "area": (InputError, r"no branch FatJet_area \(needed for the feature area\).* or do without area"),
+        "d2": (InputError, r"no branch PFCands_pt .* or do without d2"),
+    }
+    for name, (kind, message) in refused.items():
+        with pytest.raises(kind, match=message):
+            write_jet_table(path, out, JetsConfig(), further=(name,))
+    clustered = JetsConfig(source="particles")
+    with pytest.raises(ConfigError, match="'area' is made of FatJet_area, which clustered jets do not have"):
+        write_jet_table(path, out, clustered, further=("area",))
+    with pytest.raises(ConfigError, match="'d2': a table of jets has this column in any case"):
+        write_jet_table(str(MINI / "three_prong_particles_0.root"), out, clustered, further=("d2",))
