@@ -75,6 +75,11 @@ def count_above(observed: float, toys: FloatArray, n_failed: int, what: str) -> 
     what
         Of what, for messages.
 
+    Returns
+    -------
+    GlobalPValue
+        Share of the pseudo-experiments that are as extreme as the data.
+
     Raises
     ------
     InputError

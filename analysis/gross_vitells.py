@@ -133,6 +133,11 @@ def gross_vitells(
     n_windows
         Windows with a selection of their own.
 
+    Returns
+    -------
+    GrossVitells
+        The bound, at most 1, and its error; its message says where it is no use.
+
     Raises
     ------
     InputError

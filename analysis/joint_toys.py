@@ -60,6 +60,11 @@ class Overlaps:
             Shape (sets or events, selections).
         events
             Shape (sets or events,).
+
+        Returns
+        -------
+        Overlaps
+            Each set once, with the events of all its entries.
         """
         packed = np.packbits(passed, axis=1)
         keys = np.ascontiguousarray(packed).view(np.dtype((np.void, packed.shape[1])))[:, 0]
@@ -77,6 +82,11 @@ class Overlaps:
         ----------
         passed
             Name of a selection to whether each event passes it, all of one shape (events,).
+
+        Returns
+        -------
+        Overlaps
+            Each set once, with its number of events.
 
         Raises
         ------
@@ -218,7 +228,15 @@ class Cells:
         self.alone[:, bins] = np.where(alone > 10 * _ALONE * wanted, alone, 0.0)
 
     def add(self, counts: IntArray, rng: np.random.Generator) -> None:
-        """Draw the events that selections share and add them to counts of shape (selections, toys, n)."""
+        """Draw the events that selections share.
+
+        Parameters
+        ----------
+        counts
+            Events drawn so far, shape (selections, toys, n); the shared ones are added.
+        rng
+            Source of the random numbers.
+        """
         for bins in self._chunks():
             factors = np.exp(self._members @ self._log_factors[:, bins])
             values = self._shares[:, None] * self._start[bins] * factors

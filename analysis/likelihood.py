@@ -72,7 +72,7 @@ class Likelihood:
         return 0 if self.signal is None else len(self.signal.nuisances)
 
     def signal_at(self, signal_yield: float, nuisances: FloatArray | None = None) -> FloatArray:
-        """Expected signal events a bin, shape (n,).
+        """Expected signal.
 
         Parameters
         ----------
@@ -80,6 +80,11 @@ class Likelihood:
             Nominal signal events inside the fit range.
         nuisances
             Nuisance parameters, shape (n_nuisances,); all 0 if None.
+
+        Returns
+        -------
+        FloatArray
+            Events a bin, shape (n,).
         """
         shapes = len(self._linear)
         if nuisances is None:
@@ -105,7 +110,7 @@ class Likelihood:
     def value(
         self, theta: FloatArray, signal_yield: float = 0.0, nuisances: FloatArray | None = None
     ) -> float:
-        """−ln L / L_saturated ≥ 0; infinite where the expectation overflows or vanishes.
+        """−ln L / L_saturated.
 
         Parameters
         ----------
@@ -115,6 +120,11 @@ class Likelihood:
             Nominal signal events inside the fit range.
         nuisances
             Nuisance parameters of the signal, shape (n_nuisances,); all 0 if None.
+
+        Returns
+        -------
+        float
+            ≥ 0; infinite where the expectation overflows or vanishes.
         """
         background = self.background.expected(theta)
         if self.signal is None or signal_yield == 0:

@@ -43,7 +43,18 @@ class Efficiencies:
     spread: FloatArray
 
     def relative_spread(self, cross_section: float) -> float:
-        """Of one training, over the mean; at the ends that of the last injection."""
+        """Standard deviation of one training over the mean.
+
+        Parameters
+        ----------
+        cross_section
+            Injected, fb; beyond the injections the nearest one's value is taken.
+
+        Returns
+        -------
+        float
+            Relative; 1 where nothing is selected.
+        """
         mean, spread = (
             float(np.interp(cross_section, self.cross_sections, values))
             for values in (self.mean, self.spread)
@@ -55,12 +66,36 @@ class Efficiencies:
         return EfficiencyCurve.fit(self.cross_sections, self.mean, self.error)
 
     def grid(self, reach_fb: float) -> GridLimits:
-        """The published rule on the injections."""
+        """The published rule on the injections.
+
+        Parameters
+        ----------
+        reach_fb
+            See `analysis.retraining_limits.reach`.
+
+        Returns
+        -------
+        GridLimits
+            In fb.
+        """
         return grid_limits(self.cross_sections, self.mean, reach_fb)
 
 
 def range_of_fit(record: StudyRecord, config: ScanConfig) -> tuple[float, float]:
-    """Ends in GeV of the fit to the data without an injection; the whole histogram where nothing can be fitted."""
+    """Range of the fit to the data without an injection.
+
+    Parameters
+    ----------
+    record
+        Spectra of the injections, of the data without one, and the mass.
+    config
+        How to fit.
+
+    Returns
+    -------
+    tuple of float
+        Ends in GeV; the whole histogram where nothing can be fitted.
+    """
     try:
         part = fit_range(record.spectrum(), record.mass, config)
     except InputError:
@@ -77,6 +112,11 @@ def efficiencies(record: StudyRecord, config: ScanConfig) -> Efficiencies:
         Spectra of the injections.
     config
         How to fit.
+
+    Returns
+    -------
+    Efficiencies
+        One entry a cross section, ascending.
     """
     low, high = (int(place) for place in np.searchsorted(EDGES, range_of_fit(record, config)))
     sigma = np.unique([injection.cross_section_fb for injection in record.injections])
@@ -93,7 +133,24 @@ def efficiencies(record: StudyRecord, config: ScanConfig) -> Efficiencies:
 
 
 def tested(spectrum: Spectrum, mass: float, signal: UncertainSignal, config: ScanConfig) -> MassResult:
-    """Test of a mass; not valid where a selection leaves too few events for any fit."""
+    """Test of a mass; not valid where a selection leaves too few events for any fit.
+
+    Parameters
+    ----------
+    spectrum
+        Counts in fine bins.
+    mass
+        In GeV.
+    signal
+        Its shape and uncertainties.
+    config
+        How to fit.
+
+    Returns
+    -------
+    MassResult
+        Its message says why it is not valid.
+    """
     try:
         return scan(spectrum, [mass], signal, config).points[0]
     except InputError as error:
@@ -141,6 +198,11 @@ def best_injection(run: Run, signal: str, method: str) -> BestInjection:
         A run whose trainings with injected signals are done.
     signal, method
         A signal and a selection of its limits.
+
+    Returns
+    -------
+    BestInjection
+        Without a cross section, and with a reason, where nothing is to be trained again.
     """
     folder = run.root / "limits" / signal
     record, inclusive = (StudyRecord.read(folder / f"{name}.json") for name in (method, INCLUSIVE))

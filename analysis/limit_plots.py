@@ -91,7 +91,7 @@ def _draw_excluded(axes: Axes, limits: SelectionLimits) -> None:
     grid, curve = sigma, points
     if limits.curve is not None:
         grid, curve = np.array(limits.curve.cross_section_fb), np.array(limits.curve.efficiency)
-    reaches = [_reach(limits, limit) for limit in limits.expected]
+    reaches = [reach_fb(limits, limit) for limit in limits.expected]
     top = 1.6 * float(sigma[-1])
     for low, high, colour, text in (
         (0, 4, OUTER_BAND, r"Expected $\pm 2\sigma$"),
@@ -101,9 +101,9 @@ def _draw_excluded(axes: Axes, limits: SelectionLimits) -> None:
         axes.fill_between(grid, below, above, color=colour, linewidth=0, label=text)
     axes.plot(grid, excluded_cross_sections(curve, reaches[_MEDIAN]), "k--", label="Median expected")
     if limits.observed is not None:
-        reach_fb = _reach(limits, limits.observed)
-        axes.plot(grid, excluded_cross_sections(curve, reach_fb), "k-", label="Observed")
-        axes.plot(sigma, excluded_cross_sections(points, reach_fb), "ko", markersize=8)
+        own = reach_fb(limits, limits.observed)
+        axes.plot(grid, excluded_cross_sections(curve, own), "k-", label="Observed")
+        axes.plot(sigma, excluded_cross_sections(points, own), "ko", markersize=8)
         _draw_rules(axes, limits.observed)
     axes.plot([0, top], [0, top], color=GREY, linestyle=":", label=r"$\sigma_{\mathrm{excl}} = \sigma$")
     axes.set_xlim(0, 1.05 * float(sigma[-1]))
@@ -113,8 +113,21 @@ def _draw_excluded(axes: Axes, limits: SelectionLimits) -> None:
     axes.legend(loc="upper right", ncols=2, fontsize=17, columnspacing=1.0)
 
 
-def _reach(limits: SelectionLimits, limit: LimitPoint) -> float:
-    """Cross section excluded at an efficiency of one: the same events over luminosity and acceptance for all limits."""
+def reach_fb(limits: SelectionLimits, limit: LimitPoint) -> float:
+    """Cross section excluded at an efficiency of one: the same events over luminosity and acceptance for all limits.
+
+    Parameters
+    ----------
+    limits
+        Limits of the selection.
+    limit
+        One of them.
+
+    Returns
+    -------
+    float
+        In fb.
+    """
     return limit.n_excluded * limits.fb_per_event
 
 

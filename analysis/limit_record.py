@@ -65,7 +65,17 @@ class LimitPoint(Section):
 
 
 class Curve(Section):
-    """The efficiency's curve and its central 68 %, to be drawn."""
+    """The efficiency's curve and its central 68 %, to be drawn.
+
+    Parameters
+    ----------
+    cross_section_fb
+        Where it is given, ascending.
+    efficiency
+        There: selected signal inside the fit range, as a share of what passes the event selection.
+    low, high
+        Ends of its central 68 %.
+    """
 
     cross_section_fb: tuple[float, ...]
     efficiency: tuple[float, ...]
@@ -74,7 +84,19 @@ class Curve(Section):
 
 
 class DiscoveryPoint(Section):
-    """Cross section at which a significance ``z`` is expected, and the central 68 % for the efficiency's error."""
+    """Cross section at which a significance is expected.
+
+    Parameters
+    ----------
+    z
+        The significance.
+    status
+        Whether the injections reach it.
+    cross_section_fb
+        Where it is expected; null unless the status is ``ok``.
+    low_fb, high_fb
+        Central 68 % for the errors of the significances; null where an end lies beyond the injections.
+    """
 
     z: float
     status: Literal["ok", "below_smallest", "not_reached", "weak"]

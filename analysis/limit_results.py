@@ -147,8 +147,7 @@ def selection_limits(
     """Limits of a selection on a signal, from its injections.
 
     The data without an injection are fitted for the events that can be excluded, first without uncertainties of the
-    signal, then with them: those of the peak and of the yield.
-    Efficiencies count signal inside that fit's range.
+    signal, then with those of its peak and of its yield. Efficiencies count signal inside that fit's range.
 
     Parameters
     ----------

@@ -50,7 +50,13 @@ class InjectedSpectra(Section):
     kept: tuple[float, ...]
 
     def spectrum(self) -> Spectrum:
-        """The data with the signal, selected."""
+        """The data with the signal, selected.
+
+        Returns
+        -------
+        Spectrum
+            Counts in all bins of pass 2.
+        """
         return Spectrum(EDGES, padded(self.counts))
 
 
@@ -89,12 +95,29 @@ class StudyRecord(Section):
         return cls.parse(read_json(path), str(path))
 
     def spectrum(self) -> Spectrum:
-        """The data without an injection, selected."""
+        """The data without an injection, selected.
+
+        Returns
+        -------
+        Spectrum
+            Counts in all bins of pass 2.
+        """
         return Spectrum(EDGES, padded(self.nominal))
 
 
 def padded(values: tuple[float, ...]) -> FloatArray:
-    """A spectrum with its trailing zeros."""
+    """A spectrum with its trailing zeros.
+
+    Parameters
+    ----------
+    values
+        A spectrum without trailing zeros.
+
+    Returns
+    -------
+    FloatArray
+        In the bins of pass 2, shape (`MJJ_BINS`,).
+    """
     full = np.zeros(MJJ_BINS)
     full[: len(values)] = values
     return full
@@ -111,6 +134,11 @@ def study(run: Run, signal: str, method: str) -> StudyRecord:
         One of the samples in ``limits.signals``.
     method
         A configured method, a reference selection, or ``inclusive``.
+
+    Returns
+    -------
+    StudyRecord
+        Spectra of the data and of the signal selected with each injection.
 
     Raises
     ------
@@ -211,9 +239,26 @@ def _spectra(
 
 
 def counts_of(mjj: FloatArray, weights: FloatArray | None = None) -> tuple[int, ...]:
-    """Events in the bins of pass 2 without trailing zeros; of sums of weights the running total is rounded.
+    """Events in the bins of pass 2.
 
-    Rounded bin by bin, a tail of less than half an event a bin would vanish. Bins of negative sums are 0.
+    Of sums of weights the running total is rounded: bin by bin, a tail of less than half an event a bin would vanish.
+
+    Parameters
+    ----------
+    mjj
+        Dijet masses in GeV, shape (events,).
+    weights
+        Of the events, shape (events,); None counts each once.
+
+    Returns
+    -------
+    tuple of int
+        Without trailing zeros; 0 in bins of negative sums.
+
+    Raises
+    ------
+    InputError
+        If a mass lies outside the histogram.
     """
     sums = np.maximum(np.histogram(_inside(mjj), EDGES, weights=weights)[0], 0)
     return _trimmed(np.diff(np.rint(np.cumsum(sums)), prepend=0).astype(np.int64))

@@ -56,6 +56,11 @@ def yield_uncertainties(
         and the size of the simulation are those there.
     background
         Of the trainings, for the record.
+
+    Returns
+    -------
+    Uncertainties
+        By source, and where they were found.
     """
     again = known.retraining
     at = rough.crossing_fb or rough.grid_tie_fb or float(found.cross_sections[-1])
@@ -80,7 +85,18 @@ def yield_uncertainties(
 
 
 def total_downward(sources: tuple[UncertaintySource, ...]) -> float:
-    """All downward shifts in quadrature, relative: what enters the limits (arXiv:2412.03747, appendix B)."""
+    """All downward shifts in quadrature: what enters the limits (arXiv:2412.03747, appendix B).
+
+    Parameters
+    ----------
+    sources
+        Of the yield.
+
+    Returns
+    -------
+    float
+        Relative, ≥ 0.
+    """
     return total(SourceShift(one.name, "given", one.up, one.down) for one in sources).down
 
 
@@ -99,6 +115,11 @@ def background_check(
         Its shape.
     config
         How to fit.
+
+    Returns
+    -------
+    BackgroundCheck or None
+        One significance a training; None without simulated background.
     """
     if selected is None:
         return None

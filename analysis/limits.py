@@ -66,7 +66,18 @@ class Profile(Protocol):
         ...
 
     def q_tilde(self, signal_yield: float) -> float:
-        """Test statistic q̃_μ."""
+        """Test statistic q̃_μ.
+
+        Parameters
+        ----------
+        signal_yield
+            Tested, in events inside the fit range.
+
+        Returns
+        -------
+        float
+            ≥ 0.
+        """
         ...
 
 
@@ -130,6 +141,11 @@ def profile_limit(test: Profile, asimov: Profile, *, confidence: float = 0.95) -
     confidence
         Confidence level.
 
+    Returns
+    -------
+    Limit
+        Observed and expected limits.
+
     Raises
     ------
     FitError
@@ -164,7 +180,7 @@ def _solve(observed: QTilde, asimov: QTilde, best: float, error: float, confiden
 
 
 def asymptotic_log_cls(q_observed: float, q_asimov: float) -> float:
-    """Logarithm of CLs of q̃_μ from the asymptotic formulae.
+    """CLs of q̃_μ from the asymptotic formulae.
 
     Parameters
     ----------
@@ -172,6 +188,11 @@ def asymptotic_log_cls(q_observed: float, q_asimov: float) -> float:
         Observed q̃_μ.
     q_asimov
         q̃_μ of the background's Asimov set, σ_A = μ/√q_asimov.
+
+    Returns
+    -------
+    float
+        Natural logarithm of CLs, ≤ 0.
     """
     root, root_asimov = math.sqrt(q_observed), math.sqrt(q_asimov)
     if root <= root_asimov or root_asimov == 0:

@@ -100,7 +100,18 @@ class LogLinear:
         return np.stack([np.ones_like(x), *columns], axis=-1)
 
     def uncentre(self, sqrt_s: float, centre: float) -> FloatArray:
-        """Matrix C with published parameters = C · parameters of the centred terms, shape (K + 1, K + 1)."""
+        """Matrix C with published parameters = C · parameters of the centred terms.
+
+        Parameters
+        ----------
+        sqrt_s, centre
+            In GeV, as for `centred`.
+
+        Returns
+        -------
+        FloatArray
+            Shape (K + 1, K + 1).
+        """
         at = centre / sqrt_s
         shift = {"log_x": math.log(at), "x": at, "log_1_x": 0.0}
         matrix = np.eye(self.n_shape + 1)
@@ -113,11 +124,45 @@ class LogLinear:
         return matrix
 
     def log_density(self, mass: FloatArray, parameters: FloatArray, sqrt_s: float) -> FloatArray:
-        """Logarithm of the density; see `Function.log_density`."""
+        """Logarithm of the density; see `Function.log_density`.
+
+        Parameters
+        ----------
+        mass
+            In GeV, shape (n,).
+        parameters
+            Logarithm of the norm, then the published parameters; shape (K + 1,).
+        sqrt_s
+            Centre-of-mass energy in GeV.
+
+        Returns
+        -------
+        FloatArray
+            Shape (n,).
+
+        Raises
+        ------
+        FitError
+            As `check`.
+        """
         return np.asarray(parameters @ self.gradient(mass, parameters, sqrt_s).T)
 
     def gradient(self, mass: FloatArray, parameters: FloatArray, sqrt_s: float) -> FloatArray:  # noqa: ARG002 - linear
-        """The terms T_k(m) with 1 in front, shape (n, K + 1), whatever the parameters.
+        """The terms T_k(m) with 1 in front, whatever the parameters.
+
+        Parameters
+        ----------
+        mass
+            In GeV, shape (n,).
+        parameters
+            Not used: the logarithm is linear in them.
+        sqrt_s
+            Centre-of-mass energy in GeV.
+
+        Returns
+        -------
+        FloatArray
+            Shape (n, K + 1).
 
         Raises
         ------
@@ -129,7 +174,22 @@ class LogLinear:
 
 
 def check_range(name: str, mass: FloatArray, top: float) -> None:
-    """Raise a FitError that names the mass (GeV) outside ]0, top[, where a function has its zero."""
+    """Refuse masses at which a function has its zero.
+
+    Parameters
+    ----------
+    name
+        Of the function, for the message.
+    mass
+        In GeV, shape (n,).
+    top
+        All masses are to lie between 0 and this, in GeV.
+
+    Raises
+    ------
+    FitError
+        Naming the mass that does not.
+    """
     low, high = (float(mass.min()), float(mass.max())) if mass.size else (1.0, 0.0)
     if low <= 0 or high >= top:
         limits = f"between 0 and √s = {top:g} GeV" if math.isfinite(top) else "above 0"

@@ -105,6 +105,11 @@ def global_significance(
     workers
         Threads; results do not depend on it.
 
+    Returns
+    -------
+    GlobalSignificance
+        Of the largest excess on the grid.
+
     Raises
     ------
     InputError
@@ -148,6 +153,11 @@ def stitched_significance(
     selections, n_toys, seed, shared, workers
         As for `scan_toys`; 0 toys: Gross–Vitells from the one scan of the data only. Without ``shared`` the selections
         fluctuate independently.
+
+    Returns
+    -------
+    GlobalSignificance
+        Of the largest excess in any of the selections.
 
     Raises
     ------
@@ -236,6 +246,11 @@ def methods_significance(
         Name of a method to its selections; names of selections differ between methods.
     n_toys, seed, shared, workers
         As for `stitched_significance`.
+
+    Returns
+    -------
+    MethodsSignificance
+        Over all methods, and of each.
 
     Raises
     ------

@@ -40,18 +40,59 @@ class Judgement:
 
 
 def judge(method: Method, table: Table, *, trained_on: bool) -> Judgement:
-    """Score and selection of each event; see `Method.evaluate`."""
+    """Score and selection of each event; see `Method.evaluate`.
+
+    Parameters
+    ----------
+    method
+        Trained.
+    table
+        Feature columns of the events, shape (events,) each.
+    trained_on
+        Whether the method was trained on these events.
+
+    Returns
+    -------
+    Judgement
+        One entry an event.
+    """
     score, votes = method.evaluate(table, trained_on=trained_on)
     return Judgement(score, votes > N_FOLDS // 2)
 
 
 def rows_of(table: Table, chosen: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
-    """Some events of a table, by mask or position."""
+    """Some events of a table, by mask or position.
+
+    Parameters
+    ----------
+    table
+        Columns, shape (events, …) each.
+    chosen
+        Mask of shape (events,), or positions.
+
+    Returns
+    -------
+    dict of str to array
+        The same columns of these events.
+    """
     return {name: np.asarray(column)[chosen] for name, column in table.items()}
 
 
 def thinned(table: Table, most: int = MOST_BACKGROUND) -> dict[str, npt.NDArray[Any]]:
-    """At most so many events of a table: those whose ids give the smallest random numbers, in their order."""
+    """At most so many events of a table: those whose ids give the smallest random numbers, in their order.
+
+    Parameters
+    ----------
+    table
+        Columns with the event ids, shape (events, …) each.
+    most
+        Events that are kept.
+
+    Returns
+    -------
+    dict of str to array
+        The same columns.
+    """
     if len(table["mjj"]) <= most:
         return dict(table)
     run, block, event = (np.asarray(table[name]) for name in ID_COLUMNS)

@@ -15,6 +15,7 @@ _TOLERANCE = 1e-9
 """Estimated distance to the minimum in −ln L at which a fit counts as converged."""
 _SETTLED = 1e-6
 _MAX_ITERATIONS = 60
+_NO_MINIMUM = f"the fit did not converge within {_MAX_ITERATIONS} steps; use fewer shape parameters, a wider range or more events"
 MIN_CURVATURE = 1e-5
 """Smallest eigenvalue of the second derivatives in the orthonormal basis, where a healthy fit has about 1."""
 
@@ -63,10 +64,8 @@ def minimise(
     ----------
     likelihood
         What to minimise; the nuisance parameters of its signal are fitted too, unless the yield is fixed at 0.
-    theta
-        Start of the background parameters.
-    signal_yield
-        Start of the yield, or its fixed value.
+    theta, signal_yield
+        Start of the background parameters, shape (p,), and of the yield, or its fixed value, in events.
     free_yield
         Fit the yield too.
     exact_errors
@@ -108,11 +107,7 @@ def minimise(
             break
     if settle and math.isfinite(value):
         return fit.minimum(point, value, np.full((point.size, point.size), np.nan))
-    msg = (
-        f"the fit did not converge within {_MAX_ITERATIONS} steps; "
-        "use fewer shape parameters, a wider range or more events"
-    )
-    raise FitError(msg)
+    raise FitError(_NO_MINIMUM)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -45,11 +45,36 @@ class GaussianSignal:
             raise InputError(msg)
 
     def width(self, mass: float) -> float:
-        """σ at a mass, both in GeV."""
+        """Standard deviation σ of the Gaussian.
+
+        Parameters
+        ----------
+        mass
+            In GeV.
+
+        Returns
+        -------
+        float
+            In GeV.
+        """
         return self.relative_width * mass
 
     def template(self, mass: float, edges: FloatArray, *, nuisances: bool = False) -> SignalTemplate:
-        """Fractions of the signal in bins (edges in GeV), unit sum inside them.
+        """Fractions of the signal in bins.
+
+        Parameters
+        ----------
+        mass
+            In GeV.
+        edges
+            Of the bins in GeV, shape (n + 1,).
+        nuisances
+            Must be False: a shape that belongs to no simulation has none.
+
+        Returns
+        -------
+        SignalTemplate
+            Unit sum inside the edges.
 
         Raises
         ------
@@ -65,7 +90,20 @@ class GaussianSignal:
         return template_of(lambda values: ndtr((values - mass) / self.width(mass)), edges, what=what)
 
     def fraction_inside(self, mass: float, lo: float, hi: float) -> float:
-        """Fraction of the signal of a mass between two others, in GeV."""
+        """Fraction of the signal between two masses.
+
+        Parameters
+        ----------
+        mass
+            Of the signal, GeV.
+        lo, hi
+            The two masses, GeV.
+
+        Returns
+        -------
+        float
+            0 … 1.
+        """
         sigma = self.width(mass)
         return float(ndtr((hi - mass) / sigma) - ndtr((lo - mass) / sigma))
 

@@ -250,6 +250,11 @@ def read_table(path: Path, columns: Collection[str], regions: Collection[str]) -
         Names of the regions whose rows are wanted (`processors.selection.REGIONS`), of a run's table; other tables
         have no regions.
 
+    Returns
+    -------
+    Columns
+        Those of the columns that are there, shape (rows, …) each.
+
     Raises
     ------
     InputError

@@ -78,7 +78,18 @@ class SampleCost:
 
 
 def event_rate(*, particles: bool) -> float:
-    """Entries a second and core in a pass."""
+    """Entries a second and core in a pass.
+
+    Parameters
+    ----------
+    particles
+        Whether the particles of the jets are read.
+
+    Returns
+    -------
+    float
+        Entries a second and core.
+    """
     return PARTICLE_EVENTS if particles else JET_EVENTS
 
 
@@ -91,6 +102,11 @@ def pass_seconds(sample: SampleCost, methods: Mapping[str, int] | None = None) -
         The sample.
     methods
         Method to its windows; None for pass 1, which scores nothing.
+
+    Returns
+    -------
+    float
+        Seconds of one core.
     """
     folds = 1 if sample.searched else N_FOLDS
     scoring = sum(
@@ -100,7 +116,7 @@ def pass_seconds(sample: SampleCost, methods: Mapping[str, int] | None = None) -
 
 
 def training_seconds(method: str, preset: str, rows: float) -> float | None:
-    """All folds of a method in one window; None where the preset's time is not known.
+    """All folds of a method in one window.
 
     Parameters
     ----------
@@ -108,6 +124,11 @@ def training_seconds(method: str, preset: str, rows: float) -> float | None:
         The method, and what its options begin from.
     rows
         Events that are selected.
+
+    Returns
+    -------
+    float or None
+        Seconds of one core; None where no cost of the method, or of the preset, is known.
     """
     factor = PRESETS.get(preset)
     if factor is None:
@@ -119,23 +140,75 @@ def training_seconds(method: str, preset: str, rows: float) -> float | None:
 
 
 def scan_seconds(masses: int, selections: int, toys: int) -> float:
-    """Fits of all masses in all selections, and pseudo-experiments for global p-values."""
+    """Fits of all masses in all selections, and pseudo-experiments for global p-values.
+
+    Parameters
+    ----------
+    masses, selections
+        How many of each.
+    toys
+        Pseudo-experiments; 0 for none.
+
+    Returns
+    -------
+    float
+        Seconds of one core.
+    """
     return masses * selections * (FIT + toys * TOY_FIT)
 
 
 def table_bytes(selected: float, bytes_an_event: int) -> float:
-    """Disk that a feature table takes at most while it is made."""
+    """Disk that a feature table takes at most while it is made.
+
+    Parameters
+    ----------
+    selected
+        Events in the table.
+    bytes_an_event
+        Of one row.
+
+    Returns
+    -------
+    float
+        Bytes.
+    """
     return COPIES * selected * bytes_an_event
 
 
 def worker_memory(chunk: int, *, particles: bool, networks: bool) -> float:
-    """Bytes that a worker takes for a chunk of so many entries."""
+    """Memory of a worker.
+
+    Parameters
+    ----------
+    chunk
+        Entries that it reads at once.
+    particles
+        Whether the particles of the jets are read.
+    networks
+        Whether methods score or train in it.
+
+    Returns
+    -------
+    float
+        Bytes.
+    """
     base = BASE_MEMORY + (NETWORK_MEMORY if networks else 0)
     return base + chunk * (PARTICLE_BYTES if particles else JET_BYTES)
 
 
 def size_in_words(size: float) -> str:
-    """A number of bytes for people; infinite where the system does not say."""
+    """A number of bytes for people.
+
+    Parameters
+    ----------
+    size
+        Bytes; infinite where the system does not say.
+
+    Returns
+    -------
+    str
+        E.g. ``3.4 GB``.
+    """
     if size == float("inf"):
         return "an unknown amount"
     for unit, scale in (("GB", 1e9), ("MB", 1e6)):

@@ -59,7 +59,17 @@ class SampleView:
 
 @dataclass(frozen=True)
 class MethodView:
-    """A method of a plan; ``seconds`` of all its trainings on one core, None where no cost is known."""
+    """A method of a plan.
+
+    Attributes
+    ----------
+    name, preset
+        The method, and what its options begin from.
+    windows, trainings
+        Names of its windows, and how many trainings they are in all.
+    seconds
+        Of all its trainings on one core; None where no cost is known.
+    """
 
     name: str
     preset: str

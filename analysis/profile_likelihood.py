@@ -32,7 +32,18 @@ class ProfiledYield(abc.ABC):
 
     @abc.abstractmethod
     def at(self, signal_yield: float) -> Minimum:
-        """Fit with the yield fixed, in events inside the fit range."""
+        """Fit with the yield fixed.
+
+        Parameters
+        ----------
+        signal_yield
+            In events inside the fit range.
+
+        Returns
+        -------
+        Minimum
+            Of all other parameters.
+        """
 
     @property
     def q0(self) -> float:
@@ -52,7 +63,18 @@ class ProfiledYield(abc.ABC):
         return float(norm.sf(self.z))
 
     def q_tilde(self, signal_yield: float) -> float:
-        """Test statistic q̃_μ for limits (arXiv:1007.1727): zero below the best yield, best yield ≥ 0."""
+        """Test statistic q̃_μ for limits (arXiv:1007.1727): zero below the best yield, best yield ≥ 0.
+
+        Parameters
+        ----------
+        signal_yield
+            Tested, in events inside the fit range.
+
+        Returns
+        -------
+        float
+            ≥ 0.
+        """
         best = self.best
         if best.signal_yield > signal_yield:
             return 0.0

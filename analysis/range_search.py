@@ -68,7 +68,20 @@ class RangeRules:
         return (bad_background and bad_signal) or not quality.uncertainty <= self.uncertainty
 
     def ranges(self, lo: float, hi: float, mass: float) -> Iterator[tuple[float, float]]:
-        """The ranges (lo, hi) in GeV to try for a mass, in their order."""
+        """The ranges to try for a mass, in their order.
+
+        Parameters
+        ----------
+        lo, hi
+            Ends of the range to begin with, GeV.
+        mass
+            Tested, GeV.
+
+        Yields
+        ------
+        tuple of float
+            Ends in GeV.
+        """
         yield lo, hi
         if lo < self.first_start <= mass - self.last_distance:
             lo = self.first_start

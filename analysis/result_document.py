@@ -14,7 +14,23 @@ Bands = tuple[float, float, float, float, float]
 
 
 class FTestStep(Section):
-    """One candidate of the F-test; see `analysis.f_test.Step`."""
+    """One candidate of the F-test; see `analysis.f_test.Step`.
+
+    Parameters
+    ----------
+    function, n
+        Its name and number of shape parameters.
+    chi2, ndf, p
+        Pearson's χ² in the merged coarse bins, bins − n − 1, and its p-value (None without ndf).
+    p_f
+        p-value of the F-test against the function chosen so far; None for the first.
+    uncertainty
+        Relative uncertainty of the fitted background at the tested mass.
+    accepted
+        Whether it became the choice.
+    message
+        Why there is no fit, or None.
+    """
 
     function: str
     n: int

@@ -104,6 +104,11 @@ class MassResult:
             Fraction of all signal events that are selected and inside the fit range.
         luminosity_ifb
             In fb⁻¹; with the efficiency it turns limits in events into limits in fb.
+
+        Returns
+        -------
+        dict
+            Keys as in `analysis.result_document`; masses in GeV, yields in events.
         """
         test, background, limit = self.profile, self.background, self.limit
         expected = None if limit is None else list(limit.expected)

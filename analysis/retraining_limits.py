@@ -38,7 +38,7 @@ def reach(
     preselection_efficiency: float,
     other_efficiency: float = 1.0,
 ) -> float:
-    """Cross section in fb that would be excluded if the method kept every event.
+    """Cross section that would be excluded if the method kept every event.
 
     Parameters
     ----------
@@ -48,6 +48,11 @@ def reach(
         fb⁻¹.
     preselection_efficiency, other_efficiency
         Shares of the signal produced that reach the method; their product counts.
+
+    Returns
+    -------
+    float
+        In fb.
 
     Raises
     ------
@@ -77,6 +82,11 @@ def excluded_cross_sections(efficiencies: FloatArray, reach_fb: float) -> FloatA
         Of the method, any shape.
     reach_fb
         See `reach`.
+
+    Returns
+    -------
+    FloatArray
+        In fb, shape as the efficiencies'.
     """
     values = np.asarray(efficiencies, dtype=np.float64)
     with np.errstate(over="ignore"):
@@ -164,6 +174,11 @@ def grid_limits(cross_sections: FloatArray, efficiencies: FloatArray, reach_fb: 
     cross_sections, efficiencies, reach_fb
         As for `linear_crossing`.
 
+    Returns
+    -------
+    GridLimits
+        In fb.
+
     Raises
     ------
     InputError
@@ -228,6 +243,11 @@ def discovery_cross_section(cross_sections: FloatArray, z: FloatArray, wanted: f
         Significances, shape (n,).
     wanted
         E.g. 3 or 5 standard deviations.
+
+    Returns
+    -------
+    Discovery
+        In fb, or why there is none.
 
     Raises
     ------

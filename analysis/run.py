@@ -18,7 +18,7 @@ from data.partials import PartialStore
 from data.samples import Sample
 from processors.features import Columns
 from processors.remote import of_each
-from processors.run import file_identity
+from processors.root_files import file_identity
 from processors.scorers import INCLUSIVE
 from processors.skim import read_features
 
@@ -187,7 +187,22 @@ def method_columns(run: Run, methods: Iterable[str]) -> frozenset[str]:
 
 
 def searched_table(run: Run, sample: str, columns: Collection[str]) -> Columns:
-    """Some columns of a sample's feature table: rows of the region that is searched."""
+    """Some columns of a sample's feature table in the region that is searched.
+
+    Parameters
+    ----------
+    run
+        A run whose sample is skimmed.
+    sample
+        Its name.
+    columns
+        Names of the columns.
+
+    Returns
+    -------
+    Columns
+        Shape (events, …) each.
+    """
     return read_features(run.root / "features" / sample, columns, [run.config.selection.region])
 
 

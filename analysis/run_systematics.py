@@ -57,7 +57,22 @@ class UncertainSignal:
     norm: Mapping[float, float] = field(default_factory=dict)
 
     def template(self, mass: float, edges: FloatArray, *, nuisances: bool = False) -> SignalTemplate:
-        """Fractions of the signal in bins, with these uncertainties if they are wanted."""
+        """Fractions of the signal in bins, with these uncertainties if they are wanted.
+
+        Parameters
+        ----------
+        mass
+            In GeV.
+        edges
+            Of the bins in GeV, shape (n + 1,).
+        nuisances
+            Give the uncertainties too.
+
+        Returns
+        -------
+        SignalTemplate
+            Unit sum inside the edges.
+        """
         if not nuisances:
             return self.signal.template(mass, edges)
         size = self.norm.get(mass, 0.0)
@@ -66,7 +81,18 @@ class UncertainSignal:
         )
 
     def width(self, mass: float) -> float:
-        """Width σ of the peak at a mass, both in GeV."""
+        """Width σ of the peak.
+
+        Parameters
+        ----------
+        mass
+            In GeV.
+
+        Returns
+        -------
+        float
+            In GeV.
+        """
         return self.signal.width(mass)
 
 
@@ -144,7 +170,20 @@ def common_shifts(config: SystematicsConfig, data: Sample) -> list[SourceShift]:
 
 
 def luminosity_uncertainty(config: SystematicsConfig, data: Sample) -> float:
-    """Relative uncertainty of the luminosity: the configured one, else that of the data's year."""
+    """Uncertainty of the luminosity: the configured one, else that of the data's year.
+
+    Parameters
+    ----------
+    config
+        The run's systematics.
+    data
+        The sample that is searched.
+
+    Returns
+    -------
+    float
+        Relative, at one standard deviation.
+    """
     return year(data.year).luminosity_uncertainty if config.luminosity is None else config.luminosity
 
 
@@ -197,6 +236,11 @@ def selection_systematics(
         The run's configuration.
     data
         The sample that is searched.
+
+    Returns
+    -------
+    SelectionSystematics
+        At the tested masses, and at the simulated ones.
 
     Raises
     ------

@@ -329,6 +329,11 @@ def analyse(
     workers
         Threads for toys; results do not depend on them.
 
+    Returns
+    -------
+    SelectionResult
+        Its entries, and the tests behind them.
+
     Raises
     ------
     InputError

@@ -50,6 +50,11 @@ def document_inputs(document: SpectrumDocument, *, limits: bool = True) -> ScanI
     limits
         Compute limits.
 
+    Returns
+    -------
+    ScanInputs
+        Spectrum, masses in GeV, signal and options.
+
     Raises
     ------
     ConfigError

@@ -101,11 +101,33 @@ class SignalHistogram:
         return np.concatenate([[0.0], np.cumsum(fractions)]) / (1 + _TRACE)
 
     def cumulated(self, mass: FloatArray) -> FloatArray:
-        """Fraction of the signal below masses in GeV."""
+        """Fraction of the signal below masses.
+
+        Parameters
+        ----------
+        mass
+            In GeV, any shape.
+
+        Returns
+        -------
+        FloatArray
+            0 … 1, of the same shape.
+        """
         return np.interp(mass, self.edges, self._steps)
 
     def quantile(self, fraction: FloatArray) -> FloatArray:
-        """Masses in GeV below which fractions of the signal lie."""
+        """Masses below which fractions of the signal lie.
+
+        Parameters
+        ----------
+        fraction
+            0 … 1, any shape.
+
+        Returns
+        -------
+        FloatArray
+            In GeV, of the same shape.
+        """
         return np.interp(fraction, self._steps, self.edges)
 
     @property
@@ -188,7 +210,18 @@ class HistogramSignal:
         self.histograms = tuple(sorted(histograms, key=lambda histogram: histogram.mass or 0.0))
 
     def width(self, mass: float) -> float:
-        """Width of the peak at a mass, both in GeV (see `SignalHistogram.width`)."""
+        """Width of the peak (see `SignalHistogram.width`).
+
+        Parameters
+        ----------
+        mass
+            In GeV.
+
+        Returns
+        -------
+        float
+            In GeV.
+        """
         return self._at(mass).width
 
     def template(
@@ -301,7 +334,23 @@ class TemplateDocument(Section):
     variances: list[Number] | None = None
 
     def histogram(self, mass: float | None) -> SignalHistogram:
-        """The histogram, of a mass in GeV if it has one."""
+        """The histogram of a document.
+
+        Parameters
+        ----------
+        mass
+            In GeV; None where it is meant for all masses.
+
+        Returns
+        -------
+        SignalHistogram
+            Σw and, where given, Σw² a bin.
+
+        Raises
+        ------
+        InputError
+            If the numbers are not those of a signal.
+        """
         variances = None if self.variances is None else np.asarray(self.variances)
         return SignalHistogram(edge_array(self.edges), np.asarray(self.values), variances, mass)
 

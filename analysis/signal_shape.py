@@ -70,7 +70,22 @@ class SignalModel:
         alpha_high: float = 1.5,
         n_high: float = 10.0,
     ) -> "SignalModel":
-        """Narrow resonance without simulation: a core of 5 % width with tails as of gluon radiation."""
+        """Narrow resonance without simulation: a core of 5 % width with tails as of gluon radiation.
+
+        Parameters
+        ----------
+        mean_over_mass, sigma_over_mass
+            Mean and width σ of the core, over the mass.
+        alpha_low, alpha_high
+            Distances in σ from the mean at which the tails begin.
+        n_low, n_high
+            Exponents of the tails.
+
+        Returns
+        -------
+        SignalModel
+            For all masses.
+        """
         mass = 1000.0
         core = (mean_over_mass * mass, sigma_over_mass * mass)
         return cls({mass: DoubleCrystalBall(*core, alpha_low, n_low, alpha_high, n_high)}, scales=True)
@@ -82,10 +97,20 @@ class SignalModel:
         return cls({fit.mass: fit.shape for fit in fits}, {fit.mass: fit.errors for fit in fits})
 
     def at(self, mass: float) -> DoubleCrystalBall:
-        """Shape at a mass in GeV.
+        """Shape at a mass.
 
         Tails stay between the smallest and the largest of the simulated masses: where some have next to none, their
         exponent is only known to be large, and the straight line through all would turn negative.
+
+        Parameters
+        ----------
+        mass
+            In GeV.
+
+        Returns
+        -------
+        DoubleCrystalBall
+            Mean and σ in GeV.
         """
         core, tails = self._shares(mass)
         mean, sigma = (float(value) * mass for value in core @ self._table[:, :2])
@@ -94,9 +119,19 @@ class SignalModel:
         return DoubleCrystalBall(mean, sigma, *(float(value) for value in kept))
 
     def errors_at(self, mass: float) -> dict[str, float]:
-        """Standard errors of the shape at a mass in GeV, those of the simulated masses propagated.
+        """Standard errors of the shape at a mass, those of the simulated masses propagated.
 
         Every parameter is a linear function of those at the simulated masses, which are independent samples.
+
+        Parameters
+        ----------
+        mass
+            In GeV.
+
+        Returns
+        -------
+        dict of str to float
+            By parameter; those of mean and σ in GeV.
         """
         core, tails = self._shares(mass)
         scaled = mass * np.hypot.reduce(core[:, None] * self._error_table[:, :2], axis=0)
@@ -115,7 +150,18 @@ class SignalModel:
         return np.asarray(core), np.asarray(slope * inside + offset)
 
     def extrapolated(self, mass: float) -> str | None:
-        """What to know of the shape at a mass in GeV outside those that have one; None inside."""
+        """What to know of the shape at a mass outside those that have one.
+
+        Parameters
+        ----------
+        mass
+            In GeV.
+
+        Returns
+        -------
+        str or None
+            None inside.
+        """
         first, last = self._masses[[0, -1]]
         if self._scales or first * (1 - 1e-9) <= mass <= last * (1 + 1e-9):
             return None
@@ -123,7 +169,18 @@ class SignalModel:
         return f"the signal shape is extrapolated: shapes are given at {known} only"
 
     def width(self, mass: float) -> float:
-        """Width σ of the core at a mass, both in GeV."""
+        """Width σ of the core.
+
+        Parameters
+        ----------
+        mass
+            In GeV.
+
+        Returns
+        -------
+        float
+            In GeV.
+        """
         return self.at(mass).sigma
 
     def template(

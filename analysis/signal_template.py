@@ -86,10 +86,36 @@ class Signal(Protocol):
     """What a scan asks of a signal: `analysis.signal_shape.SignalModel`, `analysis.signal_histogram.HistogramSignal`."""
 
     def template(self, mass: float, edges: FloatArray, *, nuisances: bool = False) -> SignalTemplate:
-        """Fractions of the signal of a mass (GeV) in bins (edges in GeV), with its uncertainties if they are wanted."""
+        """Fractions of the signal in bins.
+
+        Parameters
+        ----------
+        mass
+            In GeV.
+        edges
+            Of the bins in GeV, shape (n + 1,).
+        nuisances
+            Give its uncertainties too.
+
+        Returns
+        -------
+        SignalTemplate
+            Unit sum inside the edges.
+        """
 
     def width(self, mass: float) -> float:
-        """Width σ of the peak at a mass, both in GeV."""
+        """Width σ of the peak.
+
+        Parameters
+        ----------
+        mass
+            In GeV.
+
+        Returns
+        -------
+        float
+            In GeV.
+        """
 
 
 def template_of(
@@ -117,6 +143,11 @@ def template_of(
         Relative uncertainty of the normalisation.
     what
         The signal, for messages.
+
+    Returns
+    -------
+    SignalTemplate
+        Fractions a bin, shape (n,).
 
     Raises
     ------

@@ -47,7 +47,21 @@ class Spectra:
     def contents(
         self, sample: Sample, selection: str, variation: str = NOMINAL
     ) -> tuple[FloatArray, FloatArray]:
-        """Σw and Σw² a bin in the region that is searched.
+        """Spectrum of a sample in the region that is searched.
+
+        Parameters
+        ----------
+        sample
+            The sample.
+        selection
+            Label of the selection, ``inclusive`` for all events.
+        variation
+            Name of the systematic variation.
+
+        Returns
+        -------
+        values, variances : FloatArray
+            Σw and Σw² a bin, shape (n,) each.
 
         Raises
         ------
@@ -74,7 +88,25 @@ class Spectra:
         return np.asarray(view["value"][1:-1]), np.asarray(view["variance"][1:-1])
 
     def spectrum(self, sample: Sample, selection: str) -> Spectrum:
-        """Counts of a sample of weight 1."""
+        """Counts of a sample of weight 1.
+
+        Parameters
+        ----------
+        sample
+            The sample, of data or mock data.
+        selection
+            Label of the selection.
+
+        Returns
+        -------
+        Spectrum
+            In all bins of the histogram.
+
+        Raises
+        ------
+        InputError
+            As `contents`, or if its contents are no counts.
+        """
         return Spectrum(self.edges, self.contents(sample, selection)[0])
 
 
@@ -144,7 +176,23 @@ def signal_efficiencies(
 
 
 def expected_events(sample: Sample) -> float:
-    """σ·L of a simulated sample: the events before any selection that its weights sum to."""
+    """Events of a simulated sample before any selection, σ·L: what its weights sum to.
+
+    Parameters
+    ----------
+    sample
+        The sample.
+
+    Returns
+    -------
+    float
+        Events.
+
+    Raises
+    ------
+    InputError
+        If the sample's definition has no cross section.
+    """
     if sample.cross_section_pb is None:
         msg = f"sample '{sample.name}' has no 'cross_section_pb'; add it to the sample definition"
         raise InputError(msg)
@@ -152,7 +200,17 @@ def expected_events(sample: Sample) -> float:
 
 
 def resonance_mass(sample: Sample) -> float:
-    """Resonance mass in GeV of a simulated signal.
+    """Resonance mass of a simulated signal.
+
+    Parameters
+    ----------
+    sample
+        The sample.
+
+    Returns
+    -------
+    float
+        In GeV.
 
     Raises
     ------

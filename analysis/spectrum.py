@@ -73,6 +73,11 @@ class Spectrum:
             JSON with ``edges`` (a list in GeV, or ``{"lo", "width", "n"}``), ``counts`` (trailing zeros may be
             left out) and, if wanted, ``coarse_edges``; see `SpectrumDocument` for its other keys.
 
+        Returns
+        -------
+        Spectrum
+            Edges in GeV, counts with their trailing zeros.
+
         Raises
         ------
         InputError
@@ -90,6 +95,16 @@ class Spectrum:
     @classmethod
     def from_document(cls, document: SpectrumDocument) -> "Spectrum":
         """The spectrum of a document, with its trailing zeros.
+
+        Parameters
+        ----------
+        document
+            Of a spectrum file.
+
+        Returns
+        -------
+        Spectrum
+            Edges in GeV, counts with their trailing zeros.
 
         Raises
         ------
@@ -133,7 +148,7 @@ class Spectrum:
         return float(self.edges[filled[-1] + 1]) if filled.size else self.lo
 
     def snap(self, mass: float, *, up: bool = False) -> float:
-        """Bin edge in GeV nearest to ``mass``, or the first one not below it.
+        """Bin edge nearest to a mass, or the first one not below it.
 
         Parameters
         ----------
@@ -141,6 +156,11 @@ class Spectrum:
             In GeV.
         up
             Take the first edge not below ``mass`` (the last edge if there is none).
+
+        Returns
+        -------
+        float
+            In GeV.
         """
         if up:
             index = min(int(np.searchsorted(self.edges, mass - 1e-9)), self.edges.size - 1)
@@ -155,6 +175,11 @@ class Spectrum:
         ----------
         lo, hi
             In GeV; each must be an edge of the spectrum (see `snap`).
+
+        Returns
+        -------
+        Spectrum
+            The bins between them, with the same coarse edges.
 
         Raises
         ------
@@ -253,6 +278,11 @@ def spectrum_from_masses(masses: Sequence[float] | FloatArray, edges: FloatArray
         In GeV.
     edges
         Bin edges in GeV.
+
+    Returns
+    -------
+    Spectrum
+        Events a bin.
     """
     counts, _ = np.histogram(np.asarray(masses, dtype=np.float64), bins=edges)
     return Spectrum(np.asarray(edges, dtype=np.float64), counts.astype(np.int64))

@@ -22,7 +22,18 @@ _NotNegative = Annotated[float, pydantic.Field(ge=0), pydantic.BeforeValidator(p
 
 
 def mass_key(mass: float) -> str:
-    """A mass in GeV as a key of a JSON document: ``"2000"``, ``"2000.5"``."""
+    """A mass as a key of a JSON document.
+
+    Parameters
+    ----------
+    mass
+        In GeV.
+
+    Returns
+    -------
+    str
+        E.g. ``2000`` or ``2000.5``.
+    """
     return f"{mass:.10g}"
 
 
@@ -124,7 +135,13 @@ class MassRange(Section):
         return self
 
     def masses(self) -> tuple[float, ...]:
-        """The masses, ascending."""
+        """The masses.
+
+        Returns
+        -------
+        tuple of float
+            In GeV, ascending.
+        """
         count = math.floor((self.hi - self.lo) / self.step + 1e-9) + 1
         return tuple(self.lo + k * self.step for k in range(count))
 
@@ -205,6 +222,16 @@ class SpectrumDocument(Section):
     @classmethod
     def read(cls, path: Path | str) -> "SpectrumDocument":
         """Read a spectrum file.
+
+        Parameters
+        ----------
+        path
+            JSON file.
+
+        Returns
+        -------
+        SpectrumDocument
+            Its content.
 
         Raises
         ------

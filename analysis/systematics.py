@@ -72,7 +72,13 @@ class SourceShift:
 
 @dataclass(frozen=True)
 class Total:
-    """Relative uncertainty of the yield from all sources, downwards and upwards."""
+    """Relative uncertainty of the yield from all sources.
+
+    Attributes
+    ----------
+    down, up
+        All downward shifts in quadrature, and all upward ones; ≥ 0.
+    """
 
     down: float
     up: float
@@ -93,6 +99,11 @@ def source_shifts(
         As of `sources_of`.
     what
         The signal and its selection, for messages.
+
+    Returns
+    -------
+    list of SourceShift
+        Relative changes, one a source, in their order.
 
     Raises
     ------
@@ -142,6 +153,11 @@ def statistical_shift(values: FloatArray, variances: FloatArray, *, what: str = 
     what
         The signal and its selection, for messages.
 
+    Returns
+    -------
+    SourceShift
+        Relative, as much up as down.
+
     Raises
     ------
     InputError
@@ -163,6 +179,11 @@ def random_variation(efficiencies: Sequence[float] | FloatArray) -> SourceShift:
     efficiencies
         Of trainings that differ in the signal events drawn for injection (arXiv:2412.03747 has five).
 
+    Returns
+    -------
+    SourceShift
+        Relative to the mean.
+
     Raises
     ------
     InputError
@@ -178,6 +199,18 @@ def random_variation(efficiencies: Sequence[float] | FloatArray) -> SourceShift:
 
 def given_shift(name: str, size: float) -> SourceShift:
     """A relative uncertainty of the yield that is known, e.g. that of the luminosity.
+
+    Parameters
+    ----------
+    name
+        Of the source.
+    size
+        Relative, at one standard deviation.
+
+    Returns
+    -------
+    SourceShift
+        As much up as down.
 
     Raises
     ------

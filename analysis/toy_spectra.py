@@ -81,12 +81,19 @@ def toy_spectra(
     workers
         Threads; results do not depend on them.
 
+    Returns
+    -------
+    ToySpectra
+        Counts of all toys and, where they were scanned, their largest significances.
+
     Raises
     ------
     FitError
         If no mass of the data is valid.
     InputError
         If a mass lies outside the spectrum.
+    ConfigError
+        If the fit range depends on the mass.
     """
     quick = inputs.config.model_copy(update={"limits": False, "minuit": False, "calculator": "asymptotic"})
     tested = ScannedSelection.from_scan(

@@ -30,6 +30,16 @@ class Toys:
     def fitted(self, good: BoolArray) -> "Toys":
         """Those that could be fitted.
 
+        Parameters
+        ----------
+        good
+            Whether each was fitted, shape (toys,).
+
+        Returns
+        -------
+        Toys
+            Only these.
+
         Raises
         ------
         FitError
@@ -59,7 +69,7 @@ def draw_toys(test: SignalTest, truth: Minimum, n_toys: int, rng: np.random.Gene
 
 
 def log_ratio(test: SignalTest, toys: Toys, one: Minimum, other: Minimum) -> FloatArray:
-    """Logarithms of the ratios of the densities from which two hypotheses draw toys, shape (toys,).
+    """Logarithms of the ratios of the densities from which two hypotheses draw toys.
 
     Parameters
     ----------
@@ -69,6 +79,11 @@ def log_ratio(test: SignalTest, toys: Toys, one: Minimum, other: Minimum) -> Flo
         Of any hypothesis.
     one, other
         Fits to the observed counts; the second is the denominator.
+
+    Returns
+    -------
+    FloatArray
+        Shape (toys,).
     """
     (first, near), (second, far) = _hypothesis(test, one), _hypothesis(test, other)
     first, second = np.maximum(first, TINY), np.maximum(second, TINY)

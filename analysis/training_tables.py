@@ -112,12 +112,38 @@ def check_columns(method: str, needed: Collection[str], features: FeaturesConfig
 
 
 def searched(table: Columns, region: str) -> Columns:
-    """The rows of the region that is searched."""
+    """The rows of the region that is searched.
+
+    Parameters
+    ----------
+    table
+        Columns of a feature table, with ``region``, shape (events, …) each.
+    region
+        Name of the region, as in `processors.selection.REGIONS`.
+
+    Returns
+    -------
+    Columns
+        Its rows of that region.
+    """
     return _rows(table, table["region"] == REGIONS.index(region))
 
 
 def beside(table: Columns, region: str) -> Columns:
-    """The rows of the regions beside the one that is searched; see `regions_beside`."""
+    """The rows of the regions beside the one that is searched; see `regions_beside`.
+
+    Parameters
+    ----------
+    table
+        Columns of a feature table, with ``region``, shape (events, …) each.
+    region
+        Name of the region that is searched.
+
+    Returns
+    -------
+    Columns
+        Its rows of the other regions.
+    """
     return _rows(table, np.isin(table["region"], [REGIONS.index(name) for name in regions_beside(region)]))
 
 

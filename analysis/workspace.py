@@ -99,7 +99,18 @@ class BackgroundTerms:
     second: FloatArray
 
     def merged(self, starts: IntArray) -> "BackgroundTerms":
-        """The same in merged bins, given the first fine bin of each."""
+        """The same in merged bins.
+
+        Parameters
+        ----------
+        starts
+            First fine bin of each, ascending, shape (m,).
+
+        Returns
+        -------
+        BackgroundTerms
+            Of m bins.
+        """
         return BackgroundTerms(
             np.add.reduceat(self.nominal, starts),
             np.add.reduceat(self.directions, starts, axis=0),
@@ -179,6 +190,11 @@ def write_workspace(path: Path, point: MassResult, *, luminosity_uncertainty: fl
         JSON file.
     point, luminosity_uncertainty
         See `build_workspace`.
+
+    Returns
+    -------
+    Export
+        What was written.
 
     Raises
     ------

@@ -45,7 +45,23 @@ class JobSpec(Section):
 
 
 class JobManifest(Section):
-    """Record of a finished job, written last and atomically: a job with a valid one is done."""
+    """Record of a finished job, written last and atomically: a job with a valid one is done.
+
+    Parameters
+    ----------
+    job
+        Its name.
+    spec_hash, config_hash, code_version, commit
+        What it was asked to do, with which configuration and code.
+    entries, entries_read
+        The events that it read, and how many entries that is.
+    outputs
+        Path of each output below the job's folder ``out`` to its SHA-256.
+    attempt, host
+        How often it was started, and where it ended.
+    seconds
+        That it ran, of wall time.
+    """
 
     job: str
     spec_hash: str
@@ -53,10 +69,8 @@ class JobManifest(Section):
     code_version: str
     commit: str
     entries: tuple[Entries, ...]
-    """The events that it read."""
     entries_read: int
     outputs: dict[str, str]
-    """Path of each output below the job's folder ``out`` to its SHA-256."""
     attempt: int
     host: str
     seconds: float

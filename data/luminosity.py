@@ -147,7 +147,7 @@ def _keys(run: npt.NDArray[np.integer], luminosity_block: npt.NDArray[np.integer
             raise InputError(msg)
         bad = (values < 0) | (values >= 2**bits)
         if bad.any():
-            msg = f"{name} {values[np.argmax(bad)]} is not between 0 and 2^{bits}: the branch is damaged or misread"
+            msg = f"{name} {values[np.argmax(bad)]} is not between 0 and 2^{bits}; replace the file by a whole copy"
             raise InputError(msg)
     return (run.astype(np.int64) << BITS) + luminosity_block.astype(np.int64)
 
@@ -224,7 +224,7 @@ def read_golden_json(path: Path) -> GoldenJson:
             before = last
             ranges.append((run + first, run + last))
     if not ranges:
-        msg = f"{path}: certifies no section; every event would be dropped"
+        msg = f"{path}: certifies no section, every event would be dropped; give the file as CMS publishes it"
         raise InputError(msg)
     first_last = np.array(sorted(ranges), dtype=np.int64)
     if np.any(first_last[1:, 0] <= first_last[:-1, 1]):
@@ -258,14 +258,14 @@ def _read_runs(path: Path) -> list[tuple[str, Any]]:
 def _ranges(entry: object, where: str) -> list[tuple[int, int]]:
     """Check the ranges of one run."""
     if not isinstance(entry, list):
-        msg = f"{where} holds no list of ranges [first, last]"
+        msg = f"{where} holds no list of ranges [first, last]; take the file as CMS publishes it"
         raise InputError(msg)
     out = []
     for pair in entry:
         # bool is an int in Python, and JSON's true is no section
         whole = isinstance(pair, list) and len(pair) == 2 and all(type(x) is int for x in pair)
         if not whole or not 1 <= pair[0] <= pair[1] < 2**BITS:
-            msg = f"{where} has the range {pair}: two whole numbers first ≤ last, from 1, are needed"
+            msg = f"{where} has the range {pair}: write two whole numbers first ≤ last, from 1"
             raise InputError(msg)
         out.append((pair[0], pair[1]))
     return out
@@ -305,7 +305,8 @@ def read_luminosity_table(path: Path) -> LuminosityTable:
         except (ValueError, IndexError):
             recorded = math.nan
         if not recorded >= 0:
-            msg = f"{path}: line {number} is no section with its luminosity: {','.join(row)}"
+            what = ",".join(row)
+            msg = f"{path}: line {number} is no section with its luminosity: {what}; run brilcalc again, with --byls"
             raise InputError(msg)
         rows.append((run, section, recorded))
     if not rows:
@@ -367,7 +368,10 @@ def processed_luminosity(
         return ProcessedLuminosity(certified, len(key), len(key) / certified)
     recorded, missing = table.recorded(key)
     if len(key) and missing == len(key):
-        msg = f"{table.source}: holds none of the {len(key)} certified sections processed; it is of another year"
+        msg = (
+            f"{table.source}: holds none of the {len(key)} certified sections processed, it is of another year; take the "
+            "table of the sample's year"
+        )
         raise InputError(msg)
     whole, _ = table.recorded(golden._keys())  # noqa: SLF001
     return ProcessedLuminosity(certified, len(key), len(key) / certified, whole, recorded, missing)

@@ -78,7 +78,7 @@ def _without_arrays(value: Any, place: str, arrays: dict[str, npt.NDArray[Any]])
     if isinstance(value, list | tuple):
         return [_without_arrays(item, place, arrays) for item in value]
     if isinstance(value, str) and value.startswith(_PLACE):
-        msg = f"a text of a partial result may not begin with '{_PLACE}'"
+        msg = f"the text '{value[:40]}' of a partial result begins with '{_PLACE}'; choose another name"
         raise ValueError(msg)
     return value.item() if isinstance(value, np.generic) else value
 

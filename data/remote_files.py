@@ -93,7 +93,7 @@ def copy_file(source: Path, target: str, *, timeout: int = DEFAULT_TIMEOUT) -> N
     with _naming(source, target), atomic_path(Path(target)) as temporary:
         shutil.copyfile(source, temporary)
         if sha256_file(temporary) != sha256_file(source):
-            msg = "its copy has another checksum"
+            msg = f"the copy of {source.name} has another checksum; copy it again"
             raise TransferError(msg)
 
 
@@ -116,7 +116,7 @@ def _check_arrival(address: str, sent: tuple[int, str], timeout: int) -> None:
     size = int(ask(address, filesystem(address).stat, path_of(address), timeout=timeout).size)
     arrived = size, checksum_of(address, timeout)
     if arrived != sent:
-        msg = f"{sent[0]} bytes with checksum {sent[1]} were sent, {arrived[0]} with {arrived[1]} arrived"
+        msg = f"{sent[0]} bytes with checksum {sent[1]} were sent, {arrived[0]} with {arrived[1]} arrived; send it again"
         raise TransferError(msg)
 
 

@@ -257,7 +257,7 @@ def read_samples(path: Path) -> dict[str, Sample]:
     owner: dict[str, str] = {}
     for sample, file in _all_files(samples):
         if file in owner:
-            msg = f"{path}: file '{file}' stands in samples '{owner[file]}' and '{sample}'; an event counts once"
+            msg = f"{path}: file '{file}' stands in samples '{owner[file]}' and '{sample}', an event counts once; take it out of one"
             raise ConfigError(msg)
         owner[file] = sample
     _check_replicas(samples, path)
@@ -333,7 +333,7 @@ def _files(
             raise ConfigError(msg)
         for file in found.files:
             if file in files:
-                msg = f"{where}: file '{file}' is named twice, the second time by '{name}'; an event counts once"
+                msg = f"{where}: file '{file}' is named twice, the second time by '{name}', an event counts once; remove one"
                 raise ConfigError(msg)
             files[file] = about.entries
             others = [replica_of(file, replica, folder, where) for replica in about.replicas]

@@ -177,7 +177,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader with one more check
     except yaml.YAMLError as error:
-        msg = f"{path}: not valid YAML: {error}"
+        msg = f"{path}: not valid YAML; correct it there: {error}"
         raise ConfigError(msg) from None
     if not isinstance(content, dict):
         msg = f"{path}: expected a mapping of keys to values at the top, found {type(content).__name__}"
@@ -192,6 +192,6 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
-                msg = f"key '{key}' stands twice"
+                msg = f"key '{key}' stands twice; remove one"
                 raise yaml.constructor.ConstructorError(None, None, msg, node.start_mark)
         return super().construct_mapping(node, deep=deep)

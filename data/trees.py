@@ -46,7 +46,7 @@ def as_tree(value: Any) -> Any:
             return plain(value)
     if dataclasses.is_dataclass(value):
         return {field.name: as_tree(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    msg = f"a {type(value).__name__} has no plain form"
+    msg = f"a {type(value).__name__} has no plain form; give numbers, texts, arrays, or records of these"
     raise TypeError(msg)
 
 

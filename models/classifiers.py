@@ -15,7 +15,7 @@ from models import trees
 from models.arrays import Arrays, take, without
 from models.jobs import Member, Schedule, StackJob, Training, TreeJob
 from models.networks.base import BUFFER
-from models.networks.dense import Activation, DenseClassifier, check_layers
+from models.networks.dense import Activation, DenseClassifier, Layers, check_layers
 from models.networks.scoring import in_batches, tensors
 from models.preprocessing import Inputs, standardisation
 from models.problems import Problem
@@ -28,7 +28,7 @@ Kind = Literal["trees", "mlp"]
 class MlpSettings(Section):
     """Dense networks; the defaults are those of the batched trainer, `paper` presets name the authors'."""
 
-    hidden: tuple[int, ...] = (64, 64, 64)
+    hidden: Layers = (64, 64, 64)
     """Sizes of the hidden layers."""
     activations: Activation | tuple[Activation, ...] = "relu"
     """One for all hidden layers, or one for each."""
@@ -38,7 +38,7 @@ class MlpSettings(Section):
     """Pieces into which each input is cut, see `DenseClassifier`; 0: inputs as they are."""
     small_below: int = pydantic.Field(default=0, ge=0)
     """Fewer training events than this get the layers ``small`` without drop-out."""
-    small: tuple[int, ...] = (16, 16, 16, 8, 4)
+    small: Layers = (16, 16, 16, 8, 4)
     """Sizes of these hidden layers."""
     bags: int = pydantic.Field(default=2, ge=1, le=100)
     """Networks an inner split, each with its own start and order of events."""
@@ -60,11 +60,11 @@ class MlpSettings(Section):
 
     @pydantic.model_validator(mode="after")
     def _layers_fit(self) -> "MlpSettings":
-        if min((*self.hidden, *self.small), default=0) < 1 or not self.hidden or not self.small:
-            msg = "hidden, small: at least one layer of at least one unit"
+        if not self.activations:
+            msg = "activations: name at least one, such as relu"
             raise ValueError(msg)
-        if not self.activations or any(not 0 <= share < 1 for share in self.dropout):
-            msg = "activations: name at least one; dropout: shares between 0 and 1"
+        if any(not 0 <= share < 1 for share in self.dropout):
+            msg = f"dropout: expected shares of at least 0 and below 1, found {list(self.dropout)}"
             raise ValueError(msg)
         return self
 

@@ -31,8 +31,10 @@ def union(selections: Sequence[BoolArray]) -> BoolArray:
     InputError
         If there is no selection, or they are not bool and of one length.
     """
-    if not selections or any(np.asarray(kept).dtype != np.bool_ for kept in selections):
-        msg = "union: expected one selection or more, bool; compare the votes with a number of folds first"
+    types = [str(np.asarray(kept).dtype) for kept in selections]
+    if set(types) != {"bool"}:
+        found = ", ".join(types) or "none"
+        msg = f"selections: expected one or more, bool, found {found}; compare the votes with a number of folds first"
         raise InputError(msg)
     return np.asarray(np.any(_rows(selections), axis=0), dtype=np.bool_)
 
@@ -82,7 +84,8 @@ def maximum_rank(scores: Sequence[FloatArray]) -> FloatArray:
 
 def _rows(values: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
     if not values or any(np.shape(row) != (len(values[0]),) for row in values):
-        msg = f"a combination needs the same events of each method, found shapes {[np.shape(row) for row in values]}"
+        shapes = [np.shape(row) for row in values]
+        msg = f"a combination needs the same events of each method, found shapes {shapes}; give one value an event"
         raise InputError(msg)
     return np.stack([np.asarray(row) for row in values])
 
@@ -115,7 +118,7 @@ def working_point_of_each(working_point: float, methods: int, trials: Trials = "
     Z. Šidák, J. Am. Stat. Assoc. 62 (1967) 626.
     """
     if not 0 < working_point < 1 or methods < 1:
-        msg = f"expected a working point between 0 and 1 and a method or more, found {working_point} and {methods}"
+        msg = f"working_point {working_point} of {methods} methods: expected one between 0 and 1, and one method or more"
         raise InputError(msg)
     if trials == "bonferroni":
         return working_point / methods
@@ -144,7 +147,7 @@ def global_p_value(p_values: Sequence[float], trials: Trials = "bonferroni") -> 
     """
     values = np.asarray(p_values, dtype=np.float64)
     if len(values) == 0 or np.any(~((values >= 0) & (values <= 1))):
-        msg = f"expected p-values within 0 … 1, at least one, found {list(p_values)}"
+        msg = f"p_values: expected at least one, each within 0 … 1, found {list(p_values)}"
         raise InputError(msg)
     smallest, count = float(values.min()), len(values)
     if trials == "bonferroni":

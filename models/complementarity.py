@@ -148,7 +148,7 @@ def _checked(
     if len(names) < 2 or set(names) != set(selections):
         msg = (
             "complementarity compares two methods or more by scores and selections of the same names; found scores "
-            f"of {', '.join(names) or 'none'} and selections of {', '.join(selections) or 'none'}"
+            f"of {', '.join(names) or 'none'} and selections of {', '.join(selections) or 'none'}; give both of each"
         )
         raise InputError(msg)
     rows = len(scores[names[0]])
@@ -157,8 +157,8 @@ def _checked(
         if np.shape(scores[name]) != (rows,) or np.shape(selections[name]) != (rows,):
             msg = f"'{name}': expected {rows} scores and selections, as '{names[0]}' has"
             raise InputError(msg)
-        if not np.all(np.isfinite(scores[name])):
-            msg = f"'{name}': a score is NaN or infinite"
+        if bad := int(np.count_nonzero(~np.isfinite(scores[name]))):
+            msg = f"'{name}': {bad} of {rows} scores are NaN or infinite; leave these events out"
             raise InputError(msg)
         if np.asarray(selections[name]).dtype != np.bool_:
             msg = f"'{name}': selections must be bool; compare the votes with a number of folds first"

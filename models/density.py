@@ -19,6 +19,7 @@ from models.arrays import Arrays, below, prefixed, take
 from models.jobs import Member, Schedule, StackJob, Training
 from models.networks import flows
 from models.networks.affine_flow import AffineFlow
+from models.networks.dense import Layers
 from models.networks.flow_matching import FlowMatching
 from models.networks.flows import Flow, SplineFlow
 from models.preprocessing import Inputs
@@ -38,7 +39,7 @@ class SplineSettings(Section):
     """Bins of a spline."""
     tail: float = pydantic.Field(default=5.0, gt=0)
     """Splines act on (−tail, tail) of the transformed inputs."""
-    hidden: tuple[int, ...] = pydantic.Field(default=(64, 64), min_length=1)
+    hidden: Layers = (64, 64)
     """Units of each hidden layer."""
     members: int = pydantic.Field(default=1, ge=1, le=N_INNER)
     """Networks a fold, each validating on an inner split of its own; densities are averaged."""
@@ -47,14 +48,6 @@ class SplineSettings(Section):
     on 100,000 by 0.002, where standardised instead of ranked inputs raised it by 0.05."""
     least_steps: int = pydantic.Field(default=400, ge=1)
     """Steps that a training has at least: few events are seen in smaller batches, then more often."""
-
-    @pydantic.field_validator("hidden")
-    @classmethod
-    def _layers_have_units(cls, hidden: tuple[int, ...]) -> tuple[int, ...]:
-        if min(hidden) < 1:
-            msg = "hidden: each layer has at least one unit"
-            raise ValueError(msg)
-        return hidden
 
     def network(self, n_inputs: int) -> Flow:
         """The network of these settings; mjj is its only context."""

@@ -164,7 +164,7 @@ class FoldTraining(Method):
             Naming it.
         """
         if fold not in range(N_FOLDS):
-            msg = f"method '{self.name}': there is no fold {fold}; folds are 0 … {N_FOLDS - 1}"
+            msg = f"method '{self.name}': there is no fold {fold}; choose from 0 … {N_FOLDS - 1}"
             raise TrainingError(msg)
 
     def seeds(self, fold: int, *parts: str | int) -> Callable[..., int]:

@@ -31,7 +31,7 @@ from models.bundle import (
 from models.calibration import Calibration, Reference, ranks_of, threshold_of
 from models.driver import train_together
 from models.fold_training import FoldTraining, TrainingTables
-from models.folds import NOT_TRAINED, KnownRows, TrainingSample, own_folds, remember
+from models.folds import NOT_TRAINED, KnownRows, TrainingSample, own_folds, remember, same_length
 from models.jobs import LOSSES, Training
 from models.preprocessing import array_column
 from models.quantile_regression import train_quantiles
@@ -284,10 +284,7 @@ class FoldedMethod(FoldTraining):
         trained = self._state()
         columns = {name: array_column(table, name) for name in self._hashed}
         rows = len(columns["mjj"])
-        other = {name: len(values) for name, values in columns.items() if len(values) != rows}
-        if other:
-            msg = f"columns of another number of rows than mjj ({rows}): {other}"
-            raise InputError(msg)
+        same_length(columns, self._hashed, rows)
         own = own_folds(table, self._hashed, trained.known, trained_on=trained_on)
         everyone = own == NOT_TRAINED
         score, votes = np.zeros(rows), np.zeros(rows, dtype=np.int64)

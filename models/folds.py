@@ -155,7 +155,7 @@ def training_sample(
     columns = {name: array_column(table, name) for name in names}
     rows = len(columns[names[0]])
     ids_there = has_ids(table)
-    _same_length(table, (*names, *(ID_COLUMNS if ids_there else ())), rows)
+    same_length(table, (*names, *(ID_COLUMNS if ids_there else ())), rows)
     weight = _weights(table, rows, what, weighted=weighted)
     hashes = _hashes(columns, hashed)
     if not ids_there:
@@ -179,7 +179,7 @@ def _weights(table: Table, rows: int, what: str, *, weighted: bool) -> FloatArra
     if "weight" not in table:
         return np.ones(rows)
     weight = column(table, "weight")
-    _same_length(table, ("mjj", "weight"), rows)
+    same_length(table, ("mjj", "weight"), rows)
     if not weighted and not np.all(weight == 1.0):
         msg = f"column 'weight': {what} must be data or mock data, whose events all have weight 1"
         raise TrainingError(msg)
@@ -192,10 +192,29 @@ def _weights(table: Table, rows: int, what: str, *, weighted: bool) -> FloatArra
     return weight
 
 
-def _same_length(table: Table, names: tuple[str, ...], rows: int) -> None:
+def same_length(table: Table, names: tuple[str, ...], rows: int) -> None:
+    """Refuse columns of different length.
+
+    Parameters
+    ----------
+    table
+        Column name to array.
+    names
+        The columns; the first is that to which the others are compared.
+    rows
+        Entries of the first.
+
+    Raises
+    ------
+    InputError
+        Naming the columns of another length.
+    """
     other = {name: len(table[name]) for name in names if len(table[name]) != rows}
     if other:
-        msg = f"columns of another length than '{names[0]}' ({rows} rows): {other}"
+        msg = (
+            f"columns of another length than '{names[0]}' ({rows} rows): "
+            f"{', '.join(f'{name} ({length})' for name, length in other.items())}; give each one entry an event"
+        )
         raise InputError(msg)
 
 
@@ -314,7 +333,7 @@ def own_folds(
     if trained_on is False:
         return np.full(rows, NOT_TRAINED, dtype=np.int64)
     if trained_on and has_ids(table):
-        _same_length(table, ("mjj", *ID_COLUMNS), rows)
+        same_length(table, ("mjj", *ID_COLUMNS), rows)
         return fold_of(batch_number(*(np.asarray(table[name]) for name in ID_COLUMNS)))
     folds = known.fold_of(_hashes(table, hashed))
     unknown = int(np.count_nonzero(folds == NOT_TRAINED))

@@ -82,6 +82,11 @@ def wilson(
 def _trials(passed: npt.ArrayLike, total: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
     k, n = np.asarray(passed, dtype=np.float64), np.asarray(total, dtype=np.float64)
     if np.any(~(n > 0)) or np.any(~(k >= 0)) or np.any(k > n):
-        msg = "an efficiency needs 0 ≤ passed ≤ total and total > 0"
+        k, n = np.broadcast_arrays(k, n)
+        bad = np.flatnonzero(~(n > 0) | ~(k >= 0) | (k > n))
+        msg = (
+            f"passed {k.flat[bad[0]]:g} of total {n.flat[bad[0]]:g}: an efficiency needs 0 ≤ passed ≤ total and "
+            "total > 0; leave out what holds no event"
+        )
         raise InputError(msg)
     return k, n

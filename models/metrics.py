@@ -186,13 +186,16 @@ def _checked_events(
         msg = f"score {values.shape}, label {labels.shape} and weight {weights.shape}: expected one of each an event"
         raise InputError(msg)
     if not np.all(np.isfinite(values)):
-        msg = f"score: {np.count_nonzero(~np.isfinite(values))} of {len(values)} values are NaN or infinite"
+        msg = f"score: {np.count_nonzero(~np.isfinite(values))} of {len(values)} values are NaN or infinite; leave these out"
         raise InputError(msg)
-    if not np.all(np.isin(labels, (0, 1))):
-        msg = "label: expected 1 for signal and 0 for background only"
+    if not np.all(known := np.isin(labels, (0, 1))):
+        msg = f"label: expected 1 for signal and 0 for background only, found {labels[~known][0]}"
         raise InputError(msg)
-    if not np.all(np.isfinite(weights)) or np.any(weights < 0):
-        msg = "weight: efficiencies need weights that are finite and not negative"
+    if not np.all(fine := np.isfinite(weights) & (weights >= 0)):
+        msg = (
+            f"weight: {np.count_nonzero(~fine)} of {len(values)} are negative, NaN or infinite; efficiencies need weights "
+            "that are not: leave these events out"
+        )
         raise InputError(msg)
     signal = labels.astype(bool)
     for name, mask in (("signal", signal), ("background", ~signal)):
@@ -380,14 +383,14 @@ def band(
         If there is no curve, or a background efficiency is not within 0 … 1, 0 excluded.
     """
     if not curves:
-        msg = "band: no curve; give one a training"
+        msg = "curves: expected at least one; give one a training"
         raise InputError(msg)
     if background_efficiency is None:
         fewest = min(curve.background_total for curve in curves)
         background_efficiency = np.geomspace(min(MIN_BACKGROUND / fewest, 0.5), 1.0, 200)
     grid = np.asarray(background_efficiency, dtype=np.float64)
     if np.any(~(grid > 0)):
-        msg = "background_efficiency: the significance improvement is known above 0 only"
+        msg = f"background_efficiency must be above 0 and at most 1, found {grid.min():g}"
         raise InputError(msg)
     values = np.stack([curve.at(grid)[0] for curve in curves]) / np.sqrt(grid)
     low, median, high = np.quantile(values, [(1.0 - level) / 2.0, 0.5, (1.0 + level) / 2.0], axis=0)

@@ -47,7 +47,7 @@ class FeatureOptions(MethodOptions):
         forbidden = sorted(NOT_INPUTS.intersection(features))
         if forbidden or not features or len(set(features)) != len(features):
             reason = (
-                f"{', '.join(forbidden)} may not be used"
+                f"{', '.join(forbidden)} may not be used; leave this out"
                 if forbidden
                 else "name each input once, at least one"
             )

@@ -116,7 +116,10 @@ def input_matrix(table: Table, names: tuple[str, ...]) -> Inputs:
     columns = [column(table, name) for name in names]
     for name, values in zip(names, columns, strict=True):
         if len(values) != len(columns[0]):
-            msg = f"column '{name}' has {len(values)} rows, column '{names[0]}' {len(columns[0])}"
+            msg = (
+                f"column '{name}' has {len(values)} rows, column '{names[0]}' {len(columns[0])}; give each one entry an "
+                "event"
+            )
             raise InputError(msg)
     return np.ascontiguousarray(np.stack(columns, axis=1).astype(np.float32))
 

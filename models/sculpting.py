@@ -143,9 +143,15 @@ def _checked(
     if chosen.dtype != np.bool_:
         msg = f"selected: expected bool, found {chosen.dtype}; compare the votes with a number of folds first"
         raise InputError(msg)
-    if not np.all(np.isfinite(masses)) or not np.all(np.isfinite(weights)) or np.any(weights < 0):
-        msg = "mjj and weight must be finite, and weight not negative"
-        raise InputError(msg)
+    for name, fine, fault in (
+        ("mjj", np.isfinite(masses), "NaN or infinite"),
+        ("weight", np.isfinite(weights) & (weights >= 0), "negative, NaN or infinite"),
+    ):
+        if not np.all(fine):
+            msg = (
+                f"{name}: {np.count_nonzero(~fine)} of {len(fine)} values are {fault}; leave these events out"
+            )
+            raise InputError(msg)
     return masses, chosen, weights
 
 

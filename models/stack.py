@@ -273,17 +273,14 @@ class _Trainer:
 
 def _first_rows(network: Network, members: Sequence[Member]) -> tuple[torch.Tensor, _Layout]:
     """Initial parameters of all members as rows, and where each parameter lies."""
-    rows, layout = [], None
+    every = []
     for member in members:
         parameters = network.initial(generator_of(task_seed(member.seed, "start")))
         for name, value in member.buffers.items():
             parameters[BUFFER + name] = torch.from_numpy(np.ascontiguousarray(value, dtype=np.float32))
-        layout = layout or _Layout.of(parameters)
-        rows.append(layout.row(parameters))
-    if layout is None:
-        msg = "a stack needs at least one network"
-        raise TrainingError(msg)
-    return torch.stack(rows), layout
+        every.append(parameters)
+    layout = _Layout.of(every[0])
+    return torch.stack([layout.row(parameters) for parameters in every]), layout
 
 
 def merged_arrays(networks: Sequence[Arrays]) -> Arrays:

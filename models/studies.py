@@ -265,7 +265,10 @@ def _counts(
     """Signal events expected, rounded."""
     values = np.asarray(cross_sections, dtype=np.float64)
     if not len(values) or not len(seeds) or np.any(~(values >= 0)):
-        msg = "expected one cross section (fb, not negative) and one seed at least"
+        msg = (
+            f"cross_sections {values.tolist()} and seeds {list(seeds)}: expected at least one of each, cross sections (fb) "
+            "not negative"
+        )
         raise InputError(msg)
     if not (luminosity > 0 and 0 < acceptance <= 1):
         msg = (
@@ -296,7 +299,10 @@ def inclusion_probabilities(weight: FloatArray, count: int) -> FloatArray:
         If a weight is negative, or an event would be drawn more often than not: the rest would not be like the signal.
     """
     if len(weight) == 0 or np.any(weight < 0) or not weight.sum() > 0:
-        msg = "signal: expected events with weights that are not negative and not all zero"
+        msg = (
+            f"signal: {np.count_nonzero(weight < 0)} of {len(weight)} events have a negative weight; expected some whose "
+            "weights are not negative and not all zero"
+        )
         raise InputError(msg)
     chance: FloatArray = count * weight / weight.sum()
     if chance.max() > 0.5:

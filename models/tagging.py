@@ -17,6 +17,7 @@ from models.jobs import Member, Schedule
 from models.kernels.images import constituent_images
 from models.networks.autoencoders import FARTHEST, DenseAutoencoder
 from models.networks.convolution import ConvolutionalAutoencoder
+from models.networks.dense import Layers
 from models.networks.scoring import in_batches, tensors
 from models.preprocessing import Inputs
 from models.regions import HIGH, LOW, SIGNAL
@@ -33,7 +34,7 @@ class LabelerSettings(Section):
     inputs: Literal["features", "images"] = "features"
     """``features``: dense, on the features of the jet; ``images``: convolutional, on images of its constituents
     (columns constituents_j1, constituents_j2), as CMS-EXO-22-026."""
-    hidden: tuple[int, ...] = (32, 16)
+    hidden: Layers = (32, 16)
     """Layers between input and latent space; of ``images`` the dense ones, after three convolutions."""
     latent: int = pydantic.Field(default=0, ge=0)
     """Width of the latent space; 0: a third of a jet's features, at least one; 6 for ``images``. It must be narrow: what
@@ -58,11 +59,8 @@ class LabelerSettings(Section):
         if self.background_percentile > self.signal_percentile:
             msg = (
                 f"background_percentile {self.background_percentile:g} is above signal_percentile "
-                f"{self.signal_percentile:g}: a jet would be both"
+                f"{self.signal_percentile:g}, so that a jet would be both; lower it"
             )
-            raise ValueError(msg)
-        if not self.hidden or min(self.hidden) < 1:
-            msg = "hidden: at least one layer of at least one unit"
             raise ValueError(msg)
         return self
 
@@ -194,7 +192,8 @@ def jet_images(settings: LabelerSettings, columns: Mapping[str, npt.NDArray[Any]
     Returns
     -------
     numpy.ndarray
-        float32, shape (2 events, pixels, pixels); the pixels of a jet with particles add up to 1.
+        float32, shape (2 events, pixels, pixels); the pixels of a jet add up to 1, or all are 0
+        where it has no particle in the window.
     """
     both = np.stack([columns[f"constituents_{jet}"] for jet in JETS], axis=1)
     return constituent_images(both.reshape(-1, *both.shape[2:]), settings.pixels, settings.width)

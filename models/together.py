@@ -40,7 +40,8 @@ def fit_together(
     """
     places = {(method.options.device, method.options.precision) for method in methods}
     if len(places) > 1:
-        msg = f"methods trained together need one device and one precision, found {sorted(places)}"
+        found = " and ".join(", ".join(place) for place in sorted(places))
+        msg = f"methods trained together need one device and one precision, found {found}; give all the same"
         raise ConfigError(msg)
     given = further if further is not None else [{}] * len(methods)
     trainings = [

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from data.errors import InputError
 from data.luminosity import GoldenJson
 from data.samples import Year
 from data.types import BoolArray, FloatArray, IntArray
 from processors.chunks import Chunk
 from processors.config import SelectionConfig
 from processors.jets import Jets
+from processors.root_files import named
 from processors.selection import (
     REGIONS,
     Dijets,
@@ -122,10 +124,24 @@ def event_flags(chunk: Chunk, golden: GoldenJson | None) -> Flags:
         The chunk.
     golden
         Certified luminosity sections; None for simulation and where there is no golden JSON.
+
+    Returns
+    -------
+    Flags
+        ``golden_json`` where there is one, ``trigger`` and ``noise_filters``.
+
+    Raises
+    ------
+    InputError
+        If a branch is damaged, or holds a run or block that is none.
     """
     masks: dict[str, BoolArray] = {}
     if golden is not None:
-        masks["golden_json"] = golden.certified(chunk.role("run"), chunk.role("luminosity_block"))
+        try:
+            masks["golden_json"] = golden.certified(chunk.role("run"), chunk.role("luminosity_block"))
+        except InputError as error:
+            msg = f"{named(chunk.file, chunk.sample)}: {error}"
+            raise InputError(msg) from None
     fired = np.zeros(chunk.size, dtype=np.bool_)
     for trigger in chunk.schema.triggers:
         fired |= chunk.column(trigger).astype(np.bool_)

@@ -295,7 +295,8 @@ def _fill(
     filled = _totals(histogram, labels) - before
     if not np.array_equal(filled, [weight.sum(), (weight**2).sum()]):
         msg = (
-            f"{labels}: filled {filled[0]!r} of {weight.sum()!r} weighted events; sums are not exact or lost"
+            f"{labels}: filled {filled[0]!r} of {weight.sum()!r} weighted events, so that sums are not exact or lost; "
+            "report it with the sample's files"
         )
         raise IncompleteError(msg)
 

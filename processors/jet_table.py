@@ -1,8 +1,15 @@
-"""All jets of a file with all their features, one row a jet, without any selection."""
+"""All jets of a file with all their features, one row a jet, without any selection.
+
+Columns: ``run luminosity_block event``, ``jet`` (its number in the event), the features of a search's table as far as the
+file gives them, ``tight`` (the identification), and where the file has particles those of `particle_features`. Beside a
+stored feature stands the one computed of the particles, its name ending in ``_particles``. Masses and momenta are in GeV,
+angles in rad.
+"""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -76,12 +83,7 @@ def write_jet_table(
     chunk_size: int = 10_000,
     progress: Progress | None = None,
 ) -> JetTable:
-    """Write the features of all jets of a NanoAOD or PFNano file as Parquet, chunk by chunk.
-
-    Columns: ``run luminosity_block event``, ``jet`` (its number in the event), the features of a search's table
-    as far as the file gives them, ``tight`` (the identification), and where the file has particles those of
-    ``particle_features``. Beside a stored feature stands the one computed of the particles, its name ending in
-    ``_particles``. Masses and momenta are in GeV, angles in rad.
+    """Write the features of all jets of a NanoAOD or PFNano file as Parquet, chunk by chunk; columns as above.
 
     Parameters
     ----------
@@ -120,26 +122,46 @@ def write_jet_table(
         msg = f"{out} is the file that is read, and would be overwritten; write to another file"
         raise ConfigError(msg)
     features = _of_jets(further, jets)
+    root, tree, schema = _opened(file, jets, further)
+    absent = _absent(schema, jets)
+    _log_decisions(file, schema, absent)
+    make = partial(_table, config=jets, pt_min=pt_min, absent=absent, further=features)
+    chunks = _chunks(tree, file, schema, tree.num_entries, chunk_size)
+    with root, atomic_path(out) as temporary:
+        return _write(temporary, chunks, make, file, tree.num_entries, progress)
+
+
+def _opened(file: str, jets: JetsConfig, further: tuple[str, ...]) -> tuple[Any, Any, FileSchema]:
+    """The open file, its tree of events, and which of its branches are read."""
     with reading(file):
         root = open_root(file)
         if TREE not in root.keys(cycle=False):
             msg = f"{named(file, None)} has no tree '{TREE}'; use a NanoAOD or PFNano file"
             raise InputError(msg)
         tree = root[TREE]
-        schema = resolve_jets(tree.keys(recursive=False), file, jets, further)
-    absent = _absent(schema, jets)
-    _log_decisions(file, schema, absent)
-    total, done, rows, empty = int(tree.num_entries), 0, 0, 0
-    with root, atomic_path(out) as temporary, _Writer(temporary) as writer:
-        for chunk in _chunks(tree, file, schema, total, chunk_size):
-            table, without_particles = _table(chunk, jets, pt_min, absent, features)
+        return root, tree, resolve_jets(tree.keys(recursive=False), file, jets, further)
+
+
+def _write(
+    path: Path,
+    chunks: Iterable[Chunk],
+    make: Callable[[Chunk], tuple[Columns, int]],
+    file: str,
+    total: int,
+    progress: Progress | None,
+) -> JetTable:
+    """Write what is made of each chunk of a file of ``total`` entries."""
+    done, rows, empty = 0, 0, 0
+    with _Writer(path) as writer:
+        for chunk in chunks:
+            table, without_particles = make(chunk)
             writer.write(table)
             done, rows, empty = done + chunk.size, rows + len(table["jet"]), empty + without_particles
             if progress is not None:
                 progress(done, total)
-        if done != total:
-            msg = f"{named(file, None)}: {done} of {total} entries were read; run again"
-            raise IncompleteError(msg)
+    if done != total:
+        msg = f"{named(file, None)}: {done} of {total} entries were read; run again"
+        raise IncompleteError(msg)
     return JetTable(done, rows, empty)
 
 

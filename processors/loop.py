@@ -238,7 +238,7 @@ def share(tasks: Sequence[ChunkTask], part: Part | None) -> list[ChunkTask]:
         return list(tasks)
     number, count = part
     if not 0 <= number < count:
-        msg = f"share {number} of {count}: they are numbered from 0 to {count - 1}"
+        msg = f"share {number} of {count} must be numbered from 0 to {count - 1}"
         raise ValueError(msg)
     total = sum(len(task.item) for task in tasks)
     chosen, before = [], 0

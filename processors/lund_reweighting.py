@@ -293,7 +293,7 @@ class LundReweighter:
             If the sample's ``plane`` is not given.
         """
         if self.plane is None or self.maps.simulated is None:
-            msg = "the source 'distortion' needs the Lund plane of the sample that is reweighted, as of measure_plane(...).density"
+            msg = "the source 'distortion' needs the Lund plane of the sample that is reweighted; give it as plane=measure_plane(...).density"
             raise InputError(msg)
         above, below = (table / _sums_a_bin(table) for table in (self.maps.simulated, self.plane))
         ratio = np.divide(above, below, out=np.ones_like(below), where=(above > 0) & (below > 0))

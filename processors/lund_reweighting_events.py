@@ -108,7 +108,9 @@ class SampleReweighting:
             If the constants are not known yet.
         """
         if self.constants is None:
-            msg = "the sample has not been looked through yet"
+            msg = (
+                "constants is None: the sample has not been looked through yet; call with_lund_weights first"
+            )
             raise ValueError(msg)
         weigh = reweighter(self.config, self.seed, self.constants.plane, self.constants.centre)
         if not vary:

@@ -1,4 +1,11 @@
-"""Making ratio maps of the Lund plane from jets of data and of simulation (CMS, arXiv:2507.07775)."""
+"""Making ratio maps of the Lund plane from jets of data and of simulation (CMS, arXiv:2507.07775).
+
+The weights of subjets are divided by their mean in simulation, unless maps as the published ones are wanted: the product
+of ratios over the splittings lacks the probability that there are no others. Where data radiate more, its mean is above 1,
+grows with the number of prongs, and weights of events run into their upper limit of 10. With αS higher by 14 % in "data",
+45 % of X → YY′ → 4 quarks had τ21 < 0.4 in both jets, 47 % before the reweighting, 46 % after it, and 53 % without the
+division.
+"""
 
 import math
 from collections.abc import Mapping
@@ -97,11 +104,8 @@ def make_ratio_maps(
     history
         Clustering whose history gave the splittings.
     divide_by_mean
-        Have the weights of subjets divided by their mean in simulation in each bin of pT. The product of ratios over
-        the splittings lacks the probability that there are no others: where data radiate more, its mean is above 1,
-        grows with the number of prongs, and weights of events run into their upper limit of 10. With αS higher by
-        14 % in "data", 45 % of X → YY′ → 4 quarks had τ21 < 0.4 in both jets, 47 % before the reweighting, 46 % after it,
-        and 53 % without the division. The published maps do without; False makes such.
+        Have the weights of subjets divided by their mean in simulation in each bin of pT, as the text of this module
+        says why. The published maps do without; False makes such.
     description
         What the maps are made of.
 
@@ -123,6 +127,18 @@ def make_ratio_maps(
     CMS Collaboration, arXiv:2507.07775.
     """
     bins = binning or Binning()
+    maps = replace(
+        _maps(data, simulation, background, bins, history),
+        b_to_light=_flavour_ratio(bottom, light, bins),
+        description=description,
+    )
+    return replace(maps, mean_weight=_mean_weights(simulation, maps)) if divide_by_mean else maps
+
+
+def _maps(
+    data: JetSample, simulation: JetSample, background: JetSample | None, bins: Binning, history: History
+) -> RatioMaps:
+    """The maps without a ratio of flavours, their weights not divided by a mean."""
     ratio, error, filled = _ratio(data, simulation, background, bins)
     if not filled.any():
         msg = "no bin of the plane has splittings both of data, less background, and of simulation; give more jets"
@@ -138,7 +154,7 @@ def make_ratio_maps(
         downs += np.square(np.minimum(np.minimum(*shifts), 0.0))
     simulated = simulation.plane(bins)
     coefficients, covariance = fit_extrapolation(ratio, error, filled, simulated.mean_pt)
-    maps = RatioMaps(
+    return RatioMaps(
         bins,
         history,
         ratio,
@@ -148,11 +164,8 @@ def make_ratio_maps(
         coefficients,
         covariance,
         np.ones(len(ratio)),
-        _flavour_ratio(bottom, light, bins),
-        simulated.density,
-        description,
+        simulated=simulated.density,
     )
-    return replace(maps, mean_weight=_mean_weights(simulation, maps)) if divide_by_mean else maps
 
 
 def fit_extrapolation(

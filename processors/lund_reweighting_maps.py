@@ -321,5 +321,8 @@ def _check_covariance(covariance: FloatArray) -> None:
     bad |= np.linalg.eigvalsh(unit).min(axis=-1) <= -1e-6
     if bad.any():
         i, j = np.argwhere(bad)[0]
-        msg = f"key 'extrapolation.covariance' is no covariance in bin [{i}][{j}]: not symmetric, or a negative variance"
+        msg = (
+            f"key 'extrapolation.covariance' is no covariance in bin [{i}][{j}]: not symmetric, or a negative variance; "
+            "make the maps again"
+        )
         raise InputError(msg)

@@ -150,7 +150,9 @@ class ParticleJets:
             If a jet's entry is not of interest.
         """
         if not self._alive[jets].all():
-            msg = f"{role} is asked for of jets in entries that were given up"
+            msg = (
+                f"{role} is asked for of jets in entries that were given up; ask for it before, or of others"
+            )
             raise ValueError(msg)
         if role == "n_pf":
             return (self._members.offsets[jets + 1] - self._members.offsets[jets]).astype(np.float64)

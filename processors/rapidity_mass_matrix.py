@@ -1,6 +1,22 @@
-"""The rapidity–mass matrix of an event: masses, rapidities and transverse energies of all its objects."""
+"""The rapidity–mass matrix of an event: masses, rapidities and transverse energies of all its objects.
 
-from collections.abc import Callable, Mapping
+Rows and columns are the missing transverse momentum, jets, b jets, muons, electrons and photons, each type in
+falling E_T = E sin θ. On the diagonal: MET / √s, E_T / √s of the first object of a type, and for the k-th one the
+imbalance (E_T,k−1 − E_T,k) / (E_T,k−1 + E_T,k). First row: m_T / √s with the missing momentum (0 if there is
+none). First column: cosh y − 1. Above the diagonal: invariant masses m_ij / √s; below: cosh((y_i − y_j) / 2) − 1.
+Slots without an object are 0; of more objects than slots, those of least E_T are dropped.
+
+Three forms of it: ``full`` is the matrix. ``reduced`` are the inputs of arXiv:2307.01612 in the order of `reduced_index`, the
+matrix without the nine masses that are searched: of the two leading jets, the two leading b jets, and the leading jet
+or b jet with the leading object of each following type. ``compact`` is RMM-C46 of arXiv:2602.17563 in the order of
+`compact_index`, the missing momentum and one number for each zone: the diagonal, the part of the first row and of the
+first column of each type, and the rapidity and mass cells of each pair of types.
+
+S. Chekanov, Nucl. Instrum. Meth. A 931 (2019) 92 (arXiv:1805.11650); ATLAS, Phys. Rev. Lett. 132 (2024) 081801
+(arXiv:2307.01612); W. Islam, S. Chekanov, arXiv:2602.17563.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -37,7 +53,7 @@ def _slots(n: Slots | None, form: Form) -> dict[str, int]:
         msg = f"n = {n!r} must be an integer from 1 to 100, or one for each of {', '.join(SYMBOLS)}"
         raise ConfigError(msg)
     if form == "reduced" and min(slots["jets"], slots["bjets"]) < 2:
-        msg = f"n = {n!r}: the reduced form drops m(j1,j2) and m(b1,b2), so it needs two jets and two bjets"
+        msg = f"n = {n!r} must have two jets and two bjets: the reduced form drops m(j1,j2) and m(b1,b2)"
         raise ConfigError(msg)
     return {kind: slots[kind] for kind in SYMBOLS}
 
@@ -160,9 +176,10 @@ def _cast(slots: Mapping[str, int], form: Form, aggregate: str) -> Callable[[Flo
 
 
 Columns = tuple[FloatArray, FloatArray, FloatArray, FloatArray]
+FlatObjects = tuple[Columns, IntArray, FloatArray, FloatArray]
 
 
-def _flat_objects(objects: Mapping[str, Any]) -> tuple[Columns, IntArray, FloatArray, FloatArray]:
+def _flat_objects(objects: Mapping[str, Any]) -> FlatObjects:
     """Momenta of all types end to end, their offsets (types, events + 1), MET and its azimuth."""
     missing = [name for name in (*SYMBOLS, "met") if name not in objects]
     if missing:
@@ -200,13 +217,7 @@ def rapidity_mass_matrix(
     aggregate: Literal["frobenius", "sum"] = "frobenius",
     dtype: npt.DTypeLike = np.float32,
 ) -> npt.NDArray[Any]:
-    """Rapidity–mass matrix of every event.
-
-    Rows and columns are the missing transverse momentum, jets, b jets, muons, electrons and photons, each type in
-    falling E_T = E sin θ. On the diagonal: MET / √s, E_T / √s of the first object of a type, and for the k-th one the
-    imbalance (E_T,k−1 − E_T,k) / (E_T,k−1 + E_T,k). First row: m_T / √s with the missing momentum (0 if there is
-    none). First column: cosh y − 1. Above the diagonal: invariant masses m_ij / √s; below: cosh((y_i − y_j) / 2) − 1.
-    Slots without an object are 0; of more objects than slots, those of least E_T are dropped.
+    """Rapidity–mass matrix of every event, as the text of this module defines it.
 
     Parameters
     ----------
@@ -219,11 +230,7 @@ def rapidity_mass_matrix(
         Slots of each type, or one number for all. Default: 10; for the reduced form 10 jets, 10 b jets and 5 of each
         other type.
     form : {"full", "reduced", "compact"}
-        ``full``: the matrix. ``reduced``: the inputs of arXiv:2307.01612 in the order of ``reduced_index``, the
-        matrix without the nine masses that are searched: of the two leading jets, the two leading b jets, and the
-        leading jet or b jet with the leading object of each following type. ``compact``: RMM-C46 of arXiv:2602.17563
-        in the order of ``compact_index``, the missing momentum and one number for each zone: the diagonal, the part
-        of the first row and of the first column of each type, and the rapidity and mass cells of each pair of types.
+        The matrix, the inputs of ``reduced_index``, or those of ``compact_index``.
     angular_scale : float
         Factor of the first column and of all cells below the diagonal, to bring them to the size of the others; 1
         gives the definition above, 0.15 is the value of arXiv:2307.01612.
@@ -243,11 +250,6 @@ def rapidity_mass_matrix(
     InputError
         If a type or field is not there, types hold different numbers of events, or a value is missing, not finite or
         out of range (pT ≤ 0, |η| > 50); the message names object and event.
-
-    References
-    ----------
-    S. Chekanov, Nucl. Instrum. Meth. A 931 (2019) 92 (arXiv:1805.11650); ATLAS, Phys. Rev. Lett. 132 (2024) 081801
-    (arXiv:2307.01612); W. Islam, S. Chekanov, arXiv:2602.17563.
     """
     slots = _slots(n, form)
     check_positive(sqrt_s=sqrt_s, angular_scale=angular_scale)
@@ -257,10 +259,21 @@ def rapidity_mass_matrix(
     if aggregate not in {"frobenius", "sum"}:
         msg = f"aggregate = {aggregate!r} must be 'frobenius' or 'sum'"
         raise ConfigError(msg)
-    columns, offsets, met_pt, met_phi = _flat_objects(objects)
-    rows, size, n_events = np.array([*slots.values()]), 1 + sum(slots.values()), len(met_pt)
+    size = 1 + sum(slots.values())
+    blocks = _matrices(_flat_objects(objects), slots, float(sqrt_s), float(angular_scale))
     cast = _cast(slots, form, aggregate)
-    out = np.empty((n_events, cast(np.zeros((0, size, size))).shape[1]), dtype=dtype)
+    out = np.empty((len(objects["met"]), cast(np.zeros((0, size, size))).shape[1]), dtype=dtype)
+    for block, matrices in blocks:
+        out[block] = cast(matrices)
+    return out.reshape(len(out), size, size) if form == "full" else out
+
+
+def _matrices(
+    flat: FlatObjects, slots: Mapping[str, int], sqrt_s: float, angular_scale: float
+) -> Iterator[tuple[slice, FloatArray]]:
+    """Matrices (events, size, size) of some events at a time."""
+    columns, offsets, met_pt, met_phi = flat
+    rows, size, n_events = np.array([*slots.values()]), 1 + sum(slots.values()), len(met_pt)
     for first in range(0, n_events, BLOCK):
         block = slice(first, min(first + BLOCK, n_events))
         matrices = np.empty((block.stop - first, size, size))
@@ -271,9 +284,8 @@ def rapidity_mass_matrix(
             met_pt[block],
             met_phi[block],
             rows,
-            float(sqrt_s),
-            float(angular_scale),
+            sqrt_s,
+            angular_scale,
             matrices,
         )
-        out[block] = cast(matrices)
-    return out.reshape(n_events, size, size) if form == "full" else out
+        yield block, matrices

@@ -3,11 +3,13 @@
 import contextlib
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import uproot
 
 from data.errors import InputError, OddjetError, ReadError
+from data.files import hash_json, sha256_file
 from data.samples import Access
 from data.xrootd import DEFAULT_TIMEOUT, is_remote
 from processors.remote import RemoteSource, distrust
@@ -161,3 +163,31 @@ def _withheld(error: BaseException) -> BaseException | None:
 def _line(error: BaseException) -> str:
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+def file_identity(path: str, access: Access | None = None) -> str:
+    """What a manifest remembers of an input file: a change of the file changes it.
+
+    Parameters
+    ----------
+    path
+        A local path or a remote address (``root://…``).
+    access
+        Where a remote file may be read.
+
+    Returns
+    -------
+    str
+        SHA-256 of a local file's bytes; of a remote file's UUID and entries of each tree.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    """
+    if "://" not in path:
+        return sha256_file(Path(path))
+    with reading(path), open_root(path, access=access) as file:
+        trees = {name: kind for name, kind in file.classnames(cycle=False).items() if kind != "TDirectory"}
+        entries = {name: int(getattr(file[name], "num_entries", 0)) for name in sorted(trees)}
+        return hash_json({"uuid": str(file.file.uuid), "entries": entries})

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.errors import InputError
-from data.files import hash_json, sha256_file
 from data.luminosity import ProcessedLuminosity, read_golden_json
 from data.partials import PartialStore, read_partial
-from data.samples import Access, Sample
+from data.samples import Sample
 from processors.account import Account, ChunkFailure
 from processors.certified import certified_luminosity
 from processors.config import ProcessingConfig
@@ -31,7 +30,6 @@ from processors.preflight import (
     plan_sample,
 )
 from processors.recipe import NOMINAL, Recipe, empty_table, recipe_of
-from processors.root_files import open_root, reading
 from processors.scorers import import_methods, refer
 from processors.skim import Skim
 from processors.varied_skim import VariedSkim
@@ -44,7 +42,7 @@ _LOG = logging.getLogger("oddjet")
 
 @dataclass(frozen=True)
 class SkimResult:
-    """Account and cutflow of pass 1, the files that it wrote and the certified luminosity of data."""
+    """Account and cutflow of a pass, the files that it wrote and the certified luminosity of data."""
 
     account: Account
     cutflow: list[Step]
@@ -54,14 +52,9 @@ class SkimResult:
 
 
 @dataclass(frozen=True)
-class HistogramResult:
-    """Account and cutflow of pass 2, the file that it wrote, certified luminosity of data and the histograms."""
+class HistogramResult(SkimResult):
+    """The same of pass 2, with the histograms."""
 
-    account: Account
-    cutflow: list[Step]
-    outputs: list[Path]
-    luminosity: ProcessedLuminosity | None
-    without_particles: int
     histograms: Histograms
 
 
@@ -113,18 +106,13 @@ def run_skim(
         If an entry was not processed exactly once.
     """
     with _kept(store, out_root) as kept:
-        plan, recipe = prepared(sample, options, plan)
-        recipe, before = with_lund_weights(
-            plan, recipe, processing, surveys or kept, only_merge=only_merge, report=report
-        )
-        result = _loop(
-            plan, Skim(recipe), processing, kept, only_merge=only_merge, before=before, report=report
-        )
+        begun = _begun(sample, processing, options, plan, surveys or kept, report, only_merge=only_merge)
+        result = begun.loop(Skim(begun.recipe), kept)
         folder = out_root / "features" / sample.name
         tables = _tables(result.partials, NOMINAL)
-        unique = sample.kind == "data"
-        outputs = merge_tables(tables, folder, empty_table(plan, options), sample.name, unique=unique)
-    return _skim_result(plan, recipe, result, outputs)
+        empty, unique = empty_table(begun.plan, options), sample.kind == "data"
+        outputs = merge_tables(tables, folder, empty, sample.name, unique=unique)
+    return begun.skimmed(result, outputs)
 
 
 def run_varied_skim(
@@ -161,12 +149,8 @@ def run_varied_skim(
         If an entry was not processed exactly once.
     """
     with _kept(store, out_root) as kept:
-        plan, recipe = prepared(sample, options, plan)
-        recipe, before = with_lund_weights(
-            plan, recipe, processing, surveys or kept, only_merge=only_merge, report=report
-        )
-        work = VariedSkim(recipe)
-        result = _loop(plan, work, processing, kept, only_merge=only_merge, before=before, report=report)
+        begun = _begun(sample, processing, options, plan, surveys or kept, report, only_merge=only_merge)
+        result = begun.loop(VariedSkim(begun.recipe), kept)
         empty = _empty_tables(result.partials)
         if NOMINAL not in empty:
             msg = (
@@ -179,7 +163,7 @@ def run_varied_skim(
         for name, table in empty.items():
             tables = _tables(result.partials, name)
             outputs += merge_tables(tables, folder / name, table, sample.name, unique=False)
-    return _skim_result(plan, recipe, result, outputs)
+    return begun.skimmed(result, outputs)
 
 
 def run_histograms(
@@ -227,28 +211,18 @@ def run_histograms(
     IncompleteError
         If an entry was not processed exactly once.
     """
+    prepare = import_methods if scorers else None
     with _kept(store, out_root) as kept:
-        plan, recipe = prepared(sample, options, plan)
-        prepare = import_methods if scorers else None
-        recipe, before = with_lund_weights(
-            plan, recipe, processing, surveys or kept, only_merge=only_merge, prepare=prepare, report=report
+        begun = _begun(
+            sample, processing, options, plan, surveys or kept, report, only_merge=only_merge, prepare=prepare
         )
-        work = fill_of(sample, options, recipe, scorers, trained_on)
-        result = _loop(
-            plan, work, processing, kept, only_merge=only_merge, before=before, report=report, prepare=prepare
-        )
+        work = fill_of(sample, options, begun.recipe, scorers, trained_on)
+        result = begun.loop(work, kept)
         total = work.sum(read_partial(path) for path in result.partials)
-    histograms = finalise(total, plan.scale, sample.name)
+    histograms = finalise(total, begun.plan.scale, sample.name)
     path = out_root / "histograms" / f"{sample.name}.h5"
     write_histograms(path, histograms)
-    return HistogramResult(
-        result.account,
-        result.cutflow,
-        [path],
-        certified_luminosity(plan, recipe.golden, result.sections),
-        _empty_jets(result, sample),
-        histograms,
-    )
+    return HistogramResult(**vars(begun.skimmed(result, [path])), histograms=histograms)
 
 
 def fill_of(
@@ -274,20 +248,56 @@ def _kept(store: PartialStore | None, out_root: Path) -> Iterator[PartialStore]:
         yield PartialStore(Path(scratch))
 
 
-def _loop(
-    plan: SamplePlan,
-    work: ChunkWork,
+@dataclass(frozen=True)
+class _Begun:
+    """A pass over a sample that is known, with its Lund-plane weights and the failures that these met."""
+
+    plan: SamplePlan
+    recipe: Recipe
+    processing: ProcessingConfig
+    before: Sequence[ChunkFailure]
+    report: Report | None
+    only_merge: bool
+    prepare: Callable[[], None] | None
+
+    def loop(self, work: ChunkWork, store: PartialStore) -> LoopResult:
+        """Do the work on every chunk, or find all results in the store."""
+        if self.only_merge:
+            return merged(self.plan, work, self.processing, store)
+        return run_loop(
+            self.plan,
+            work,
+            self.processing,
+            store,
+            before=self.before,
+            prepare=self.prepare,
+            report=self.report,
+        )
+
+    def skimmed(self, result: LoopResult, outputs: list[Path]) -> SkimResult:
+        """What a pass gives that wrote these files."""
+        luminosity = certified_luminosity(self.plan, self.recipe.golden, result.sections)
+        empty_jets = _empty_jets(result, self.plan.sample)
+        return SkimResult(result.account, result.cutflow, outputs, luminosity, empty_jets)
+
+
+def _begun(
+    sample: Sample,
     processing: ProcessingConfig,
-    store: PartialStore,
+    options: EventOptions,
+    plan: SamplePlan | None,
+    surveys: PartialStore,
+    report: Report | None,
     *,
     only_merge: bool,
-    before: Sequence[ChunkFailure],
-    report: Report | None,
     prepare: Callable[[], None] | None = None,
-) -> LoopResult:
-    if only_merge:
-        return merged(plan, work, processing, store)
-    return run_loop(plan, work, processing, store, before=before, prepare=prepare, report=report)
+) -> _Begun:
+    """Look at a sample and find the constants of its Lund-plane weights."""
+    plan, recipe = prepared(sample, options, plan)
+    recipe, before = with_lund_weights(
+        plan, recipe, processing, surveys, only_merge=only_merge, prepare=prepare, report=report
+    )
+    return _Begun(plan, recipe, processing, before, report, only_merge, prepare)
 
 
 def _tables(partials: Iterable[Path], name: str) -> Iterator[Columns]:
@@ -306,16 +316,6 @@ def _empty_tables(partials: Iterable[Path]) -> dict[str, Columns]:
             if name not in found:
                 found[name] = {column: values[:0].copy() for column, values in table.items()}
     return dict(sorted(found.items()))
-
-
-def _skim_result(plan: SamplePlan, recipe: Recipe, result: LoopResult, outputs: list[Path]) -> SkimResult:
-    return SkimResult(
-        result.account,
-        result.cutflow,
-        outputs,
-        certified_luminosity(plan, recipe.golden, result.sections),
-        _empty_jets(result, plan.sample),
-    )
 
 
 def prepared(
@@ -370,31 +370,3 @@ def check_same_sources(samples: Iterable[Sample], options: EventOptions) -> None
             continue
         first = first or found
         check_same_meaning(first, found, f"sample '{sample.name}' beside the others of this search")
-
-
-def file_identity(path: str, access: Access | None = None) -> str:
-    """What a manifest remembers of an input file: a change of the file changes it.
-
-    Parameters
-    ----------
-    path
-        A local path or a remote address (``root://…``).
-    access
-        Where a remote file may be read.
-
-    Returns
-    -------
-    str
-        SHA-256 of a local file's bytes; of a remote file's UUID and entries of each tree.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read.
-    """
-    if "://" not in path:
-        return sha256_file(Path(path))
-    with reading(path), open_root(path, access=access) as file:
-        trees = {name: kind for name, kind in file.classnames(cycle=False).items() if kind != "TDirectory"}
-        entries = {name: int(getattr(file[name], "num_entries", 0)) for name in sorted(trees)}
-        return hash_json({"uuid": str(file.file.uuid), "entries": entries})

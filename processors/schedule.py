@@ -218,7 +218,7 @@ class Schedule(Generic[TaskKind]):
     def _cancelled(self, task: TaskKind) -> None:
         """Put a task back that was dropped; nobody is left to drop one where the scheduler has ended, which tending tells."""
         self._watched.discard(task)
-        msg = f"{task.title}: it was dropped when a worker died that held what it needs"
+        msg = f"{task.title}: it was dropped when a worker died that held what it needs; run it again"
         self._note(task, IncompleteError(msg))
         self._tend()
         self._again(task, IncompleteError(msg))
@@ -227,8 +227,9 @@ class Schedule(Generic[TaskKind]):
         self._watched.discard(task)
         if outcome.bug is not None:
             what = f"{task.title} failed by an error of the code"
-            self._bug = f"{what}: {outcome.bug}"
-            self._note(task, IncompleteError(f"{what}: {outcome.bug.strip().splitlines()[-1]}"))
+            last = outcome.bug.strip().splitlines()[-1]
+            self._bug = f"{what}: {last}; report it with this traceback:\n{outcome.bug}"
+            self._note(task, IncompleteError(f"{what}: {last}; report it with the traceback"))
             self._stop = True
         elif outcome.error is None:
             self._finish(task, outcome)

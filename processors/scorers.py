@@ -146,7 +146,8 @@ def judge(scorer: Scorer, label: str, table: Table, *, trained_on: bool) -> tupl
     """
     missing = [name for name in scorer.inputs if name not in table]
     if missing:
-        msg = f"selection '{label}': its method needs the columns {', '.join(missing)}, which the features have not"
+        columns = ", ".join(missing)
+        msg = f"selection '{label}': its method needs the columns {columns}, which the features have not; train it again"
         raise InputError(msg)
     given = scorer.evaluate(table, trained_on=trained_on)
     score, votes = np.asarray(given[0], dtype=np.float64), np.asarray(given[1])

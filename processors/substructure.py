@@ -15,7 +15,7 @@ from data.errors import ConfigError, InputError
 from data.types import FloatArray, IntArray
 from processors.kernels.buffers import FlatJets, flat_column, flat_jets, flat_weights
 from processors.kernels.clustering import KT, WTA_KT
-from processors.kernels.combined import flat_features
+from processors.kernels.combined import FlatFeatures, flat_features
 from processors.kernels.grooming import flat_soft_drop
 from processors.kernels.lepton import flat_lepton_fraction, hardest_leptons, nearest_particles
 from processors.kernels.taus import flat_nsubjettiness
@@ -74,20 +74,25 @@ def nsubjettiness(
     if numbers.ndim != 1 or not are_counts(numbers):
         msg = f"n = {n!r} must be an integer of at least 1, or a sequence of such"
         raise ConfigError(msg)
+    check_positive(R0=R0, beta=beta)
+    onepass, algorithm = _axes(axes, beta)
+    jets = flat_jets(particles, weights)
+    taus = flat_nsubjettiness(*jets, int(numbers.max()), float(R0), float(beta), onepass, algorithm)
+    chosen = taus[:, numbers - 1]
+    return chosen[:, 0] if np.ndim(n) == 0 else chosen
+
+
+def _axes(axes: str, beta: float) -> tuple[bool, int]:
+    """Whether the axes are moved to a minimum, and the algorithm that gives the first ones."""
     if axes not in AXES:
         msg = f"axes = {axes!r} must be one of {', '.join(AXES)}"
         raise ConfigError(msg)
-    check_positive(R0=R0, beta=beta)
     onepass = axes.startswith("onepass")
     if onepass and beta > 2.0:
         plain = axes.removeprefix("onepass_")
         msg = f"beta = {beta} is above 2, where the minimisation need not converge: use axes={plain!r}"
         raise ConfigError(msg)
-    algorithm = WTA_KT if "wta" in axes else KT
-    jets = flat_jets(particles, weights)
-    taus = flat_nsubjettiness(*jets, int(numbers.max()), float(R0), float(beta), onepass, algorithm)
-    chosen = taus[:, numbers - 1]
-    return chosen[:, 0] if np.ndim(n) == 0 else chosen
+    return onepass, WTA_KT if "wta" in axes else KT
 
 
 def _pt_eta_phi_mass(momenta: FloatArray) -> dict[str, FloatArray]:
@@ -297,11 +302,15 @@ def jet_substructure(
         rows, pt = _leptons(jets, leptons)
     weight = np.ones(len(jets.px)) if weights is None else flat_weights(weights, jets)
     cut = (float(z_cut), float(beta), float(R0))
-    found = flat_features(*jets, weight, rows, pt, int(n_tau), int(n_subjets), cut)
+    return _all_records(flat_features(*jets, weight, rows, pt, int(n_tau), int(n_subjets), cut), R0)
+
+
+def _all_records(found: FlatFeatures, R0: float) -> Any:
+    """Records of jets of what was computed of them."""
     prongs = found.prongs
     return ak.zip(
         {
-            **{f"tau{n + 1}": found.taus[:, n] for n in range(n_tau)},
+            **{f"tau{n + 1}": taus for n, taus in enumerate(found.taus.T)},
             "groomed": _groomed(found.groomed, prongs[:, 0], prongs[:, 1], found.delta_r, found.z),
             "lsf": found.lsf,
             "n_particles": found.n_particles,

@@ -223,21 +223,26 @@ def open_events(
                     "began; run it again"
                 )
                 raise InputError(msg)
-            factory = NanoEventsFactory.from_root(
-                file=file,
-                treepath=item.treename,
-                schemaclass=BaseSchema,
-                metadata={
-                    "dataset": item.dataset,
-                    "filename": item.filename,
-                    "entrystart": item.entrystart,
-                    "entrystop": item.entrystop,
-                },
-                mode="virtual",
-                entry_start=item.entrystart,
-                entry_stop=item.entrystop,
-                iteritems_options={"filter_name": sorted(branches)},
-                preload=branches if is_remote(item.filename) else None,
-            )
-            events = factory.events()
+            events = _virtual_events(file, item, branches)
         yield events
+
+
+def _virtual_events(file: Any, item: WorkItem, branches: frozenset[str]) -> Any:
+    """The entries of a chunk as coffea's array of virtual columns."""
+    factory = NanoEventsFactory.from_root(
+        file=file,
+        treepath=item.treename,
+        schemaclass=BaseSchema,
+        metadata={
+            "dataset": item.dataset,
+            "filename": item.filename,
+            "entrystart": item.entrystart,
+            "entrystop": item.entrystop,
+        },
+        mode="virtual",
+        entry_start=item.entrystart,
+        entry_stop=item.entrystop,
+        iteritems_options={"filter_name": sorted(branches)},
+        preload=branches if is_remote(item.filename) else None,
+    )
+    return factory.events()

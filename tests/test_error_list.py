@@ -186,6 +186,7 @@ def test_a_poor_message_is_recognised(text, missing):
 def make_toy(root: Path, source: str) -> None:
     """A small project with one module, and our list and recorder of errors."""
     (root / "data").mkdir()
+    (root / "data" / "__init__.py").touch()
     (root / "data" / "toy.py").write_text(source)
     shutil.copy(ROOT / "data" / "errors.py", root / "data")
     (root / "tests").mkdir()
@@ -247,11 +248,9 @@ def test_size():
 @pytest.mark.parametrize(
     ("excused", "options", "said"),
     [
-        ("nothing", [], ["data/toy.py:21 size ValueError 'long': no test reaches it; add one"]),
-        ("nothing", ["-n", "2"], ["data/toy.py:21 size ValueError 'long': no test reaches it; add one"]),
+        ("nothing", ["-n", "1"], ["data/toy.py:21 size ValueError 'long': no test reaches it; add one"]),
         ("long", [], []),
         ("nothing", ["-k", "size"], []),
-        ("nothing", ["tests/test_toy.py"], []),
         (
             "empty",
             [],
@@ -269,6 +268,7 @@ def test_a_whole_run_fails_over_errors_that_no_test_reaches(tmp_path, excused, o
     (tmp_path / "pytest.ini").write_text("[pytest]\ntestpaths = tests\npythonpath = .\n")
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "--import-mode=importlib", "-p", "no:cacheprovider", *options],
+        check=False,
         cwd=tmp_path,
         env={**os.environ, "ODDJET_DATA": "/"},
         capture_output=True,

@@ -69,7 +69,18 @@ def build_config(workspace: dict[str, Any]) -> dict[str, Any]:
 
 
 def templates(workspace: dict[str, Any]) -> dict[str, FloatArray]:
-    """Contents of the template histograms, by the file names that cabinetry gives them."""
+    """Contents of the template histograms.
+
+    Parameters
+    ----------
+    workspace
+        HistFactory JSON of `analysis.workspace`.
+
+    Returns
+    -------
+    dict of str to FloatArray
+        Name that cabinetry gives the file to its events a bin, shape (n,).
+    """
     found = {_file(_DATA): np.asarray(workspace["observations"][0]["data"], dtype=np.float64)}
     for sample in workspace["channels"][0]["samples"]:
         found[_file(sample["name"])] = np.asarray(sample["data"], dtype=np.float64)

@@ -124,6 +124,11 @@ def datacard(
         Expected background events; twenty of its standard deviations bound the normalisation.
     deviations
         Standard deviations that x = 1 stands for, by direction of the background.
+
+    Returns
+    -------
+    str
+        Its lines; contents of bins are in the file with the histograms.
     """
     room = 20 / np.sqrt(n_background)
     rule = "-" * 80

@@ -38,7 +38,13 @@ class ScoreShape:
     variances: FloatArray
 
     def normalised(self) -> tuple[FloatArray, FloatArray]:
-        """Fraction of the events per bin and its statistical uncertainty, shape (n,) each."""
+        """Shape of the score.
+
+        Returns
+        -------
+        fraction, error : FloatArray
+            Fraction of the events a bin and its statistical uncertainty, shape (n,) each; 0 without events.
+        """
         total = float(self.values.sum())
         if total <= 0:
             return np.zeros_like(self.values), np.zeros_like(self.values)

@@ -105,7 +105,18 @@ def new_figure(width: float = 10.0, height: float = 8.5) -> Figure:
 
 
 def scientific(value: float) -> str:
-    """A number with two digits for a plot, e.g. ``0.42`` or 3.2 × 10⁻⁵ in matplotlib's mathematics."""
+    """A number with two digits for a plot.
+
+    Parameters
+    ----------
+    value
+        The number.
+
+    Returns
+    -------
+    str
+        E.g. ``0.42``, or 3.2 × 10⁻⁵ in matplotlib's mathematics.
+    """
     mantissa, _, exponent = f"{value:.1e}".partition("e")
     if -3 <= int(exponent) <= 3:
         return f"{value:.2g}"

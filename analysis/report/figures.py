@@ -54,7 +54,7 @@ class Drawn:
     caption, alt
         What stands below it, and what a reader who cannot see it is told.
     chart
-        The same for the page, to point at; without, the page shows the figure itself.
+        The same for the page, to point at.
     owner
         The selection whose part of the page shows it.
     """
@@ -64,7 +64,7 @@ class Drawn:
     figure: Figure
     caption: str
     alt: str
-    chart: Chart | Bars | None = None
+    chart: Chart | Bars
     owner: str = ""
 
 

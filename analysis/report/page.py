@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import itertools
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -81,9 +80,8 @@ def write_report(
     for drawn in itertools.chain(
         draw_figures(record, label), draw_systematics(record, label), draw_retraining(record.limits, label)
     ):
-        paths = save_figure(drawn.figure, run_folder / "plots", drawn.name)
-        written += paths
-        images.setdefault(drawn.section, []).append((drawn.owner, _embed(drawn, paths[-1])))
+        written += save_figure(drawn.figure, run_folder / "plots", drawn.name)
+        images.setdefault(drawn.section, []).append((drawn.owner, _embed(drawn)))
     page = run_folder / "report" / "index.html"
     text = _render(record, title, config, provenance, images)
     with atomic_path(page) as temporary:
@@ -91,17 +89,14 @@ def write_report(
     return [page, *written]
 
 
-def _embed(drawn: Drawn, png: Path) -> Shown:
-    """A figure as the page shows it: its chart, or without one the bytes of its PNG."""
-    if isinstance(drawn.chart, Bars):
-        return Shown(drawn.name, draw_bars(drawn.chart, drawn.alt), drawn.caption, saved=True)
-    if drawn.chart is not None:
-        return Shown(drawn.name, draw_chart(drawn.chart, drawn.alt), drawn.caption, saved=True)
-    content = png.read_bytes()
-    width, height = struct.unpack(">II", content[16:24])  # the header chunk of a PNG begins with its size
-    source = "data:image/png;base64," + base64.b64encode(content).decode("ascii")
-    body = Markup('<img src="{}" width="{}" height="{}" alt="{}">').format(source, width, height, drawn.alt)
-    return Shown(drawn.name, body, drawn.caption, saved=True)
+def _embed(drawn: Drawn) -> Shown:
+    """A figure as the page shows it."""
+    draw = (
+        draw_bars(drawn.chart, drawn.alt)
+        if isinstance(drawn.chart, Bars)
+        else draw_chart(drawn.chart, drawn.alt)
+    )
+    return Shown(drawn.name, draw, drawn.caption, saved=True)
 
 
 def _render(

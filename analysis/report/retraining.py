@@ -12,14 +12,16 @@ from analysis.limit_record import (
     SignalLimits,
 )
 from analysis.plots.style import PlotLabel
-from analysis.published_significances import PUBLISHED
+from analysis.published_significances import CITATION, PUBLISHED, PublishedSignificances
 from analysis.report.figures import Drawn
 from analysis.report.limit_uncertainties import uncertainty_table
 from analysis.report.numbers import MISSING, count, fixed, percent, significant, with_error
+from analysis.report.retraining_charts import exclusion_chart, significance_chart
 from analysis.report.tables import Table
 from processors.scorers import INCLUSIVE
 
 SECTION = "retraining"
+_MEDIAN = 2
 _STATUS = {
     "all_excluded": "below the smallest injection",
     "not_excluded": "above the largest injection",
@@ -53,22 +55,23 @@ def draw_retraining(record: LimitRecord | None, label: PlotLabel) -> Iterator[Dr
                 f"significance_{signal}",
                 significance_figure(limits, label, (signal,), published),
                 f"Local p-value found for {signal} injected into the data, against its cross section: median of the "
-                f"trainings, bars from the lowest to the highest.{_reading(limits)}",
+                f"trainings, bars from the lowest to the highest.{_reading(limits, published)}",
                 f"Local p-values of {', '.join(limits.selections)} against the injected cross section of {signal}.",
+                significance_chart(limits, published),
             )  # fmt: skip
         for name, found in limits.selections.items():
             if not found.retrained or found.observed is None:
                 continue
-            text = _limit(found.observed)
             yield Drawn(
                 SECTION,
                 f"retraining_{name}_{signal}",
                 retraining_figure(found, label, (name, signal)),
                 f"{name} trained on the data with {signal} injected. Above: its efficiency for the signal. Below: the "
                 "cross section that this efficiency excludes; a cross section is excluded where it lies above its own. "
-                f"Observed limit: {text}.",
+                f"Observed limit: {_with_unit(found.observed)}.",
                 f"Efficiency of {name} for {signal} against the injected cross section, and the cross section it "
-                f"excludes; observed limit {text}.",
+                f"excludes; observed limit {_with_unit(found.observed)}.",
+                exclusion_chart(found),
             )
 
 
@@ -89,16 +92,16 @@ def retraining_tables(record: LimitRecord | None) -> list[Table]:
         "Signal",
         "Selection",
         "Observed",
-        "68% of it",
+        "68 % interval",
         "Expected",
-        "Grid obs.",
-        "Grid exp.",
-        "Signal unc.",
+        "Observed, grid",
+        "Expected, grid",
+        "Signal uncertainty",
     )
     return [
         Table(
             "95 % CL upper limits on the cross section in fb: the crossing of σ = σ_excl(σ), with the interval from the "
-            "efficiency's error, and the published rule on the injections (ties to the larger injection).",
+            "efficiency's error; grid: the published rule, which knows the injected cross sections only (ties to the larger one).",
             head,
             tuple(limits),
             text_columns=2,
@@ -114,38 +117,44 @@ def retraining_tables(record: LimitRecord | None) -> list[Table]:
 
 
 def expected_sensitivity(record: LimitRecord | None) -> str:
-    """What a search that trains again with each signal is sensitive to, in a sentence a signal; empty without a record."""
+    """What a search that trains again with each signal is sensitive to, in sentences; empty without a record."""
     sentences = []
     for signal, one in (record.signals if record is not None else {}).items():
-        found = [
-            f"{name} {_limit(selection.expected[2])} ({_five_sigma(selection)})"
-            for name, selection in one.selections.items()
-            if selection.observed is not None
-        ]
-        if found:
+        known = {name: found for name, found in one.selections.items() if found.observed is not None}
+        limits = [f"{_with_unit(found.expected[_MEDIAN])} ({name})" for name, found in known.items()]
+        reached = {
+            name: found.discovery[-1] for name, found in known.items() if found.discovery[-1].status == "ok"
+        }
+        five = [f"{significant(point.cross_section_fb)} fb ({name})" for name, point in reached.items()]
+        if limits:
+            found = (
+                f"where 5σ are expected: {', '.join(five)}"
+                if five
+                else "no injected cross section is expected to reach 5σ"
+            )
             sentences.append(
-                f"{signal}, trained again with each cross section: expected limit in fb (in brackets where 5σ are "
-                f"expected) {', '.join(found)}."
+                f"For {signal}, with the methods trained again on each injected cross section, the expected limit is "
+                f"{', '.join(limits)}; {found}."
             )
     return " ".join(sentences)
 
 
-def _five_sigma(found: SelectionLimits) -> str:
-    point = found.discovery[-1]
-    return significant(point.cross_section_fb) if point.status == "ok" else _STATUS[point.status]
-
-
-def _reading(limits: SignalLimits) -> str:
+def _reading(limits: SignalLimits, published: PublishedSignificances | None) -> str:
     """What else the reader of the significances has to know."""
-    found = limits.selections
-    fixed_too = any(not one.retrained and name != INCLUSIVE for name, one in found.items())
-    return " Dash-dotted: fixed selections." if fixed_too else ""
+    given = [name for name, one in limits.selections.items() if not one.retrained and name != INCLUSIVE]
+    words = f" Not trained again, the same for any data: {', '.join(given)}." if given else ""
+    if published is not None and not published.z.keys().isdisjoint(limits.selections):
+        words += (
+            f" Published: those of {CITATION}, for {published.title}, {significant(published.luminosity_ifb)} fb⁻¹ of "
+            "other data and another signal."
+        )
+    return words
 
 
 def _limit_row(found: SelectionLimits) -> tuple[str, ...]:
     if found.observed is None:
         return (MISSING,) * 6
-    median = found.expected[2]
+    median = found.expected[_MEDIAN]
     return (
         _limit(found.observed),
         _interval(found.observed.crossing_low_fb, found.observed.crossing_high_fb),
@@ -158,6 +167,10 @@ def _limit_row(found: SelectionLimits) -> tuple[str, ...]:
 
 def _limit(point: LimitPoint) -> str:
     return significant(point.crossing_fb) if point.status == "ok" else _STATUS[point.status]
+
+
+def _with_unit(point: LimitPoint) -> str:
+    return f"{_limit(point)} fb" if point.status == "ok" else _limit(point)
 
 
 def _interval(low: float | None, high: float | None) -> str:

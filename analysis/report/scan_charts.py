@@ -24,6 +24,11 @@ def colours(names: Sequence[str]) -> dict[str, Colour]:
     return {name: "ink" if k == 0 else CYCLE[(k - 1) % len(CYCLE)] for k, name in enumerate(names)}
 
 
+def sigma_levels() -> tuple[tuple[float, str], ...]:
+    """P-values of whole numbers of standard deviations, as levels of a panel."""
+    return tuple((float(norm.sf(size)), f"{size}σ") for size in _SIGMAS)
+
+
 def p_value_chart(
     selections: Mapping[str, tuple[ScanPoint, ...]], masses: Sequence[float], spans: Sequence[WindowSpan]
 ) -> Chart:
@@ -44,7 +49,7 @@ def p_value_chart(
         range=(float(max(smallest, 1e-300)) / 5, 1.5),
         log=True,
         height=260.0,
-        levels=tuple((float(norm.sf(size)), f"{size}σ") for size in _SIGMAS),
+        levels=sigma_levels(),
     )
     borders = _borders(x)
     tips = []

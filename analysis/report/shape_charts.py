@@ -105,13 +105,14 @@ def _ratio(
     ratio = np.divide(inside, outside, out=np.where(inside > 0, np.inf, np.nan), where=there & (inside > 0))
     spread = np.divide(error, outside, out=np.zeros(len(inside)), where=there)
     own = np.divide(other, outside, out=np.zeros(len(inside)), where=there)
+    error_of = np.hypot(spread, np.where(np.isfinite(ratio), ratio, 0.0) * own)
     tips = tuple(
         (
             edges[k],
             edges[k + 1],
             (
                 f"{significant(edges[k])} – {significant(edges[k + 1])}\nsignal region {100 * inside[k]:.2f} %, side bands "
-                f"{100 * outside[k]:.2f} %\nratio {with_error(finite(ratio[k]), float(np.hypot(spread[k], ratio[k] * own[k])))}"
+                f"{100 * outside[k]:.2f} %\nratio {with_error(finite(ratio[k]), float(error_of[k]))}"
             ),
         )
         for k in range(len(inside))

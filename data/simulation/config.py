@@ -206,7 +206,7 @@ class SimulationConfig(Section):
         signal = sample.plant or sample.inject
         for process in (*sample.main_processes(), *([signal.process] if signal else [])):
             if process not in self.processes:
-                msg = f"sample '{name}' needs process '{process}', which is not in 'processes' ({known})"
+                msg = f"sample '{name}' needs process '{process}', which is not in 'processes' ({known}); add it there"
                 raise ValueError(msg)
         others = [p for p in sample.main_processes() if not isinstance(self.process(p), Background)]
         if sample.mixture and (others or len(set(sample.mixture)) < len(sample.mixture)):
@@ -219,5 +219,7 @@ class SimulationConfig(Section):
             msg = f"sample '{name}': add 'cross_section_pb', a signal's cross section is a choice"
             raise ValueError(msg)
         if sample.plant and (sample.kind != "data" or others):
-            msg = f"sample '{name}': 'plant' needs a background of kind 'data'"
+            msg = (
+                f"sample '{name}': 'plant' needs a background of kind 'data'; set 'kind: data', or remove it"
+            )
             raise ValueError(msg)

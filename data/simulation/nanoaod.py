@@ -165,7 +165,7 @@ def _threshold(trigger: str) -> tuple[str, float]:
     """Quantity (``HT`` or ``Jet``) and threshold (GeV) that a trigger's name tells."""
     match = re.search(r"(HT|Jet)(\d+)$", trigger)
     if match is None:
-        msg = f"trigger '{trigger}': no threshold on HT or a jet's pT in its name; it cannot be simulated"
+        msg = f"trigger '{trigger}' names no threshold on HT or a jet's pT; choose a year without it"
         raise ConfigError(msg)
     return match[1], float(match[2])
 

@@ -21,8 +21,8 @@ from models.stack import merged_arrays
 class AutoencoderOptions(LatentOptions):
     """Options of ``autoencoder``."""
 
-    hidden: tuple[int, ...] = (64, 32)
-    """Widths of the encoder's hidden layers; the decoder's are the same in reverse."""
+    hidden: tuple[pydantic.PositiveInt, ...] = (64, 32)
+    """Widths of the encoder's hidden layers; the decoder's are the same in reverse. With none the network is linear."""
     members: int = pydantic.Field(default=2, ge=1, le=N_INNER)
     """Networks a fold, each validating on another inner quarter of the other folds; the mean of their losses counts."""
     schedule: Schedule = Schedule(epochs=40, batch=512, learning_rate=2e-2, decay="one_cycle", clip=1.0)

@@ -51,11 +51,14 @@ class PartsOptions(MethodOptions):
     @pydantic.model_validator(mode="after")
     def _methods_exist(self) -> Self:
         if len(set(self.methods)) != len(self.methods) or len(self.methods) < 2:
-            msg = "methods: a combination needs two methods or more, each named once"
+            msg = f"methods: expected two or more, each named once, found {', '.join(self.methods) or 'none'}"
             raise ValueError(msg)
         other = sorted(set(self.settings).difference(self.methods))
         if other:
-            msg = f"settings: {', '.join(other)} not among methods ({', '.join(self.methods)})"
+            msg = (
+                f"settings: {', '.join(other)} not among methods ({', '.join(self.methods)}); add them there, or leave "
+                "their settings out"
+            )
             raise ValueError(msg)
         for name in self.methods:
             own = sorted(_OF_THE_WHOLE.intersection(self.settings.get(name, {})))

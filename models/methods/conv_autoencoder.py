@@ -19,6 +19,7 @@ from models.heads import JETS
 from models.jobs import Schedule, StackJob, Training
 from models.kernels.images import constituent_images
 from models.networks.convolution import ConvolutionalAutoencoder
+from models.networks.dense import Layers
 from models.preprocessing import Inputs
 from models.reconstruction import ReconstructionOptions, log_losses, row_weights
 from models.regions import HIGH, LOW
@@ -35,9 +36,9 @@ class ConvAutoencoderOptions(ReconstructionOptions):
     """Pixels on a side of the image; halved once for each of the channels."""
     width: float = pydantic.Field(default=1.6, gt=0, le=4)
     """Side of the image, rad."""
-    channels: tuple[int, ...] = (32, 24, 16)
+    channels: Layers = (32, 24, 16)
     """Of the convolutions."""
-    hidden: tuple[int, ...] = (128, 32)
+    hidden: Layers = (128, 32)
     """Dense layers between the convolutions and the latent space."""
     latent: int = pydantic.Field(default=6, ge=1)
     """Width of the latent space."""
@@ -63,9 +64,6 @@ class ConvAutoencoderOptions(ReconstructionOptions):
 
     @pydantic.model_validator(mode="after")
     def _layers_fit(self) -> Self:
-        if min((*self.channels, *self.hidden), default=0) < 1:
-            msg = "channels, hidden: layers of at least one unit"
-            raise ValueError(msg)
         # Its message names the number of pixels.
         _ = self.network
         return self

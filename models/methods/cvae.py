@@ -16,6 +16,7 @@ from models.classifiers import LHCO_MLP
 from models.interpolation import Comparison, FoldRows, InterpolatedMethod, InterpolationOptions
 from models.jobs import Member, Schedule, StackJob, Training
 from models.networks.conditional_vae import ConditionalVae
+from models.networks.dense import Layers
 from models.networks.scoring import in_batches, tensors
 from models.preprocessing import Inputs
 from models.transforms import Transform, fit_transform
@@ -37,7 +38,7 @@ class VaeSettings(Section):
     true one with an area under the curve of 0.56 to 0.63, at β = 0.03 of 0.51 (with the parabolas 0.506).
     """
 
-    hidden: tuple[int, ...] = pydantic.Field(default=(64, 64), min_length=1)
+    hidden: Layers = (64, 64)
     """Hidden layers of the encoder; the decoder's are the same in reverse."""
     latent: int = pydantic.Field(default=0, ge=0)
     """Latent variables; 0: as many as inputs."""

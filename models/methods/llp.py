@@ -18,7 +18,7 @@ from models.folds import TrainingSample, most_rows
 from models.heads import Head, HeadOptions
 from models.jobs import Member, Schedule, StackJob, Training
 from models.networks.base import BUFFER
-from models.networks.dense import check_layers
+from models.networks.dense import Layers, check_layers
 from models.networks.proportions import Distance, ProportionNetwork
 from models.networks.scoring import in_batches, tensors
 from models.preprocessing import Inputs, RankTransform, fit_ranks, input_matrix, standardisation
@@ -42,7 +42,7 @@ class LlpOptions(HeadOptions):
     """Assumed signal fractions of the lower side band, the signal region and the upper side band."""
     distance: Distance = "squared"
     """Between the mean output of a sample and its fraction."""
-    hidden: tuple[int, ...] = (64, 64)
+    hidden: Layers = (64, 64)
     """Sizes of the hidden layers."""
     schedule: Schedule = Schedule(epochs=40, batch=512, learning_rate=3e-3, decay="one_cycle", keep=3)
     most_steps: int = pydantic.Field(default=1100, ge=1)
@@ -54,12 +54,9 @@ class LlpOptions(HeadOptions):
         low, signal, high = self.fractions
         if not all(0 <= fraction <= 1 for fraction in self.fractions) or signal <= max(low, high):
             msg = (
-                f"fractions {self.fractions}: each is between 0 and 1, and that of the signal region (the second) is "
-                "larger than those of the side bands; equal fractions teach nothing"
+                f"fractions {self.fractions}: each must be between 0 and 1, and that of the signal region (the second) "
+                "must be larger than those of the side bands; equal fractions teach nothing"
             )
-            raise ValueError(msg)
-        if not self.hidden or min(self.hidden) < 1:
-            msg = "hidden: at least one layer of at least one unit"
             raise ValueError(msg)
         return self
 

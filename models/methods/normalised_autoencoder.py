@@ -24,7 +24,7 @@ from models.stack import merged_arrays
 class NormalisedAutoencoderOptions(LatentOptions):
     """Options of ``normalised_autoencoder``."""
 
-    hidden: tuple[int, ...] = (64, 32)
+    hidden: tuple[pydantic.PositiveInt, ...] = (64, 32)
     """Widths of the encoder's hidden layers; the decoder's are the same in reverse."""
     members: int = pydantic.Field(default=1, ge=1, le=4)
     """Networks a fold, each validating on another inner quarter of the other folds; the mean of their losses counts."""

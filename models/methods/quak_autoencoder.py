@@ -14,6 +14,7 @@ from models.density import DensityProblem
 from models.jobs import Member, Schedule, StackJob, Training
 from models.loss_plane import LossPlane, LossPlaneOptions
 from models.networks.autoencoders import DenseAutoencoder
+from models.networks.dense import Layers
 from models.preprocessing import Inputs
 from models.reconstruction import mean_errors, row_weights, schedule_within
 from models.stack import merged_arrays
@@ -22,21 +23,13 @@ from models.stack import merged_arrays
 class QuakAutoencoderOptions(LossPlaneOptions):
     """Options of ``quak_autoencoder``."""
 
-    hidden: tuple[int, ...] = (64, 32)
+    hidden: Layers = (64, 32)
     """Layers between inputs and latent space."""
     latent: int = pydantic.Field(default=0, ge=0)
     """Width of the latent space, less than that of the inputs; 0: a third of it."""
     schedule: Schedule = Schedule(epochs=30, batch=512, learning_rate=1e-2, decay="one_cycle")
     most_steps: int = pydantic.Field(default=1600, ge=1)
     """Steps after which a training ends whatever its epochs: with many rows a pass over all of them teaches less."""
-
-    @pydantic.field_validator("hidden")
-    @classmethod
-    def _layers_have_units(cls, hidden: tuple[int, ...]) -> tuple[int, ...]:
-        if not hidden or min(hidden) < 1:
-            msg = "hidden: at least one layer of at least one unit"
-            raise ValueError(msg)
-        return hidden
 
     @pydantic.model_validator(mode="after")
     def _something_is_lost(self) -> Self:

@@ -19,6 +19,7 @@ from models.folded import FoldedMethod
 from models.folds import TrainingSample
 from models.jobs import Schedule, StackJob, Training
 from models.networks.autoencoders import DECODER, DenseAutoencoder
+from models.networks.dense import Layers
 from models.networks.scoring import in_batches, tensors
 from models.preprocessing import Inputs
 from models.reconstruction import ReconstructionOptions, log_losses, row_weights
@@ -39,7 +40,7 @@ PUBLISHED_CUTS: Mapping[str, float] = {"10 pb": -9.10, "1 pb": -8.0, "0.1 pb": -
 class RmmAutoencoderOptions(ReconstructionOptions):
     """Options of ``rmm_autoencoder``."""
 
-    hidden: tuple[int, ...] = (800, 400)
+    hidden: Layers = (800, 400)
     """Widths of the encoder's hidden layers; the decoder's are the same in reverse."""
     latent: int = pydantic.Field(default=200, ge=1)
     """Width of the latent space."""
@@ -85,9 +86,6 @@ class RmmAutoencoderOptions(ReconstructionOptions):
             raise ValueError(msg)
         if self.region is not None and self.decorrelate != "none":
             msg = "region: an anomaly region is a cut on the loss itself; use decorrelate: none"
-            raise ValueError(msg)
-        if min(self.hidden, default=0) < 1:
-            msg = "hidden: at least one layer of at least one unit"
             raise ValueError(msg)
         return self
 

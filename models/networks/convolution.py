@@ -65,7 +65,7 @@ class ConvolutionalAutoencoder(Network):
     latent: int = 6
 
     def __post_init__(self) -> None:
-        if not self.channels or self.pixels % self._factor:
+        if self.pixels % self._factor:
             msg = (
                 f"images of {self.pixels} pixels on a side cannot be halved {len(self.channels)} times; use a multiple "
                 f"of {self._factor}"

@@ -4,10 +4,11 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pydantic
 import torch
 from torch.nn import functional
 
@@ -15,6 +16,8 @@ from models.arrays import take
 from models.networks.base import BUFFER, Batch, Network, Noise, Parameters, Scratch
 
 Activation = Literal["relu", "leaky_relu", "elu", "silu"]
+Layers = Annotated[tuple[pydantic.PositiveInt, ...], pydantic.Field(min_length=1)]
+"""An option: the units of hidden layers, one layer or more."""
 LEAK = 0.01
 _FUNCTIONS = {
     "relu": functional.relu,

@@ -356,17 +356,19 @@ def _file_where_needed(file: Path | None, names: list[str]) -> None:
         msg = f"'{names[0]}' is the name of a correction in a file; give the file as key 'file'"
         raise ValueError(msg)
     if file is not None and not names:
-        msg = f"file {file} is given, but no name of a correction in it"
+        msg = f"file {file} is given, but no name of a correction in it; give one, or remove the file"
         raise ValueError(msg)
 
 
 def _uncertainty_of_numbers(key: str, value: str | float, uncertainty: float | None) -> None:
     if isinstance(value, str) and uncertainty is not None:
-        msg = f"uncertainty is for a {key} that is a number; here the file holds the variations"
+        msg = f"uncertainty {uncertainty:g}: the file holds the variations of the {key} '{value}'; remove it"
         raise ValueError(msg)
     if not isinstance(value, str) and uncertainty is None:
         msg = f"{key} is a number: give its uncertainty too, as key 'uncertainty'"
         raise ValueError(msg)
     if not isinstance(value, str) and uncertainty is not None and uncertainty >= value:
-        msg = f"uncertainty {uncertainty:g} is not smaller than the {key} {value:g} itself"
+        msg = (
+            f"uncertainty {uncertainty:g} is not smaller than the {key} {value:g} itself; give a smaller one"
+        )
         raise ValueError(msg)

@@ -139,7 +139,7 @@ def correction_table(path: Path, name: str) -> CorrectionTable:
     else:
         known = sorted(simple + compound)
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known[:3]
-        msg = f"{path}: holds no correction '{name}'; the nearest of its {len(known)}: {', '.join(near)}"
+        msg = f"{path}: holds no correction '{name}'; choose one of its {len(known)}, the nearest: {', '.join(near)}"
         raise InputError(msg)
     return CorrectionTable(path, name, tuple(entry.name for entry in found.inputs), found)
 

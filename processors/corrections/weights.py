@@ -308,7 +308,7 @@ def _btag(inputs: WeightInputs, btag: BtagConfig) -> _Part:
     if len(unknown):
         where = inputs.describe(int(subjets.event[unknown[0]]))
         flavour = subjets.flavour[unknown[0]]
-        msg = f"correction 'btag': a subjet of {where} has hadron flavour {flavour}, not 0, 4 or 5"
+        msg = f"correction 'btag': a subjet of {where} has hadron flavour {flavour}, not 0, 4 or 5; repair the file"
         raise InputError(msg)
     tagged = subjets.score > btag.threshold
     efficiency = np.empty(len(tagged))

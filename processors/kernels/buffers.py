@@ -184,12 +184,12 @@ def _unweighted(particles: Any) -> FlatJets:
     elif {"px", "py", "pz"} <= columns.keys():
         px, py, pz = columns["px"], columns["py"], columns["pz"]
     else:
-        msg = f"particles have no pt, eta, phi and no px, py, pz, only {', '.join(fields)}"
+        msg = f"particles have no pt, eta, phi and no px, py, pz, only {', '.join(fields)}; name their fields so"
         raise InputError(msg)
     if "energy" in columns:
         return FlatJets(px, py, pz, columns["energy"], offsets)
     if "mass" not in columns:
-        msg = f"particles have neither a mass nor an energy E, only {', '.join(fields)}"
+        msg = f"particles have neither a mass nor an energy E, only {', '.join(fields)}; add one of them"
         raise InputError(msg)
     energy2 = px * px + py * py + pz * pz + columns["mass"] * np.abs(columns["mass"])
     return FlatJets(px, py, pz, np.sqrt(np.maximum(energy2, 0.0)), offsets)

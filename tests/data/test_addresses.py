@@ -60,7 +60,7 @@ def test_patterns_and_folders(define, tmp_path, name, found):
         ({"deep/er/": 10}, "'deep/er/' stands for any number of files, which have no one number"),
         (
             {"a.root": None, "*.root": None},
-            r"a\.root' is named twice, the second time by 'a.root'; an event counts",
+            r"a\.root' is named twice, the second time by 'a.root', an event counts once; remove",
         ),
         ({"http://host/*.root": None}, "only root:// folders can be listed"),
         (

@@ -88,7 +88,10 @@ def test_coffea_certifies_the_same():
         ({"297050": []}, "certifies no section"),
         ({"2017B": [[1, 2]]}, "run '2017B' is not a number"),
         ({"-5": [[1, 2]]}, "run '-5' is not a number"),
-        ({"297050": [[137, 12]]}, r"run '297050' has the range \[137, 12\]: two whole numbers first ≤ last"),
+        (
+            {"297050": [[137, 12]]},
+            r"run '297050' has the range \[137, 12\]: write two whole numbers first ≤ last",
+        ),
         ({"297050": [[1, 2, 3]]}, r"run '297050' has the range \[1, 2, 3\]"),
         ({"297050": [[1.5, 2]]}, r"has the range \[1\.5, 2\]"),
         ({"297050": [[0, 2]]}, r"has the range \[0, 2\]"),
@@ -204,6 +207,6 @@ def test_a_damaged_table_is_refused(tmp_path, rows, options, message):
 def test_a_table_of_another_year_is_refused(tmp_path):
     golden, table = golden_of(tmp_path, GOLDEN), table_of(tmp_path, [(314472, 1, 5)])
     with pytest.raises(
-        InputError, match="holds none of the 1 certified sections processed; it is of another year"
+        InputError, match="holds none of the 1 certified sections processed, it is of another year; take"
     ):
         processed_luminosity(np.array([[297050, 12]]), golden, table)

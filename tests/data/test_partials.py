@@ -75,7 +75,7 @@ def test_truncated_file(tmp_path, size):
 def test_numbers_that_json_has_not_are_refused(value):
     with pytest.raises(ValueError, match="not JSON compliant"):
         dump({"a": value})
-    with pytest.raises(ValueError, match="may not begin with 'array:'"):
+    with pytest.raises(ValueError, match="begins with 'array:'; choose another name"):
         dump({"a": "array:0"})
 
 

@@ -58,7 +58,7 @@ def test_a_wrong_definition_is_named(tmp_path, change, message):
 def test_a_file_belongs_to_one_sample(tmp_path):
     path = write(tmp_path, one=DATA, two=DATA)
     with pytest.raises(
-        ConfigError, match=r"a\.root' stands in samples 'one' and 'two'; an event counts once"
+        ConfigError, match=r"a\.root' stands in samples 'one' and 'two', an event counts once; take it out"
     ):
         read_samples(path)
 

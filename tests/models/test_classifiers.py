@@ -179,9 +179,9 @@ def test_a_damaged_standardisation_is_refused(name):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"hidden": ()}, "at least one layer of at least one unit"),
-        ({"hidden": (8, 0)}, "at least one layer of at least one unit"),
-        ({"dropout": (1.0,)}, "shares between 0 and 1"),
+        ({"hidden": ()}, "at least 1 item"),
+        ({"small": (8, 0)}, "greater than 0"),
+        ({"dropout": (1.0,)}, r"below 1, found \[1.0\]"),
         ({"activations": ()}, "name at least one"),
         ({"bags": 0}, "greater than or equal to 1"),
     ],

@@ -73,11 +73,14 @@ def test_the_trial_factor_counts_independent_selections():
 @pytest.mark.parametrize(
     ("call", "match"),
     [
-        (lambda: union([]), "expected one selection or more, bool"),
-        (lambda: union([np.zeros(3)]), "expected one selection or more, bool"),
-        (lambda: mean_rank([np.zeros(3), np.zeros(2)]), r"the same events of each method, found shapes"),
-        (lambda: working_point_of_each(1.0, 2), "found 1.0 and 2"),
-        (lambda: global_p_value([0.2, 1.2]), "p-values within 0 … 1"),
+        (lambda: union([]), "selections: expected one or more, bool, found none"),
+        (lambda: union([np.zeros(3)]), "bool, found float64; compare the votes"),
+        (
+            lambda: mean_rank([np.zeros(3), np.zeros(2)]),
+            r"the same events of each method, found shapes \[\(3,\), \(2,\)\]; give",
+        ),
+        (lambda: working_point_of_each(1.0, 2), "working_point 1.0 of 2 methods: expected"),
+        (lambda: global_p_value([0.2, 1.2]), r"p_values: expected .* found \[0.2, 1.2\]"),
     ],
 )
 def test_wrong_arguments_are_named(call, match):
@@ -200,10 +203,13 @@ def test_a_changed_threshold_is_refused(joined):
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"methods": ["prong2"], "settings": {}}, "needs two methods or more"),
+        ({"methods": ["prong2"], "settings": {}}, "methods: expected two or more, .* found prong2"),
         ({"methods": ["prong2", "prong2"], "settings": {}}, "each named once"),
         ({"methods": ["prong2", "prong9"], "settings": {}}, "unknown method 'prong9'; did you mean 'prong"),
-        ({"methods": ["prong2", "prong3"], "settings": {"cwola": {}}}, "settings: cwola not among methods"),
+        (
+            {"methods": ["prong2", "prong3"], "settings": {"cwola": {}}},
+            r"settings: cwola not among methods \(prong2, prong3\); add",
+        ),
         ({"settings": {"cwola": {"feature": []}}}, "unknown key 'feature'; did you mean 'features'"),
         ({"settings": {"cwola": {"decorrelate": "quantile"}}}, "set decorrelate for the whole combination"),
     ],

@@ -143,12 +143,12 @@ def test_a_fold_does_not_depend_on_its_own_events(quick_llp, table):
 
 @pytest.mark.parametrize("fractions", [(0.5, 0.5, 0.4), (0.6, 0.4, 0.6), (-0.1, 0.5, 0.1), (0.1, 1.2, 0.1)])
 def test_fractions_that_teach_nothing_are_refused(quick_llp, fractions):
-    with pytest.raises(ConfigError, match=r"fractions .* is larger than those of the side bands"):
+    with pytest.raises(ConfigError, match=r"fractions .* must be larger than those of the side bands"):
         quick_llp(fractions=fractions)
 
 
 def test_layers_and_damaged_bundles_are_named(quick_llp, table):
-    with pytest.raises(ConfigError, match="hidden: at least one layer"):
+    with pytest.raises(ConfigError, match="key 'hidden': expected at least 1 entry, found 0"):
         quick_llp(hidden=())
     with pytest.raises(InputError, match="column 'm_j1' is missing"):
         quick_llp().fit({name: values for name, values in table.items() if name != "m_j1"})

@@ -168,20 +168,20 @@ def test_the_band_holds_the_central_trainings():
     np.testing.assert_array_equal(inside.sum(axis=0), [7, 7, 11])
     default = band(curves)
     assert default.background_efficiency[0] == pytest.approx(25 / 20_000)
-    with pytest.raises(InputError, match="band: no curve"):
+    with pytest.raises(InputError, match="curves: expected at least one"):
         band([])
-    with pytest.raises(InputError, match="known above 0 only"):
+    with pytest.raises(InputError, match="background_efficiency must be above 0 and at most 1, found 0"):
         band(curves, np.array([0.0, 1.0]))
 
 
 @pytest.mark.parametrize(
     ("score", "label", "weight", "match"),
     [
-        ([1.0, np.nan], [1, 0], None, "score: 1 of 2 values are NaN or infinite"),
-        ([1.0, 2.0], [1, 2], None, "expected 1 for signal and 0 for background"),
+        ([1.0, np.nan], [1, 0], None, "score: 1 of 2 values are NaN or infinite; leave these out"),
+        ([1.0, 2.0], [1, 2], None, "expected 1 for signal and 0 for background only, found 2"),
         ([1.0, 2.0], [1, 1], None, "no background event with a weight above 0 among 2"),
         ([1.0, 2.0], [1, 0], [0.0, 1.0], "no signal event"),
-        ([1.0, 2.0], [1, 0], [1.0, -1.0], "finite and not negative"),
+        ([1.0, 2.0], [1, 0], [1.0, -1.0], "weight: 1 of 2 are negative, NaN"),
         ([1.0, 2.0], [1, 0, 0], None, "expected one of each an event"),
     ],
 )
@@ -282,7 +282,7 @@ def test_signal_and_background_are_looked_at_apart():
     [
         (lambda s, c: (s, {"a": c["a"]}), "same names; found scores of a, b and selections of a"),
         (lambda s, c: (s | {"b": s["b"][:2]}, c), "'b': expected 3 scores"),
-        (lambda s, c: (s | {"b": s["b"] * np.nan}, c), "'b': a score is NaN"),
+        (lambda s, c: (s | {"b": s["b"] * np.nan}, c), "'b': 3 of 3 scores are NaN or infinite; leave"),
         (lambda s, c: (s, c | {"a": c["a"].astype(int)}), "'a': selections must be bool"),
     ],
 )
@@ -361,7 +361,7 @@ def test_bins_with_few_expected_events_are_merged():
         ({"selected": np.ones(100, dtype=bool)}, "100 of 100 events are selected"),
         ({"selected": np.full(100, 5)}, "selected: expected bool, found int64"),
         ({"edges": [1.0, 2.0]}, "edges: expected at least three, ascending"),
-        ({"weight": np.full(100, -1.0)}, "weight not negative"),
+        ({"weight": np.full(100, -1.0)}, "weight: 100 of 100 values are negative, NaN"),
         ({"weight": np.ones(3)}, "expected one of each an event"),
     ],
 )

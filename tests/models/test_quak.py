@@ -281,7 +281,7 @@ def test_priors_that_cannot_be_learned_are_named(data, prior):
 def test_wrong_options_are_named():
     with pytest.raises(ConfigError, match=r"unknown key 'space.angels'; did you mean 'angles'"):
         make(space={"angels": 3})
-    with pytest.raises(ConfigError, match="hidden: at least one layer"):
+    with pytest.raises(ConfigError, match="key 'hidden': expected at least 1 entry, found 0"):
         make("quak_autoencoder", hidden=())
 
 

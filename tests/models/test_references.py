@@ -184,7 +184,7 @@ def test_each_event_is_drawn_as_often_as_its_weight_says():
     assert not draw(inclusion_probabilities(weight, 0), 1).any()
     with pytest.raises(InputError, match=r"signal: 8 of 20 events .* probability 0.64; .* give 26 events"):
         inclusion_probabilities(weight, 8)
-    with pytest.raises(InputError, match="weights that are not negative"):
+    with pytest.raises(InputError, match="signal: 20 of 20 events have a negative weight"):
         inclusion_probabilities(-weight, 2)
 
 
@@ -227,8 +227,8 @@ def test_efficiency_grows_with_the_cross_section(tables):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"cross_sections": []}, "one cross section"),
-        ({"seeds": []}, "one seed at least"),
+        ({"cross_sections": []}, r"cross_sections \[\] and seeds .* expected at least one"),
+        ({"seeds": []}, r"seeds \[\]: expected at least one of each"),
         ({"acceptance": 1.5}, "acceptance in 0 … 1"),
         ({"luminosity": 0.0}, "luminosity must be positive"),
         ({"cross_sections": [1e6]}, "are to be injected"),

@@ -325,11 +325,6 @@ def test_a_member_without_rows_is_an_error(data):
         train_stack(SHALLOW, Schedule(), data, [members(1)[0], empty])
 
 
-def test_a_stack_of_none_is_an_error(data):
-    with pytest.raises(TrainingError, match="at least one network"):
-        train_stack(SHALLOW, Schedule(), data, [])
-
-
 # --- on another device
 
 

@@ -206,7 +206,7 @@ def test_whole_files_of_something_else_are_named(ready, trained_parts, tmp_path)
 @pytest.mark.parametrize("fold", [-1, 5])
 def test_there_are_five_folds(ready, fold, tmp_path):
     with pytest.raises(
-        TrainingError, match=rf"'linear_autoencoder': there is no fold {fold}; folds are 0 … 4"
+        TrainingError, match=rf"'linear_autoencoder': there is no fold {fold}; choose from 0 … 4"
     ):
         train_parts(make(), ready, [0, fold], PartialStore(tmp_path))
     assert not list(tmp_path.iterdir())

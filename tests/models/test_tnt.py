@@ -375,7 +375,11 @@ def test_missing_constituents_name_the_remedy():
             {"features": ["u_j1", "u_j2"]},
             r"1 variables can hold all of a jet's 1 features.*give more features",
         ),
-        ({"labeler": {"hidden": ()}}, "hidden: at least one layer"),
+        (
+            {"classifier": "mlp", "mlp": {"schedule": {"patience": 3, "keep": 2}}},
+            r"mlp.schedule: with rounds above 1 .*set patience to 0 or keep to 1",
+        ),
+        ({"labeler": {"hidden": ()}}, "key 'labeler.hidden': expected at least 1 entry, found 0"),
     ],
 )
 def test_wrong_options_are_named(options, match):

@@ -13,7 +13,8 @@ from processors.event_options import EventOptions
 from processors.preflight import plan_sample
 from processors.recipe import recipe_of
 from processors.resolve import Demand
-from processors.run import file_identity, run_histograms, run_skim
+from processors.root_files import file_identity
+from processors.run import run_histograms, run_skim
 from processors.schedule import ChunkBugError
 from processors.skim import Skim, read_features
 from processors.work import ChunkWork

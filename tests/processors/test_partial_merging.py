@@ -141,7 +141,7 @@ def test_shares_are_balanced(count):
 
 @pytest.mark.parametrize("part", [(-1, 2), (2, 2), (0, 0)])
 def test_a_share_that_is_none(part):
-    with pytest.raises(ValueError, match="they are numbered from 0"):
+    with pytest.raises(ValueError, match="must be numbered from 0"):
         share([], part)
 
 

@@ -128,6 +128,7 @@ def test_bugs_and_full_disks_end_the_run_at_once(quick, outcome):
     assert (trouble.task, trouble.attempts, trouble.recovered) == (task(1), 1, False)
     if outcome.bug:
         told = "chunk 'a.root' entries 10–19 failed by an error of the code: KeyError: 'x'"
+        told += "; report it with the traceback"
         assert str(trouble.error) == told
         assert isinstance(error, ChunkBugError)
         assert "'a.root' entries 10–19" in str(error)

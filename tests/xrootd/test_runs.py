@@ -13,7 +13,8 @@ from data.partials import PartialStore
 from processors.config import ProcessingConfig
 from processors.event_options import EventOptions
 from processors.remote import _SERVED, RemoteSource
-from processors.run import file_identity, run_histograms, run_skim
+from processors.root_files import file_identity
+from processors.run import run_histograms, run_skim
 from processors.skim import Skim
 
 ENTRIES = 600
