@@ -6,13 +6,10 @@ import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from analysis.batch_job import run_job
-from analysis.batch_merge import check_same, merge_stage
-from analysis.batch_plan import campaign_of, config_hash, folder_of, look, payload_of, site_of, write_plans
 from analysis.cli_common import (
     ConfigArgument,
     JsonOption,
@@ -23,9 +20,6 @@ from analysis.cli_common import (
     prepare,
     working,
 )
-from analysis.config import Config
-from analysis.pipeline import write_run_report
-from analysis.run import Run
 from condor.campaign import Campaign, Folder, check_other, check_place, set_memory, write_campaign
 from condor.jobs import Stage
 from condor.profile import Profile
@@ -39,7 +33,10 @@ from data.locks import run_lock
 from data.manifest import code_version
 from data.samples import Sample
 from data.xrootd import is_remote
-from processors.run import check_same_sources
+
+if TYPE_CHECKING:
+    from analysis.run import Run
+
 
 app = typer.Typer()
 RUN = "run.json"
@@ -64,6 +61,17 @@ def submit_command(
     dry_run: DryRunOption = False,
 ) -> None:
     """Submit all stages of a search to HTCondor, as one DAG."""
+    from analysis.batch_plan import (
+        campaign_of,
+        config_hash,
+        folder_of,
+        look,
+        payload_of,
+        site_of,
+        write_plans,
+    )
+    from processors.run import check_same_sources
+
     run = prepare(config, out, None, settings, region)
     folder, profile = folder_of(run), site_of(run.config.batch)
     if not dry_run:
@@ -100,6 +108,8 @@ def status_command(
     as_json: JsonOption = False,
 ) -> None:
     """Say what has become of each stage's jobs; held ones are named with reason and log. Exit code 1 if help is needed."""
+    from analysis.batch_plan import folder_of
+
     folder = folder_of(prepare(config, out, None, settings, region))
     status = status_of(folder, folder.read(), queued(folder.path))
     if as_json:
@@ -119,6 +129,9 @@ def resubmit_command(
     memory: MemoryOption = None,
 ) -> None:
     """Start what lacks a valid manifest again: held jobs are released; without DAGMan all that is missing is submitted."""
+    from analysis.batch_merge import check_same
+    from analysis.batch_plan import folder_of
+
     run = prepare(config, out, None, settings, region)
     folder = folder_of(run)
     campaign = folder.read()
@@ -172,6 +185,10 @@ def merge_command(
     region: RegionOption = None,
 ) -> None:
     """Check the jobs of every stage and put together what they made; refused where anything is missing or doubled."""
+    from analysis.batch_merge import check_same, merge_stage
+    from analysis.batch_plan import folder_of
+    from analysis.pipeline import write_run_report
+
     run = prepare(config, out, None, settings, region)
     folder = folder_of(run)
     campaign = folder.read()
@@ -190,6 +207,8 @@ def job_command(
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
 ) -> None:
     """Run a batch job: the wrapper of the jobs calls this."""
+    from analysis.batch_job import run_job
+
     run_job(spec, workers=workers)
 
 
@@ -199,6 +218,8 @@ def node_command(
     folder: Annotated[Path, typer.Argument(metavar="WORK_FOLDER")],
 ) -> None:
     """What DAGMan runs after a stage, and instead of one that is done: check and merge it."""
+    from analysis.batch_merge import merge_stage
+
     work = Folder(folder)
     try:
         with run_lock(folder.parent):
@@ -217,7 +238,7 @@ def _check_free(folder: Folder, *, dry_run: bool) -> None:
         raise BatchError(msg)
 
 
-def proxy_of(run: Run, profile: Profile) -> Path | None:
+def proxy_of(run: "Run", profile: Profile) -> Path | None:
     """The X.509 proxy that the jobs are given: where samples demand one, or the profile does and they demand no token.
 
     Raises
@@ -249,7 +270,7 @@ def proxy_of(run: Run, profile: Profile) -> Path | None:
     return place.absolute()
 
 
-def check_tokens(run: Run, profile: Profile) -> None:
+def check_tokens(run: "Run", profile: Profile) -> None:
     """Refuse to submit jobs whose servers demand a token where the profile does not give them one.
 
     Raises
@@ -268,7 +289,7 @@ def check_tokens(run: Run, profile: Profile) -> None:
             raise CredentialError(msg)
 
 
-def credentials_of_scripts(run: Run, proxy: Path | None) -> dict[str, Path]:
+def credentials_of_scripts(run: "Run", proxy: Path | None) -> dict[str, Path]:
     """Where the scripts of the DAG find what they copy outputs and read inputs with: variables and their paths.
 
     Parameters
@@ -293,7 +314,7 @@ def _addresses(samples: Iterable[Sample]) -> list[str]:
     return [address for one in samples for file in one.files for address in one.access(file).addresses]
 
 
-def _as_json(run: Run) -> dict[str, object]:
+def _as_json(run: "Run") -> dict[str, object]:
     config = run.config.model_copy(
         update={"run": run.config.run.model_copy(update={"output": run.root.resolve()})}
     )
@@ -301,8 +322,11 @@ def _as_json(run: Run) -> dict[str, object]:
     return {"config": config.model_dump(mode="json"), "samples": samples, "identities": run.identities}
 
 
-def _from_json(folder: Folder) -> Run:
+def _from_json(folder: Folder) -> "Run":
     """The run of a submission, as it was submitted."""
+    from analysis.config import Config
+    from analysis.run import Run
+
     content = read_json(folder.path / RUN)
     samples = {name: Sample.model_validate(value) for name, value in content["samples"].items()}
     return Run(Config.parse(content["config"], str(folder.path / RUN)), samples, content["identities"])

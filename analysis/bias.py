@@ -116,7 +116,7 @@ class _Study:
             )
             point = scan(inputs.spectrum, [mass], inputs.signal, quick).points[0]
             if point.background is None:
-                raise FitError(point.message or f"mass {mass:g} GeV: no valid fit")
+                raise FitError(point.message or f"mass {mass:g} GeV: no valid fit; choose another")
             self._found[mass] = point.background.spectrum
         return self._found[mass]
 
@@ -131,7 +131,7 @@ class _Study:
         found = {name: fit for name, fit in known.items() if not isinstance(fit, FailedFit)}
         if not found:
             reasons = "; ".join(fit.message for fit in known.values() if isinstance(fit, FailedFit))
-            msg = f"mass {mass:g} GeV: no background function could be fitted: {reasons}"
+            msg = f"mass {mass:g} GeV: no background function could be fitted; add candidates or change the fit range: {reasons}"
             raise FitError(msg)
         return found
 
@@ -140,7 +140,7 @@ class _Study:
         names = [name for name, row in self.alternatives().items() if row["message"] is None]
         if not names:
             reasons = "; ".join(str(row["message"]) for row in self.alternatives().values())
-            msg = f"none of the alternative functions could be fitted: {reasons}"
+            msg = f"none of the alternative functions could be fitted; choose others: {reasons}"
             raise FitError(msg)
         return names
 
@@ -235,6 +235,9 @@ class _Study:
         """Yield and error of the fit with signal to an expectation without."""
         best = BatchedFits(expected[None, :], fit.model, fit.minimum.theta).best([template])
         if not best.converged[0, 0] or best.at_bound[0, 0]:
-            msg = f"{fit.function}: no fit of background and signal to the expectation of an alternative function"
+            msg = (
+                f"{fit.function}: no fit of background and signal to the expectation of an alternative function; leave one "
+                "of the two out"
+            )
             raise FitError(msg)
         return float(best.signal_yield[0, 0]), float(best.error[0, 0])

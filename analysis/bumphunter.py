@@ -137,7 +137,10 @@ def find_bumps(
     observed = np.atleast_2d(np.asarray(counts, dtype=np.float64))
     background = np.atleast_2d(np.asarray(expected, dtype=np.float64))
     if background.shape[1] != observed.shape[1] or len(background) not in {1, len(observed)}:
-        msg = f"BumpHunter: counts of shape {observed.shape} and background of shape {background.shape} do not match"
+        msg = (
+            f"BumpHunter: counts of shape {observed.shape} and background of shape {background.shape} do not match; give "
+            "both for the same bins"
+        )
         raise InputError(msg)
     if not (np.isfinite(observed).all() and (observed >= 0).all() and (observed == np.floor(observed)).all()):
         msg = "BumpHunter: counts must be whole numbers of 0 or more"

@@ -1,11 +1,12 @@
 """The command line ``oddjet``: thin functions that read a configuration and call the stages."""
 
 import errno
+import json
 import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.logging import RichHandler
@@ -24,22 +25,15 @@ from analysis.cli_common import (
     progress_bar,
     working,
 )
-from analysis.config_schema import schema_command
 from analysis.doctor_cli import doctor_command
 from analysis.export_cli import export_command
 from analysis.init_cli import init_command
 from analysis.models_cli import app as models_app
-from analysis.pipeline import histogram, run_all, skim, train, write_run_report
 from analysis.plan_cli import plan_command
 from analysis.statistics_cli import app as statistics_app
 from data.errors import OddjetError
 from data.sections import read_yaml
-from data.simulation.config import SimulationConfig
 from data.simulation.ready import ready_recipes, recipe_path
-from data.simulation.run import simulate
-from processors.clustering import Algorithm
-from processors.config import FeaturesConfig, JetsConfig
-from processors.jet_table import write_jet_table
 
 app = typer.Typer(
     name="oddjet",
@@ -65,6 +59,8 @@ def skim_command(
     region: RegionOption = None,
 ) -> None:
     """Pass 1: read the events, select, write the table of features."""
+    from analysis.pipeline import skim
+
     with working(prepare(config, out, workers, settings, region)) as run:
         skim(run)
 
@@ -78,6 +74,8 @@ def train_command(
     region: RegionOption = None,
 ) -> None:
     """Train every method in every window on the table of features."""
+    from analysis.pipeline import train
+
     with working(prepare(config, out, workers, settings, region)) as run:
         train(run)
 
@@ -91,6 +89,8 @@ def hist_command(
     region: RegionOption = None,
 ) -> None:
     """Pass 2: read the events again, score each chunk, fill the histograms."""
+    from analysis.pipeline import histogram
+
     with working(prepare(config, out, workers, settings, region)) as run:
         histogram(run)
 
@@ -104,6 +104,8 @@ def report_command(
     region: RegionOption = None,
 ) -> None:
     """Write the page and the plots of a finished scan."""
+    from analysis.pipeline import write_run_report
+
     with working(prepare(config, out, workers, settings, region)) as run:
         write_run_report(run)
 
@@ -118,6 +120,8 @@ def run_command(
     as_json: JsonOption = False,
 ) -> None:
     """All stages in order; what is already done from the same inputs and options is kept."""
+    from analysis.pipeline import run_all
+
     with working(prepare(config, out, workers, settings, region)) as run:
         run_all(run)
     conclude([run], limits=True, as_json=as_json)
@@ -129,6 +133,8 @@ def demo_command(
     workers: WorkersOption = None,
 ) -> None:
     """Search the shipped sample with its planted 3 TeV resonance, and its twin without one."""
+    from analysis.pipeline import run_all
+
     runs = [prepare(config, out / name, workers, None) for name, config in DEMOS.items()]
     for run in runs:
         with working(run):
@@ -146,6 +152,9 @@ def simulate_command(
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = os.cpu_count() or 1,
 ) -> None:
     """Simulate events with Pythia 8 and a parametric detector, as NanoAOD-like ROOT files."""
+    from data.simulation.config import SimulationConfig
+    from data.simulation.run import simulate
+
     file = recipe_path(recipe)
     config = SimulationConfig.parse(read_yaml(file), str(file))
     with progress_bar("simulating", "blocks") as progress:
@@ -161,7 +170,9 @@ def substructure_command(
     recluster: Annotated[
         bool, typer.Option("--recluster", help="Cluster the particles instead of taking the file's AK8 jets.")
     ] = False,
-    algorithm: Annotated[Algorithm, typer.Option(help="Algorithm of clustered jets.")] = "antikt",
+    algorithm: Annotated[
+        Literal["antikt", "cambridge", "kt"], typer.Option(help="Algorithm of clustered jets.")
+    ] = "antikt",
     radius: Annotated[float, typer.Option(help="Radius of clustered jets and of τ and soft drop.")] = 0.8,
     pt_min: Annotated[
         float | None,
@@ -173,6 +184,9 @@ def substructure_command(
     chunk_size: Annotated[int, typer.Option(min=1, help="Entries read at a time.")] = 10_000,
 ) -> None:
     """Write all jets of a file with all their features; no selection."""
+    from processors.config import FeaturesConfig, JetsConfig
+    from processors.jet_table import write_jet_table
+
     chosen: dict[str, object] = {"algorithm": algorithm, "radius": radius}
     if recluster:
         chosen |= {"source": "particles"} | ({} if pt_min is None else {"pt_min": pt_min})
@@ -187,7 +201,19 @@ def substructure_command(
     )
 
 
-app.command(name="schema", epilog="Example: oddjet schema > oddjet.schema.json")(schema_command)
+@app.command(name="schema", epilog="Example: oddjet schema > oddjet.schema.json")
+def schema_command(
+    name: Annotated[
+        Literal["search", "samples"],
+        typer.Argument(help="search: the configuration; samples: the sample definition."),
+    ] = "search",
+) -> None:
+    """Print the JSON schema of the files that you write, for editors: keys, values and what each is for."""
+    from analysis.config_schema import config_schema
+
+    typer.echo(json.dumps(config_schema(name), indent=1, ensure_ascii=False))
+
+
 app.command(name="doctor", epilog="Example: oddjet doctor search.yaml")(doctor_command)
 app.command(name="plan", epilog="Example: oddjet plan search.yaml --measure")(plan_command)
 app.command(name="init", epilog="Example: oddjet init data/*.root --out search.yaml")(init_command)

@@ -6,22 +6,21 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from analysis.accounts import account_table, failure_lines
-from analysis.config import Region, load_config
-from analysis.limit_summary import invalid_limits, limit_lines
-from analysis.run import Run
-from analysis.summary import invalid_masses, summary_document, summary_lines
+from analysis.windows import Region
 from data.errors import FitError
 from data.locks import clear_leftovers, run_lock
 from data.sections import read_yaml
-from processors.executors import close_clients
+
+if TYPE_CHECKING:
+    from analysis.run import Run
+
 
 _LINE = 120
 """Characters of a line where there is no terminal that says."""
@@ -58,8 +57,11 @@ def prepare(
     workers: int | None,
     settings: list[str] | None,
     region: Region | None = None,
-) -> Run:
+) -> "Run":
     """The run of a configuration, with what the command line puts over it."""
+    from analysis.config import load_config
+    from analysis.run import Run
+
     overrides = list(settings or [])
     if out is not None:
         overrides.append(f"run.output={out}")
@@ -80,7 +82,7 @@ def _local_executor(config: Path, workers: int, overrides: list[str]) -> list[st
 
 
 @contextlib.contextmanager
-def working(run: Run) -> Iterator[Run]:
+def working(run: "Run") -> "Iterator[Run]":
     """Hold the run folder for a command that writes there; at its end, show the account of the events.
 
     Raises
@@ -88,6 +90,8 @@ def working(run: Run) -> Iterator[Run]:
     LockedError
         If another process works there.
     """
+    from processors.executors import close_clients
+
     before = _stamp(run)
     with run_lock(run.root):
         clear_leftovers(run.root, but=("partials", "condor"))
@@ -111,8 +115,10 @@ def quietly() -> Iterator[None]:
         log.setLevel(before)
 
 
-def show_account(run: Run) -> None:
+def show_account(run: "Run") -> None:
     """Print the account of a run, and its chunks that did not succeed at once."""
+    from analysis.accounts import account_table, failure_lines
+
     table = account_table(run)
     if table is not None:
         # as wide as it is: no number may be cut off
@@ -122,7 +128,7 @@ def show_account(run: Run) -> None:
         CONSOLE.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _stamp(run: Run) -> tuple[int, int] | None:
+def _stamp(run: "Run") -> tuple[int, int] | None:
     """Which account stands there: every pass writes one, also where it has nothing to do."""
     path = run.root / "account.json"
     if not path.is_file():
@@ -146,11 +152,14 @@ def progress_bar(doing: str, unit: str) -> Iterator[Progressing]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def conclude(runs: list[Run], *, limits: bool = False, as_json: bool = False) -> None:
+def conclude(runs: "list[Run]", *, limits: bool = False, as_json: bool = False) -> None:
     """Print the results, with the limits with retraining if they were asked for and the configuration has some.
 
     ``as_json``: for programs, a list with one element a run. A mass without a valid fit, or a selection without a limit, is an error of the whole command.
     """
+    from analysis.limit_summary import limit_lines
+    from analysis.summary import invalid_masses, summary_document, summary_lines
+
     limited = [run for run in runs if limits and run.config.limits is not None]
     if as_json:
         typer.echo(json.dumps([summary_document(run.root) for run in runs], indent=1, ensure_ascii=False))
@@ -160,14 +169,14 @@ def conclude(runs: list[Run], *, limits: bool = False, as_json: bool = False) ->
     problems = [f"{run.root}: {problem}" for run in runs for problem in invalid_masses(run.root)]
     if problems:
         msg = (
-            "without a valid fit (all other results stand; more events, a wider fit range or other functions may help):\n  "
+            "without a valid fit, all other results stand; take more events, a wider fit range or other functions:\n  "
             + "\n  ".join(problems)
         )
         raise FitError(msg)
     check_limited(limited)
 
 
-def check_limited(runs: list[Run]) -> None:
+def check_limited(runs: "list[Run]") -> None:
     """Refuse runs with a selection without a limit.
 
     Raises
@@ -175,6 +184,8 @@ def check_limited(runs: list[Run]) -> None:
     FitError
         If there is one.
     """
+    from analysis.limit_summary import invalid_limits
+
     if problems := [problem for run in runs for problem in invalid_limits(run.root)]:
-        msg = "no limit for every selection:\n  " + "\n  ".join(problems)
+        msg = "no limit for every selection; see the reason of each:\n  " + "\n  ".join(problems)
         raise FitError(msg)

@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pydantic
 import yaml
@@ -15,7 +15,7 @@ from analysis.report_config import ReportConfig
 from analysis.scan_config import ScanConfig
 from analysis.systematics_config import SystematicsConfig, check_sources
 from analysis.training_tables import check_columns, check_tables
-from analysis.windows import Window, window_of
+from analysis.windows import Region, Window, window_of
 from condor.config import BatchConfig
 from data.errors import ConfigError
 from data.samples import Sample, read_samples, year
@@ -25,7 +25,6 @@ from processors.corrections.config import CorrectionsConfig, JesConfig, variatio
 from processors.event_options import EventOptions
 from processors.scorers import INCLUSIVE
 
-Region = Literal["signal", "validation"]
 VALIDATION_FIT_START = 2000.0
 VALIDATION_FIRST_MASS = 2250.0
 FILE_KEYS = ("file", "efficiency_file")
@@ -102,7 +101,8 @@ class ScanSection(ScanConfig):
     @classmethod
     def _once(cls, masses: tuple[float, ...]) -> tuple[float, ...]:
         if len(set(masses)) != len(masses):
-            msg = "a mass stands twice; test each once"
+            twice = next(mass for mass in masses if masses.count(mass) > 1)
+            msg = f"the mass {twice:g} stands twice; test each once"
             raise ValueError(msg)
         return tuple(sorted(masses))
 
@@ -333,14 +333,14 @@ def override_key(mapping: Mapping[str, Any], override: str) -> dict[str, Any]:
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
-        msg = f"--set {override}: the value is not valid YAML"
+        msg = f"--set {override}: the value is not valid YAML; put it in quotes, or close its brackets"
         raise ConfigError(msg) from None
     changed = copy.deepcopy(dict(mapping))
     here: dict[str, Any] = changed
     for key in keys[:-1]:
         below = here.setdefault(key, {})
         if not isinstance(below, dict):
-            msg = f"--set {override}: '{key}' is not a section"
+            msg = f"--set {override}: '{key}' is not a section; name a key of one"
             raise ConfigError(msg)
         here = below
     here[keys[-1]] = value
@@ -362,7 +362,7 @@ def _check_search(path: Path, samples: dict[str, Sample], config: Config) -> Non
             )
             raise ConfigError(msg)
     if data.kind != "data":
-        msg = f"{path}: search.data '{data.name}' is simulation; only a sample of kind 'data' can be searched"
+        msg = f"{path}: search.data '{data.name}' is simulation; name a sample of kind 'data'"
         raise ConfigError(msg)
     for signal in signals:
         if signal.kind != "simulation" or signal.mass is None:

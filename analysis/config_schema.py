@@ -3,13 +3,11 @@
 ``python -m analysis.config_schema`` writes the shipped files again after a change of the sections.
 """
 
-import json
 import typing
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-import typer
 from pydantic.json_schema import models_json_schema
 
 import models
@@ -144,15 +142,6 @@ def write_config_schemas(folder: Path = FOLDER) -> list[Path]:
         paths.append(folder / f"{name}.json")
         write_json(paths[-1], config_schema(name))
     return paths
-
-
-def schema_command(
-    name: Annotated[
-        Name, typer.Argument(help="search: the configuration; samples: the sample definition.")
-    ] = "search",
-) -> None:
-    """Print the JSON schema of the files that you write, for editors: keys, values and what each is for."""
-    typer.echo(json.dumps(config_schema(name), indent=1, ensure_ascii=False))
 
 
 if __name__ == "__main__":

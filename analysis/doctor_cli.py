@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,10 +17,12 @@ from analysis.cli_common import (
     prepare,
     quietly,
 )
-from analysis.doctor import Check, environment_checks
-from analysis.doctor_files import run_checks, wanted_extras
-from analysis.run import Run
 from data.errors import OddjetError
+
+if TYPE_CHECKING:
+    from analysis.doctor import Check
+    from analysis.run import Run
+
 
 OptionalConfig = Annotated[
     Path | None,
@@ -61,8 +63,11 @@ def _checks(
     workers: int | None,
     settings: list[str] | None,
     region: RegionOption,
-) -> Iterator[Check]:
+) -> "Iterator[Check]":
     """The environment's checks first, which do not need the configuration to be right."""
+    from analysis.doctor import Check, environment_checks
+    from analysis.doctor_files import run_checks, wanted_extras
+
     run: Run | None = None
     problem: OddjetError | None = None
     if config is not None:

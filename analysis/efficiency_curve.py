@@ -83,7 +83,10 @@ class EfficiencyCurve:
             np.asarray(values, dtype=np.float64) for values in (cross_sections, efficiencies, errors)
         )
         if sigma.ndim != 1 or sigma.size < 2 or not sigma.shape == eff.shape == error.shape:
-            msg = "efficiency curve: expected two points or more, each with an efficiency and its error"
+            msg = (
+                "efficiency curve: expected two points or more, each with an efficiency and its error, found shapes "
+                f"{sigma.shape}, {eff.shape}, {error.shape}"
+            )
             raise InputError(msg)
         if not np.isfinite([sigma, eff]).all() or np.any(np.diff(sigma) <= 0):
             msg = "efficiency curve: cross sections must increase, and they and the efficiencies be finite"

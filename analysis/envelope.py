@@ -238,6 +238,6 @@ def envelope(
             continue
         curves.append(Curve(fit.function, fit.n_shape + 1, test))
     if not curves:
-        msg = f"envelope: no background function could be fitted: {'; '.join(failed)}"
+        msg = f"envelope: no background function could be fitted; add candidates or change the fit range: {'; '.join(failed)}"
         raise FitError(msg)
     return Envelope(curves, correction=correction), tuple(failed)

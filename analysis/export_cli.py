@@ -3,23 +3,18 @@
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from analysis.cli_common import ConfigArgument, OutOption, RegionOption, SetOption, prepare
-from analysis.exports.cabinetry_config import write_cabinetry
-from analysis.exports.combine import write_card
-from analysis.exports.hepdata import write_submission
-from analysis.model_independent import model_independent_limits
-from analysis.patchset import write_patchset
-from analysis.run import Run
-from analysis.spectra import Spectra
-from analysis.workspace_index import StoredWorkspace, read_workspaces
 from data.errors import FitError
 from data.files import write_json
-from processors.histogram_io import read_histograms
-from processors.scorers import INCLUSIVE
+
+if TYPE_CHECKING:
+    from analysis.run import Run
+    from analysis.workspace_index import StoredWorkspace
+
 
 FOLDER = "exports"
 
@@ -65,21 +60,32 @@ def export_command(
             typer.echo(f"{folder}: {_WRITERS[name](run, folder)} files")
 
 
-def _combine(run: Run, folder: Path) -> int:
+def _combine(run: "Run", folder: Path) -> int:
+    from analysis.exports.combine import write_card
+    from analysis.workspace_index import read_workspaces
+
     return sum(len(write_card(folder, stored)) for stored in read_workspaces(run.root))
 
 
-def _cabinetry(run: Run, folder: Path) -> int:
+def _cabinetry(run: "Run", folder: Path) -> int:
+    from analysis.exports.cabinetry_config import write_cabinetry
+    from analysis.workspace_index import read_workspaces
+
     return sum(
         len(write_cabinetry(folder / stored.facts.name, stored)) for stored in read_workspaces(run.root)
     )
 
 
-def _hepdata(run: Run, folder: Path) -> int:
+def _hepdata(run: "Run", folder: Path) -> int:
+    from analysis.exports.hepdata import write_submission
+
     return len(write_submission(folder, run.root))
 
 
-def _patchset(run: Run, folder: Path) -> int:
+def _patchset(run: "Run", folder: Path) -> int:
+    from analysis.patchset import write_patchset
+    from analysis.workspace_index import read_workspaces
+
     written = 0
     for method, stored in by_method(read_workspaces(run.root)).items():
         description = f"Search for dijet resonances in sample '{run.data.name}', selection '{method}'"
@@ -87,11 +93,16 @@ def _patchset(run: Run, folder: Path) -> int:
     return written
 
 
-def _model_independent(run: Run, folder: Path) -> int:
+def _model_independent(run: "Run", folder: Path) -> int:
     """Of the inclusive spectrum and of every method's selections, each at the masses of its workspaces.
 
     A mass that the scan flagged has no workspace: its reason is in ``scan.json``.
     """
+    from analysis.model_independent import model_independent_limits
+    from analysis.spectra import Spectra
+    from analysis.workspace_index import read_workspaces
+    from processors.histogram_io import read_histograms
+
     histogram = read_histograms(run.root / "histograms" / f"{run.data.name}.h5")["mjj"]
     spectra = Spectra({run.data.name: histogram}, run.config.selection.region)
     masses: dict[str, list[float]] = {}
@@ -108,13 +119,15 @@ def _model_independent(run: Run, folder: Path) -> int:
         write_json(folder / f"{selection}.json", {"selection": selection, "limits": rows})
         problems += [f"{selection}: {row['message']}" for row in rows if not row["valid"]]
     if problems:
-        msg = f"no valid limit on {len(problems)} Gaussians (the others are in {folder}); the first: {problems[0]}"
+        msg = f"no valid limit on {len(problems)} Gaussians (the others are in {folder}); see the first: {problems[0]}"
         raise FitError(msg)
     return len(masses)
 
 
-def by_method(stored: Sequence[StoredWorkspace]) -> dict[str, list[StoredWorkspace]]:
+def by_method(stored: "Sequence[StoredWorkspace]") -> "dict[str, list[StoredWorkspace]]":
     """Workspaces of each method over all its windows: ``inclusive``, and the methods' names."""
+    from processors.scorers import INCLUSIVE
+
     found: dict[str, list[StoredWorkspace]] = {}
     for entry in stored:
         window = entry.facts.window
@@ -124,7 +137,7 @@ def by_method(stored: Sequence[StoredWorkspace]) -> dict[str, list[StoredWorkspa
     return found
 
 
-_WRITERS: dict[str, Callable[[Run, Path], int]] = {
+_WRITERS: "dict[str, Callable[[Run, Path], int]]" = {
     "combine": _combine,
     "hepdata": _hepdata,
     "cabinetry": _cabinetry,

@@ -51,7 +51,7 @@ class Expression:
         self.text = text
         self.parameters = parameters
         if len(text) > _MAX_LENGTH:
-            msg = f"the expression has {len(text)} characters; at most {_MAX_LENGTH} are read"
+            msg = f"the expression has {len(text)} characters; write it with at most {_MAX_LENGTH}"
             raise ConfigError(msg)
         taken = {*_FUNCTIONS, *_CONSTANTS, *_VARIABLES}
         for name in parameters:
@@ -65,7 +65,7 @@ class Expression:
             msg = f"expression '{text}' cannot be read near '{near}'; check brackets and operators"
             raise ConfigError(msg) from None
         except (RecursionError, MemoryError):
-            msg = "the expression is nested too deeply; write it with fewer brackets"
+            msg = f"expression '{text[:20]}…' is nested too deeply; write it with fewer brackets"
             raise ConfigError(msg) from None
         nodes = list(ast.walk(self._tree))
         called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}

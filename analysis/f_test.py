@@ -98,7 +98,7 @@ class FTest:
         """
         if self.last_accepted is None:
             reasons = "; ".join(dict.fromkeys(step.message for step in self.steps if step.message))
-            msg = f"no background function could be fitted: {reasons}"
+            msg = f"no background function could be fitted; add candidates or change the fit range: {reasons}"
             raise FitError(msg)
         return self.last_accepted
 

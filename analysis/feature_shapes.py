@@ -1,6 +1,6 @@
 """Features of events as histograms: signal region against side bands, data against simulated background."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,7 @@ from data.types import BoolArray, FloatArray, IntArray, Table
 from models.regions import HIGH, LOW, SIGNAL
 
 BINS = 30
-_TAIL = 0.005
+_TAIL, _BEYOND = 0.005, 0.05
 _PER_JET = ("m", "pt", "tau21", "tau32", "tau43", "lsf3", "deepb", "n_pf")
 COMMON = tuple(f"{name}_{jet}" for jet in ("j1", "j2") for name in _PER_JET)
 """Features that are shown whatever the methods read."""
@@ -22,13 +22,15 @@ def shown_features(table: Table, inputs: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in wanted if name in table and np.ndim(table[name]) == 1)
 
 
-def bin_edges(values: npt.ArrayLike, bins: int = BINS) -> FloatArray:
+def bin_edges(values: npt.ArrayLike, also: Iterable[npt.ArrayLike] = (), bins: int = BINS) -> FloatArray:
     """Bins of equal width over all but the last per cent of some values; of whole numbers one bin holds as many.
 
     Parameters
     ----------
     values
         Finite, at least one; shape (events,).
+    also
+        Further values whose middle nine tenths are to be seen, such as those of signals.
     bins
         The largest number of bins.
 
@@ -38,7 +40,10 @@ def bin_edges(values: npt.ArrayLike, bins: int = BINS) -> FloatArray:
         float64, ascending, shape (2 … bins + 1,).
     """
     array = np.asarray(values, dtype=np.float64)
-    low, high = np.quantile(array, (_TAIL, 1 - _TAIL))
+    ends = [np.quantile(array, (_TAIL, 1 - _TAIL))]
+    further = [np.asarray(other, dtype=np.float64) for other in also]
+    ends += [np.quantile(other, (_BEYOND, 1 - _BEYOND)) for other in further if other.size]
+    low, high = min(low for low, _ in ends), max(high for _, high in ends)
     if np.all(array == np.floor(array)):
         width = max(1.0, float(np.ceil((high - low + 1) / bins)))
         return np.arange(low - 0.5, high + 0.5 + width, width)
@@ -86,7 +91,7 @@ def window_shapes(
     found = {}
     for name in names:
         values = np.asarray(data[name])
-        edges = bin_edges(values[inside | beside])
+        edges = bin_edges(values[inside | beside], [table[name] for table in signals.values()])
         found[name] = FeatureShape(
             edges=tuple(edges.tolist()),
             signal_region=counted(values[inside], edges),

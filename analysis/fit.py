@@ -239,5 +239,5 @@ def check_healthy(model: FunctionModel, minimum: Minimum) -> None:
     size = model.n_parameters
     curvature = 1 / float(np.linalg.eigvalsh(minimum.covariance[:size, :size])[-1])
     if curvature < MIN_CURVATURE:
-        msg = "the likelihood is flat in a direction of the parameters; use fewer shape parameters"
+        msg = f"the likelihood is flat in a direction of the {size} parameters; use fewer shape parameters"
         raise FitError(msg)

@@ -1,27 +1,20 @@
 """``oddjet init``: a first configuration for files, after a look at them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
-from analysis.chunk_trial import try_chunk
 from analysis.cli_common import quietly
-from analysis.config import load_config
-from analysis.config_schema import shipped
-from analysis.first_config import config_text, number_of_files, samples_text
-from analysis.first_events import LEAST_FOR_FIT, Suggestion, suggest
-from analysis.first_look import Possible, files_of, look_at_files, what_is_possible
-from analysis.first_samples import SearchDraft, draft_search
 from data.errors import ConfigError, OddjetError
 from data.files import atomic_path
 from data.samples import Sample, read_samples
-from processors.config import FeaturesConfig
-from processors.event_options import EventOptions
-from processors.preflight import plan_sample
-from processors.run import check_same_sources
-from processors.selection import REGIONS
+
+if TYPE_CHECKING:
+    from analysis.first_events import Suggestion
+    from analysis.first_look import Possible
+    from analysis.first_samples import SearchDraft
+
 
 _FIRST_ENTRIES = 20_000
 _FIRST_WITH_PARTICLES = 1_000
@@ -42,6 +35,12 @@ OutOption = Annotated[
 
 def init_command(files: FilesArgument, out: OutOption = Path("search.yaml")) -> None:
     """Look at files, and write a commented configuration that searches them; nothing is overwritten."""
+    from analysis.config import load_config
+    from analysis.config_schema import shipped
+    from analysis.first_config import config_text, samples_text
+    from analysis.first_look import files_of, look_at_files, what_is_possible
+    from analysis.first_samples import draft_search
+
     samples_path = out.with_name(f"{out.stem}{_SAMPLES}.yaml")
     for path in (out, samples_path):
         if path.exists():
@@ -76,8 +75,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def first_events(
-    draft: SearchDraft, possible: Possible, samples: dict[str, Sample]
-) -> tuple[Suggestion, str]:
+    draft: "SearchDraft", possible: "Possible", samples: dict[str, Sample]
+) -> "tuple[Suggestion, str]":
     """Select among the first events of the data, and see what the samples lack for a search together.
 
     Parameters
@@ -94,6 +93,14 @@ def first_events(
     suggestion, note
         Fit range and masses; what stops a run of these files, empty where nothing does.
     """
+    from analysis.chunk_trial import try_chunk
+    from analysis.first_events import suggest
+    from processors.config import FeaturesConfig
+    from processors.event_options import EventOptions
+    from processors.preflight import plan_sample
+    from processors.run import check_same_sources
+    from processors.selection import REGIONS
+
     options = EventOptions(jets=possible.jets, features=FeaturesConfig(without=possible.without))
     data = samples[draft.data.name]
     try:
@@ -112,13 +119,20 @@ def first_events(
     return suggest(mjj, draft.data.entries / trial.entries, masses), ""
 
 
-def suggest_nothing() -> Suggestion:
+def suggest_nothing() -> "Suggestion":
     """The suggestion of no event."""
+    import numpy as np
+
+    from analysis.first_events import suggest
+
     return suggest(np.zeros(0), 1.0)
 
 
-def _told(draft: SearchDraft, suggestion: Suggestion) -> list[str]:
+def _told(draft: "SearchDraft", suggestion: "Suggestion") -> list[str]:
     """What was found, in a few lines."""
+    from analysis.first_config import number_of_files
+    from analysis.first_events import LEAST_FOR_FIT
+
     lines = []
     for sample in draft.samples:
         what = "mock data" if sample.mock else sample.part

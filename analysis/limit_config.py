@@ -100,7 +100,7 @@ def check_limits(
     windows = [window_of(mass) for mass in masses]
     for name in config.signals:
         if name not in signals:
-            msg = f"{source}: limits.signals: '{name}' is none of search.signals ({', '.join(signals) or 'none'})"
+            msg = f"{source}: limits.signals: '{name}' is none of search.signals ({', '.join(signals) or 'none'}); add it there, or leave it out"
             raise ConfigError(msg)
         mass = samples[name].mass
         if mass is not None and window_of(mass) not in windows:
@@ -112,7 +112,7 @@ def check_limits(
     chosen = methods if config.methods is None else config.methods
     for method in chosen:
         if method not in methods:
-            msg = f"{source}: limits.methods: '{method}' is none of methods ({', '.join(methods) or 'none'})"
+            msg = f"{source}: limits.methods: '{method}' is none of methods ({', '.join(methods) or 'none'}); add it there, or leave it out"
             raise ConfigError(msg)
     if not chosen:
         msg = f"{source}: limits: there is no method to train again; add one under methods, or remove the section"

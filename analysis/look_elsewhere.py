@@ -260,7 +260,7 @@ def methods_significance(
         If a fit to the data fails, or too many pseudo-experiments do.
     """
     if not methods:
-        msg = "global significance over methods: no method given"
+        msg = "global significance: there are no methods to compare; give one at least"
         raise InputError(msg)
     everything = [tested for selections in methods.values() for tested in selections]
     toys = scan_toys(everything, n_toys, seed, shared=shared, workers=workers) if n_toys > 0 else None

@@ -1,14 +1,14 @@
 """A trained method in its window: what it gains, whether it is flat in mass, and which events it finds most anomalous."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from analysis.owen_values import MOST_IN_GROUP, owen_values
-from analysis.study_record import Anomalous, Contribution, Flatness, Improvement
+from analysis.explanation import REFERENCES, Ordinary, explain, rarity
+from analysis.study_record import Anomalous, Flatness, Improvement
 from data.errors import InputError
 from data.eventid import ID_COLUMNS, N_FOLDS, event_seed
 from data.types import BoolArray, FloatArray, Table
@@ -177,30 +177,11 @@ def flatness(
     )
 
 
-def rarity(score: npt.ArrayLike, least: float) -> FloatArray:
-    """−log₁₀(1 − score): 3 for one event in a thousand.
-
-    Parameters
-    ----------
-    score
-        Ranks in [0, 1], any shape.
-    least
-        Smallest share of events that can be told from none, above 0: no event counts as rarer.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64, of the same shape.
-    """
-    found: FloatArray = -np.log10(np.clip(1.0 - np.asarray(score, dtype=np.float64), least, 1.0))
-    return np.maximum(found, 0.0)
-
-
 def most_anomalous(
     method: Method,
     table: Table,
     judged: Judgement,
-    medians: Mapping[str, float],
+    ordinary: Ordinary,
     *,
     count: int,
     least: float,
@@ -215,12 +196,12 @@ def most_anomalous(
         Data of the signal region, event ids included.
     judged
         What the method says of it.
-    medians
-        Medians of the inputs in the side bands; an input that is missing here is an array an event.
+    ordinary
+        What events of the side bands are like.
     count
         Events wanted.
     least
-        As for `rarity`.
+        As for `analysis.explanation.rarity`.
 
     Returns
     -------
@@ -231,16 +212,15 @@ def most_anomalous(
     ids = [np.asarray(table[name])[selected] for name in reversed(ID_COLUMNS)]
     order = selected[np.lexsort([*ids, -judged.score[selected]])][:count]
     return tuple(
-        _anomalous(method, rows_of(table, np.array([row])), float(judged.score[row]), medians, least)
+        _anomalous(method, rows_of(table, np.array([row])), float(judged.score[row]), ordinary, least)
         for row in order.tolist()
     )
 
 
-def _anomalous(
-    method: Method, event: Table, score: float, medians: Mapping[str, float], least: float
-) -> Anomalous:
+def _anomalous(method: Method, event: Table, score: float, ordinary: Ordinary, least: float) -> Anomalous:
     run, block, number = (int(event[name][0]) for name in ID_COLUMNS)
-    plain = Anomalous(
+    found = explain(method, event, ordinary, least)
+    return Anomalous(
         run=run,
         luminosity_block=block,
         event=number,
@@ -248,48 +228,21 @@ def _anomalous(
         masses=(float(event["m_j1"][0]), float(event["m_j2"][0])),
         score=score,
         rarity=float(rarity(score, least)),
-        typical=None,
-        contributions=(),
-        message=_why_not(method.inputs, medians),
+        typical=found.typical,
+        contributions=found.contributions,
+        message=found.message,
     )
-    return plain if plain.message else _explained(plain, method, event, medians, least)
 
 
-def _why_not(inputs: Sequence[str], medians: Mapping[str, float]) -> str | None:
-    """Why a method of these inputs cannot be explained feature by feature; None where it can."""
-    arrays = [name for name in inputs if name not in medians]
-    if arrays:
-        return f"not explained: {arrays[0]} is an array, which has no typical value"
-    largest = max(map(len, feature_groups(inputs)))
-    if largest > MOST_IN_GROUP:
-        return f"not explained: exact values are made for {MOST_IN_GROUP} features a jet at most, and it reads {largest}"
-    return None
+def ordinary_events(beside: Table, inputs: Sequence[str]) -> Ordinary:
+    """What events of the side bands are like: medians of what has a number an event, and some events.
 
-
-def feature_groups(inputs: Sequence[str]) -> list[list[int]]:
-    """Positions of the features of each jet, and of those of the whole event."""
-    owners = [name.rpartition("_")[2] if name.endswith(("_j1", "_j2")) else "" for name in inputs]
-    return [[place for place, own in enumerate(owners) if own == owner] for owner in dict.fromkeys(owners)]
-
-
-def _explained(
-    plain: Anomalous, method: Method, event: Table, medians: Mapping[str, float], least: float
-) -> Anomalous:
-    inputs = method.inputs
-    values = {name: np.asarray(event[name])[0] for name in inputs}
-
-    def worth(coalitions: BoolArray) -> FloatArray:
-        table = {name: np.repeat(event[name], len(coalitions)) for name in ("mjj", *ID_COLUMNS)}
-        for place, name in enumerate(inputs):
-            given = np.asarray([medians[name], values[name]], dtype=np.asarray(event[name]).dtype)
-            table[name] = given[coalitions[:, place].astype(np.int64)]
-        # By its id each row is judged by the fold that judges the event itself.
-        return rarity(method.score(table, trained_on=True), least)
-
-    found, none, _ = owen_values(worth, feature_groups(inputs))
-    contributions = [
-        Contribution(feature=name, value=float(values[name]), median=medians[name], rarity=float(share))
-        for name, share in zip(inputs, found, strict=True)
-    ]
-    ordered = tuple(sorted(contributions, key=lambda one: -abs(one.rarity)))
-    return plain.model_copy(update={"typical": none, "contributions": ordered})
+    Parameters
+    ----------
+    beside
+        Data of the side bands, event ids included.
+    inputs
+        Columns that a method reads.
+    """
+    scalars = [name for name in inputs if np.ndim(beside[name]) == 1 and len(beside[name])]
+    return Ordinary({name: float(np.median(beside[name])) for name in scalars}, thinned(beside, REFERENCES))

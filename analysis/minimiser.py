@@ -15,7 +15,7 @@ _TOLERANCE = 1e-9
 """Estimated distance to the minimum in −ln L at which a fit counts as converged."""
 _SETTLED = 1e-6
 _MAX_ITERATIONS = 60
-_NO_MINIMUM = f"the fit did not converge within {_MAX_ITERATIONS} steps; use fewer shape parameters, a wider range or more events"
+_REMEDY = "use fewer shape parameters, a wider range or more events"
 MIN_CURVATURE = 1e-5
 """Smallest eigenvalue of the second derivatives in the orthonormal basis, where a healthy fit has about 1."""
 
@@ -107,7 +107,8 @@ def minimise(
             break
     if settle and math.isfinite(value):
         return fit.minimum(point, value, np.full((point.size, point.size), np.nan))
-    raise FitError(_NO_MINIMUM)
+    msg = f"the fit did not converge within {_MAX_ITERATIONS} steps ({fit}); {_REMEDY}"
+    raise FitError(msg)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +120,9 @@ class _Fit:
     signal_yield: float
     free_yield: bool
     profiled: int
+
+    def __str__(self) -> str:
+        return f"{self.size} background parameters, {self.likelihood.counts.sum():g} events"
 
     def _split(self, point: FloatArray) -> tuple[FloatArray, float, FloatArray | None]:
         signal_yield = float(point[self.size]) if self.free_yield else self.signal_yield

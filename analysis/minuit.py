@@ -65,7 +65,7 @@ def minuit_check(test: SignalTest) -> MinuitCheck:
     minuit.strategy = 0
     minuit.migrad()
     if not minuit.valid:
-        msg = "MIGRAD did not converge on the fit with signal"
+        msg = f"MIGRAD did not converge on the fit with signal ({scale.size} parameters); look at the plot of this fit"
         raise FitError(msg)
     return MinuitCheck(
         improvement=2 * (test.best.value - float(minuit.fval)),

@@ -147,7 +147,7 @@ def model_independent_limits(
         few events for any fit.
     """
     if not widths or not masses:
-        msg = "model-independent limits: give at least one mass and one relative width"
+        msg = f"model-independent limits: {len(masses)} masses and {len(widths)} relative widths; give one of each at least"
         raise InputError(msg)
     if luminosity_ifb is not None and not luminosity_ifb > 0:
         msg = f"model-independent limits: luminosity_ifb = {luminosity_ifb:g}; it must be positive"

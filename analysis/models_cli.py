@@ -4,28 +4,20 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-import pyarrow as pa
-import pyarrow.dataset as ds
 import typer
-from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table as RichTable
 
-import models
-from analysis.comparison import Comparison, Settings, compare, labelled
-from analysis.comparison_plots import comparison_figures, fraction_figure, matrix_figure
-from analysis.comparison_values import comparison_json
-from analysis.config import load_config, override_key
-from analysis.method_facts import all_facts, default_columns, options_of, presets_of, story
-from analysis.plots.style import PlotLabel, save_figure
-from analysis.run import Run
-from analysis.run_comparison import WindowComparison, compare_run, run_json
-from analysis.training_tables import beside, check_tables, columns_read, regions_beside, searched, stacked
 from data.errors import ConfigError, InputError
 from data.files import write_json
-from processors.features import Columns
-from processors.selection import REGIONS
-from processors.tables import from_arrow
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from analysis.comparison import Comparison, Settings
+    from analysis.run_comparison import WindowComparison
+    from processors.features import Columns
+
 
 if TYPE_CHECKING:  # networks need seconds to import, which a command without any should not wait
     from models.folded import FoldedMethod
@@ -105,6 +97,8 @@ def models_command(context: typer.Context) -> None:
 @app.command(name="list", epilog="Example: oddjet models list")
 def list_command() -> None:
     """List the anomaly methods: what they need, and whether their selection is flat in the dijet mass."""
+    from analysis.method_facts import all_facts
+
     table = RichTable(box=None, pad_edge=False)
     for title in ("method", "family", "needs", "flat", "what it is"):
         table.add_column(title, overflow="fold", no_wrap=title == "method")
@@ -118,6 +112,9 @@ def list_command() -> None:
 @app.command(name="describe", epilog="Example: oddjet models describe cathode")
 def describe_command(name: Annotated[str, typer.Argument(metavar="NAME", help="The method.")]) -> None:
     """Describe a method: what it assumes and is blind to, its papers, options, presets and tables."""
+    import models
+    from analysis.method_facts import default_columns, options_of, presets_of, story
+
     method = models.describe(name)
     console = _console()
     console.print(f"{method.name}: {method.summary}\n", soft_wrap=False)
@@ -160,11 +157,18 @@ def compare_command(
     settings: SettingsOption = None,
 ) -> None:
     """Train methods on a table and judge them on labelled events; or compare the trained methods of a run."""
+    import models
+    from analysis.comparison import Settings, compare, labelled
+    from analysis.config import load_config
+    from analysis.run import Run
+    from analysis.run_comparison import compare_run
+    from analysis.training_tables import check_tables
+
     of_tables = (method, signal_region, features, preset, signal, background, test)
     if source.suffix in {".yaml", ".yml"}:
         given = [key for key, value in zip(_OF_TABLES, of_tables, strict=True) if value]
         if given:
-            msg = f"--{given[0].replace('_', '-')} is for tables; the methods of a run are compared as they were trained"
+            msg = f"--{given[0].replace('_', '-')} is for tables; leave it out: the methods of a run are compared as they were trained"
             raise ConfigError(msg)
         _write_run(compare_run(Run(*load_config(source, tuple(settings or ())))), out)
         return
@@ -208,6 +212,9 @@ def method_options(
     ConfigError
         If no method is named, or a method or an option is wrong.
     """
+    import models
+    from analysis.config import override_key
+
     if not names:
         msg = f"--method: name at least one of {', '.join(models.available())}"
         raise ConfigError(msg)
@@ -228,8 +235,11 @@ def method_options(
     return plain
 
 
-def _columns(plan: Settings) -> frozenset[str]:
+def _columns(plan: "Settings") -> frozenset[str]:
     """The columns that the methods read, and the label that they do not."""
+    import models
+    from analysis.training_tables import columns_read
+
     made = (
         models.create(name, signal_region=plan.signal_region, **options)
         for name, options in plan.options.items()
@@ -237,7 +247,7 @@ def _columns(plan: Settings) -> frozenset[str]:
     return frozenset({"label"}).union(*(columns_read(cast("FoldedMethod", method)) for method in made))
 
 
-def read_table(path: Path, columns: Collection[str], regions: Collection[str]) -> Columns:
+def read_table(path: Path, columns: Collection[str], regions: Collection[str]) -> "Columns":
     """Some columns and rows of a Parquet file, or of a folder of them; no others are held.
 
     Parameters
@@ -260,6 +270,12 @@ def read_table(path: Path, columns: Collection[str], regions: Collection[str]) -
     InputError
         If it is missing or no Parquet file.
     """
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+
+    from processors.selection import REGIONS
+    from processors.tables import from_arrow
+
     try:
         table = ds.dataset(path, format="parquet")
         inside = ds.field(_REGION).isin([REGIONS.index(region) for region in regions])
@@ -277,8 +293,10 @@ def read_table(path: Path, columns: Collection[str], regions: Collection[str]) -
 
 def _tables(
     source: Path, signal: Sequence[Path], background: Sequence[Path], columns: Collection[str]
-) -> tuple[Columns, dict[str, Columns]]:
+) -> "tuple[Columns, dict[str, Columns]]":
     """The table to train on, and the further ones by keyword; of a run's table the rows of large |Δη| are ``wide``."""
+    from analysis.training_tables import beside, regions_beside, searched, stacked
+
     table = read_table(source, {*columns, _REGION}, ["signal", *regions_beside("signal")])
     named = {"signal": signal, "background": background}
     further = {
@@ -302,7 +320,11 @@ def _interval(text: str | None) -> tuple[float, float]:
     return low, high
 
 
-def _write(comparison: Comparison, out: Path) -> None:
+def _write(comparison: "Comparison", out: Path) -> None:
+    from analysis.comparison_plots import comparison_figures
+    from analysis.comparison_values import comparison_json
+    from analysis.plots.style import PlotLabel
+
     write_json(out / "comparison.json", comparison_json(comparison))
     _save(comparison_figures(comparison, PlotLabel()), out)
     for name, one in comparison.methods.items():
@@ -310,7 +332,11 @@ def _write(comparison: Comparison, out: Path) -> None:
         typer.echo(f"{name}: max SIC {best.median:.2f} [{best.low:.2f}, {best.high:.2f}], {cpu:.1f} s CPU")
 
 
-def _write_run(windows: Sequence[WindowComparison], out: Path) -> None:
+def _write_run(windows: "Sequence[WindowComparison]", out: Path) -> None:
+    from analysis.comparison_plots import fraction_figure, matrix_figure
+    from analysis.plots.style import PlotLabel
+    from analysis.run_comparison import run_json
+
     write_json(out / "comparison.json", run_json(windows))
     label = PlotLabel()
     figures: dict[str, Figure] = {}
@@ -325,7 +351,9 @@ def _write_run(windows: Sequence[WindowComparison], out: Path) -> None:
     _save(figures, out)
 
 
-def _save(figures: Mapping[str, Figure], out: Path) -> None:
+def _save(figures: "Mapping[str, Figure]", out: Path) -> None:
+    from analysis.plots.style import save_figure
+
     for name, figure in figures.items():
         save_figure(figure, out, name)
 

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,10 +17,12 @@ from analysis.cli_common import (
     prepare,
     quietly,
 )
-from analysis.plan_estimate import size_in_words
-from analysis.plan_view import PlanView, SampleView, plan_view
 from analysis.windows import window_of
 from processors.progress import time_words
+
+if TYPE_CHECKING:
+    from analysis.plan_view import PlanView, SampleView
+
 
 MeasureOption = Annotated[
     bool,
@@ -40,6 +42,8 @@ def plan_command(
     as_json: JsonOption = False,
 ) -> None:
     """Show what a run would do and take: files, trainings, scan, which stages are up to date; nothing is written."""
+    from analysis.plan_view import plan_view
+
     with quietly():
         view = plan_view(prepare(config, out, workers, settings, region), measure=measure)
     if as_json:
@@ -49,7 +53,7 @@ def plan_command(
         typer.echo(line)
 
 
-def plan_lines(view: PlanView) -> Iterator[str]:
+def plan_lines(view: "PlanView") -> Iterator[str]:
     """A plan in words."""
     yield f"{view.title}, into {view.output}"
     yield "samples"
@@ -76,7 +80,7 @@ def plan_lines(view: PlanView) -> Iterator[str]:
     yield from _estimate_lines(view)
 
 
-def _sample_line(sample: SampleView) -> str:
+def _sample_line(sample: "SampleView") -> str:
     selected = "" if sample.selected is None else f", {sample.selected:,.0f} selected"
     rate = f"{sample.rate:,.0f} events/s a core{', measured' if sample.measured else ''}"
     what = "with particles, " if sample.particles else ""
@@ -85,7 +89,7 @@ def _sample_line(sample: SampleView) -> str:
     return f"{sample.name} ({sample.part}, {sample.year}): {files}, {sample.entries:,} entries{selected}, {chunks}, {what}{rate}"
 
 
-def _stage_lines(view: PlanView) -> Iterator[str]:
+def _stage_lines(view: "PlanView") -> Iterator[str]:
     done = [stage for stage, current in view.stages.items() if current]
     left = [stage for stage, current in view.stages.items() if not current]
     if not left:
@@ -96,7 +100,9 @@ def _stage_lines(view: PlanView) -> Iterator[str]:
     yield f"stages: {len(done)} of {len(view.stages)} up to date; to do: {', '.join(words)}"
 
 
-def _estimate_lines(view: PlanView) -> Iterator[str]:
+def _estimate_lines(view: "PlanView") -> Iterator[str]:
+    from analysis.plan_estimate import size_in_words
+
     if all(view.stages.values()):
         return
     parts = [f"{kind} {time_words(seconds)}" for kind, seconds in view.seconds.items() if seconds >= 0.05]

@@ -145,7 +145,11 @@ class SignalTest(ProfiledYield):
         nuisances = bound.nuisances if bound.nuisances.size else None
         gradient, _ = self.likelihood.derivatives(bound.theta, self._lower, nuisances, with_yield=True)
         if gradient[bound.theta.size] < 0:
-            msg = "the fit of background and signal did not converge; use fewer shape parameters"
+            events, parameters = self.likelihood.counts.sum(), bound.theta.size
+            msg = (
+                f"the fit of background and signal did not converge ({parameters} background parameters, {events:g} events); "
+                "use fewer shape parameters"
+            )
             raise FitError(msg)
         return dataclasses.replace(bound, at_bound=True)
 

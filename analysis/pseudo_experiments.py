@@ -81,8 +81,11 @@ class ScannedSelection:
                 known = (point.mass, point.test.signal, point.background)
                 groups.setdefault(id(point.background), []).append(known)
         if not groups:
-            why = f"; {result.points[0].message}" if result.points else ""
-            msg = f"selection '{name}': no mass is valid, so there is no scan to repeat on toys{why}"
+            why = f" ({result.points[0].message})" if result.points else ""
+            msg = (
+                f"selection '{name}': no mass is valid, so there is no scan to repeat on toys; change the fit range or the "
+                f"functions{why}"
+            )
             raise FitError(msg)
         parts = tuple(
             Part(group[0][2], tuple(mass for mass, _, _ in group), tuple(signal for _, signal, _ in group))

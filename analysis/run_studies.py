@@ -18,6 +18,7 @@ from analysis.method_study import (
     improvement,
     judge,
     most_anomalous,
+    ordinary_events,
     rows_of,
     thinned,
 )
@@ -173,12 +174,11 @@ def _method(
     edges, events = mass_spectrum(histogram, region, INCLUSIVE, low, high, _FINE)
     _, selected = mass_spectrum(histogram, region, label, low, high, _FINE)
     own, rows = judged[run.data.name], len(here.inside["mjj"]) + len(here.beside["mjj"])
-    scalars = [name for name in method.inputs if np.ndim(here.beside[name]) == 1 and len(here.beside[name])]
     anomalous = most_anomalous(
         method,
         here.inside,
         own,
-        {name: float(np.median(here.beside[name])) for name in scalars},
+        ordinary_events(here.beside, method.inputs),
         count=run.config.report.events,
         # Of a fold's events in the window the most anomalous one is half a step from the end.
         least=N_FOLDS / (2.0 * max(rows, 1)),

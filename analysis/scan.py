@@ -10,7 +10,7 @@ from analysis.envelope import envelope
 from analysis.f_test import FailedFit, Fits, FTest, f_test, fit_candidates
 from analysis.fit import BackgroundFit, check_healthy
 from analysis.fit_ranges import fit_ends, fit_range
-from analysis.limits import Limit, asymptotic_limit, profile_limit
+from analysis.limits import Limit, Profile, asymptotic_limit, profile_limit
 from analysis.minuit import minuit_check
 from analysis.profile_likelihood import SignalTest
 from analysis.range_search import RangeQuality, search_range
@@ -90,7 +90,7 @@ def _search_mass(
     def judge(lo: float, hi: float) -> RangeQuality:
         point = _test_mass(spectrum, mass, signal, _within(quick, lo, hi), cache, workers)
         if point.background is None:
-            raise FitError(point.message or "not valid")
+            raise FitError(str(point.message))
         uncertainty = point.background.relative_uncertainty(mass)
         return RangeQuality(point.background.goodness[2], point.signal_goodness, uncertainty)
 
@@ -171,9 +171,7 @@ def _test_envelope(fits: Fits, choice: FTest, mass: float, signal: Signal, confi
     best = fits[found.best_curve.function]
     if isinstance(best, FailedFit):
         raise FitError(best.message)
-    if not math.isfinite(found.yield_error):
-        msg = "the error of the signal yield is not finite"
-        raise FitError(msg)
+    _check_finite(found)
     message = "; ".join(remarks) or None
     return MassResult(mass, best, choice.steps, found.best_curve.test, limit, message, envelope=found)
 
@@ -236,10 +234,15 @@ def signal_test(fit: BackgroundFit, template: SignalTemplate, *, smooth: bool = 
     test = SignalTest(counts, fit.model, template, fit.minimum.theta)
     if smooth:
         check_healthy(fit.model, test.best)
-    if not np.isfinite([test.best.signal_yield, test.yield_error]).all():
-        msg = "the signal yield or its error is not finite"
-        raise FitError(msg)
+    _check_finite(test)
     return test
+
+
+def _check_finite(test: Profile) -> None:
+    found, error = test.best.signal_yield, test.yield_error
+    if not (math.isfinite(found) and math.isfinite(error)):
+        msg = f"the signal yield is {found:g} ± {error:g}; use fewer shape parameters or a wider fit range"
+        raise FitError(msg)
 
 
 def _spike(fit: BackgroundFit, test: SignalTest, config: ScanConfig) -> str | None:
@@ -268,7 +271,10 @@ def _cross_check(test: SignalTest) -> str | None:
     except FitError as error:
         return f"not cross-checked: {error}"
     if check.improvement > _MAX_IMPROVEMENT:
-        msg = f"MIGRAD found a minimum lower by {check.improvement:.2g} in −2 ln L; the fit has not converged"
+        msg = (
+            f"MIGRAD found a minimum lower by {check.improvement:.2g} in −2 ln L, so the fit has not converged; use fewer "
+            "shape parameters"
+        )
         raise FitError(msg)
     if check.improvement < -_MAX_IMPROVEMENT:
         return f"not confirmed: MIGRAD stopped {-check.improvement:.2g} above the minimum in −2 ln L"

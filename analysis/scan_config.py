@@ -98,7 +98,7 @@ class ScanConfig(Section):
     @classmethod
     def _numbers_are_dijet(cls, value: Any) -> Any:
         if not isinstance(value, list | tuple) or not value:
-            msg = "give functions or numbers of shape parameters, as [2, 3, 4]"
+            msg = f"found {value!r}; give functions or numbers of shape parameters, as [2, 3, 4]"
             raise ValueError(msg)
         whole = [isinstance(entry, int) and not isinstance(entry, bool) for entry in value]
         named = [f"dijet{entry}" if is_int else entry for entry, is_int in zip(value, whole, strict=True)]

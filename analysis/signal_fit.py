@@ -73,7 +73,10 @@ def fit_signal_shape(
     fine, content = _prepare(edges, values, variances, mass, half_range)
     effective = float(content[:, 0].sum() ** 2 / max(content[:, 1].sum(), 1e-300))
     if not effective >= 50:
-        msg = f"signal of {mass:g} GeV: {effective:.0f} effective events within ±{half_range:.0%} of the mass; 50 are needed"
+        msg = (
+            f"signal of {mass:g} GeV: {effective:.0f} effective events within ±{half_range:.0%} of the mass, 50 are needed; "
+            "give a larger sample"
+        )
         raise FitError(msg)
 
     scale = effective / float(content[:, 0].sum())

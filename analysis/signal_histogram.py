@@ -68,13 +68,13 @@ class SignalHistogram:
             msg = f"{self}: its edges must be at least two finite numbers that increase (GeV)"
             raise InputError(msg)
         if self.mass is not None and not (np.isfinite(self.mass) and self.mass > 0):
-            msg = f"{self}: a mass is finite and positive (GeV)"
+            msg = f"{self}: its mass must be finite and positive (GeV)"
             raise InputError(msg)
         self._check_numbers("values", self.values)
         if self.variances is not None:
             self._check_numbers("variances", self.variances)
         if not self.values.sum() > 0:
-            msg = f"{self}: it holds no event"
+            msg = f"{self}: it holds no event; fill it with selected signal"
             raise InputError(msg)
 
     def _check_numbers(self, name: str, numbers: FloatArray) -> None:
@@ -205,7 +205,8 @@ class HistogramSignal:
             raise InputError(msg)
         masses = [histogram.mass for histogram in histograms]
         if len(masses) > 1 and (None in masses or len(set(masses)) != len(masses)):
-            msg = "signal: of several histograms each needs a mass of its own"
+            found = ", ".join("none" if mass is None else f"{mass:g} GeV" for mass in masses)
+            msg = f"signal: of several histograms each needs a mass of its own, found {found}"
             raise InputError(msg)
         self.histograms = tuple(sorted(histograms, key=lambda histogram: histogram.mass or 0.0))
 

@@ -46,7 +46,8 @@ class SignalModel:
         scales: bool = False,
     ) -> None:
         if not shapes or min(shapes) <= 0:
-            msg = "signal model: give the shape of at least one mass (GeV, positive)"
+            given = ", ".join(f"{mass:g} GeV" for mass in shapes) or "no mass"
+            msg = f"signal model: there are shapes at {given}; give one at least, all at positive masses"
             raise InputError(msg)
         self.shapes = dict(sorted((float(mass), shape) for mass, shape in shapes.items()))
         self._scales = scales
@@ -270,7 +271,7 @@ class SignalModel:
         try:
             if "shape" in mapping:
                 if mapping["shape"] != "double_crystal_ball":
-                    msg = f"{source}: shape '{mapping['shape']}' is unknown; there is 'double_crystal_ball'"
+                    msg = f"{source}: shape '{mapping['shape']}' is unknown; give 'double_crystal_ball'"
                     raise InputError(msg)
                 return cls.generic(**{key: float(value) for key, value in mapping.items() if key != "shape"})
             shapes, errors = {}, {}
@@ -301,8 +302,8 @@ def _checked_errors(
         for name, value in row.items():
             if name not in SHAPE_NAMES or not (math.isfinite(value) and value >= 0):
                 msg = (
-                    f"signal model, {mass:g} GeV: the error {name} = {value:g} is none; errors of "
-                    f"{', '.join(SHAPE_NAMES)} are finite and not negative"
+                    f"signal model, {mass:g} GeV: the error {name} = {value:g} is none; give errors of "
+                    f"{', '.join(SHAPE_NAMES)}, finite and not negative"
                 )
                 raise InputError(msg)
     return {mass: found.get(mass, {}) for mass in shapes}

@@ -190,7 +190,7 @@ class Spectrum:
         for end, index in ((lo, first), (hi, last)):
             if abs(self.edges[index] - end) > 1e-6:
                 msg = (
-                    f"spectrum: {end:g} GeV is not a bin edge; the nearest edge is {self.edges[index]:g} GeV "
+                    f"spectrum: {end:g} GeV is not a bin edge; take the nearest, {self.edges[index]:g} GeV "
                     f"(spectrum from {self.lo:g} to {self.hi:g} GeV)"
                 )
                 raise InputError(msg)
@@ -296,7 +296,7 @@ def _frozen(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _check_edges(edges: FloatArray, name: str) -> None:
     if edges.ndim != 1 or edges.size < 2:
-        msg = f"spectrum: {name} need at least two numbers in one list"
+        msg = f"spectrum: {name} need at least two numbers in one list, found an array of shape {edges.shape}"
         raise InputError(msg)
     if not np.isfinite(edges).all() or edges[0] <= 0:
         msg = f"spectrum: {name} must be finite and positive (GeV)"

@@ -197,8 +197,9 @@ class SpectrumDocument(Section):
     @pydantic.field_validator("masses")
     @classmethod
     def _once(cls, masses: tuple[float, ...]) -> tuple[float, ...]:
-        if len({mass_key(mass) for mass in masses}) != len(masses):
-            msg = "a mass stands twice; test each once"
+        keys = [mass_key(mass) for mass in masses]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            msg = f"the mass {twice[0]} stands twice; test each once"
             raise ValueError(msg)
         return masses
 

@@ -60,7 +60,8 @@ def start_parameters(function: Function, spectrum: Spectrum, sqrt_s: float) -> l
     elif isinstance(function, UserFunction):
         found = _refined(function, mass, log_density, np.sqrt(counts[filled]), sqrt_s)
     else:
-        msg = f"function {function.name}: there are no start values for {type(function).__name__}"
+        kind = type(function).__name__
+        msg = f"function {function.name}: there are no start values for a {kind}; give it as an expression"
         raise FitError(msg)
     return [point for _, point in sorted(found, key=lambda pair: pair[0])[:_KEPT]]
 

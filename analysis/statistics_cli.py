@@ -5,12 +5,10 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from analysis.bias import bias_study
-from analysis.bias_config import BiasConfig
 from analysis.cli_common import (
     RegionOption,
     SetOption,
@@ -21,21 +19,13 @@ from analysis.cli_common import (
     progress_bar,
     working,
 )
-from analysis.config import Region
-from analysis.limit_pipeline import run_limits
-from analysis.limit_summary import limit_lines
-from analysis.pipeline import scan
-from analysis.plots.bias import bias_figures
-from analysis.plots.style import PlotLabel, save_figure
-from analysis.retraining_limits import table_limits
-from analysis.scan_inputs import ScanInputs, document_inputs, run_inputs
-from analysis.spectrum_document import SpectrumDocument
-from analysis.spectrum_scan import invalid_lines, run_document
-from analysis.summary import bias_lines, result_lines
-from analysis.toy_spectra import FORMATS, toy_spectra, write_toys
+from analysis.windows import Region
 from data.errors import ConfigError, FitError, InputError
 from data.files import write_json
-from processors.scorers import INCLUSIVE
+
+if TYPE_CHECKING:
+    from analysis.scan_inputs import ScanInputs
+
 
 _EXAMPLES = Path(__file__).with_name("examples")
 
@@ -92,6 +82,8 @@ def scan_command(
     region: RegionOption = None,
 ) -> None:
     """Fit the spectra: local and global p-values, limits and workspaces."""
+    from analysis.pipeline import scan
+
     kind, source = _one({"CONFIG.yaml": config, "--spectrum": spectrum})
     if kind == "--spectrum":
         _scan_spectrum(source, _result_file(source, out, settings, region), workers, look_elsewhere=True)
@@ -130,6 +122,10 @@ def limit_command(
     region: RegionOption = None,
 ) -> None:
     """Upper limits: with trainings on injected signals, of a spectrum file, or from a table of efficiencies."""
+    from analysis.limit_pipeline import run_limits
+    from analysis.limit_summary import limit_lines
+    from analysis.retraining_limits import table_limits
+
     kind, source = _one(
         {"CONFIG.yaml": config, "--spectrum": spectrum, "--efficiency-table": efficiency_table}
     )
@@ -177,6 +173,12 @@ def bias_command(
     region: RegionOption = None,
 ) -> None:
     """Bias of the fitted yield if the background is of another function: pulls with injections, spurious signal."""
+    from analysis.bias import bias_study
+    from analysis.bias_config import BiasConfig
+    from analysis.plots.bias import bias_figures
+    from analysis.plots.style import PlotLabel, save_figure
+    from analysis.summary import bias_lines
+
     target = _target(config, spectrum, selection, out, workers, settings, region, "bias.json")
     named = {"alternatives": tuple(alternative)} if alternative else {}
     options = {"toys": toys, "max_mean_pull": max_mean_pull, "max_spurious": max_spurious, **named}
@@ -221,6 +223,8 @@ def toys_command(
     region: RegionOption = None,
 ) -> None:
     """Pseudo-experiments of the background fit: their counts, and with --max-z their largest significances."""
+    from analysis.toy_spectra import FORMATS, toy_spectra, write_toys
+
     if out is None or out.suffix not in FORMATS:
         msg = f"give --out FILE with a name that ends in {' or '.join(FORMATS)}"
         raise ConfigError(msg)
@@ -246,7 +250,7 @@ class _Target:
     """What a study works on, and where its result goes."""
 
     source: Path
-    inputs: ScanInputs
+    inputs: "ScanInputs"
     grid: tuple[float, ...]
     seed: int
     file: Path
@@ -265,6 +269,10 @@ def _target(
     name: str,
 ) -> _Target:
     """Inputs of a study from a spectrum file, or from a selection of a run."""
+    from analysis.scan_inputs import document_inputs, run_inputs
+    from analysis.spectrum_document import SpectrumDocument
+    from processors.scorers import INCLUSIVE
+
     kind, source = _one({"CONFIG.yaml": config, "--spectrum": spectrum})
     if kind == "CONFIG.yaml":
         run = prepare(source, out, workers, settings, region)
@@ -327,6 +335,10 @@ def _naming(source: Path) -> Iterator[None]:
 
 
 def _scan_spectrum(spectrum: Path, file: Path, workers: int | None, *, look_elsewhere: bool) -> None:
+    from analysis.spectrum_document import SpectrumDocument
+    from analysis.spectrum_scan import invalid_lines, run_document
+    from analysis.summary import result_lines
+
     document = SpectrumDocument.read(spectrum)
     with _naming(spectrum), progress_bar("fitting", "steps") as progress:
         result = run_document(

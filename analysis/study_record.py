@@ -102,11 +102,14 @@ class TrainingCurve(Section):
 
 
 class Contribution(Section):
-    """What a feature, of this value where the side bands have ``median``, adds to the rarity of an event."""
+    """What a feature, of this value where the side bands have ``median``, adds to the rarity of an event.
+
+    Of all that is known of a jet (``j1``, ``j2``) or beside the jets (``event``) there is neither value nor median.
+    """
 
     feature: str
-    value: float
-    median: float
+    value: float | None
+    median: float | None
     rarity: float
 
 
@@ -124,7 +127,8 @@ class Anomalous(Section):
     rarity
         −log₁₀(1 − score): 3 is one event in a thousand.
     typical
-        Rarity of an event whose features are the medians of the side bands.
+        Rarity of an event whose features are the medians of the side bands, or the mean of some side-band events where
+        jets are exchanged as a whole.
     contributions
         They add up to ``rarity`` − ``typical``; empty where the method is not explained, which ``message`` then says.
     """

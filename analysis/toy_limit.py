@@ -58,7 +58,8 @@ def toy_limit(
     data = BatchedFits(test.likelihood.counts[None], test.likelihood.background, test.null.theta, settle=True)
     observed = data.tested(test.signal, grid).q_tilde[0]
     if not np.isfinite(observed).all():
-        msg = "the observed counts cannot be fitted with every tested yield; use fewer shape parameters"
+        events = test.likelihood.counts.sum()
+        msg = f"the {events:g} events cannot be fitted with every tested yield; use fewer shape parameters"
         raise FitError(msg)
     without, q_without = _toys(test, test.null, grid, n_toys, rng, workers)
     # Bands are limits of the quantiles of the statistic.

@@ -66,7 +66,8 @@ def toy_p0(test: SignalTest, *, n_toys: int = 1000, seed: int = 0, workers: int 
     data = BatchedFits(test.likelihood.counts[None], background, theta, settle=True)
     observed = float(data.tested(test.signal, np.empty(0)).q0[0])
     if not np.isfinite(observed):
-        msg = "the observed counts cannot be fitted as toys are; use fewer shape parameters"
+        events = test.likelihood.counts.sum()
+        msg = f"the {events:g} events cannot be fitted as toys are; use fewer shape parameters"
         raise FitError(msg)
     fitted = above = 0
     for batch in range(1, _MOST_BATCHES + 1):

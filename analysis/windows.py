@@ -7,10 +7,13 @@ edges whose neighbours are its side bands; the working points are those of the p
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from data.errors import ConfigError
 
 Interval = tuple[float, float]
+Region = Literal["signal", "validation"]
+"""Where in |Δη| and pT balance a search looks for its resonance, or shows that it finds none."""
 
 _EDGES = {
     "A": (1450.0, 1650.0, 2017.0, 2465.0, 3013.0, 3682.0, 4500.0, 5500.0, 8000.0),

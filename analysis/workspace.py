@@ -150,7 +150,7 @@ def build_workspace(point: MassResult, *, luminosity_uncertainty: float = 0.0, m
     """
     test, fit = point.test, point.background
     if test is None or fit is None:
-        msg = f"mass {point.mass:g} GeV: no workspace of a mass whose fit is not valid ({point.message})"
+        msg = f"mass {point.mass:g} GeV: no workspace of a mass whose fit is not valid; leave it out ({point.message})"
         raise FitError(msg)
     if merge < 1:
         msg = f"workspace of {point.mass:g} GeV: merge = {merge}; give the number of bins to sum, 1 or more"

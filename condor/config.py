@@ -37,9 +37,10 @@ class BatchConfig(Section):
     @pydantic.field_validator("memory_mb")
     @classmethod
     def _positive(cls, memory: dict[Stage, int]) -> dict[Stage, int]:
-        if any(value < 1 for value in memory.values()):
-            msg = "memory is at least 1 MB"
-            raise ValueError(msg)
+        for stage, value in memory.items():
+            if value < 1:
+                msg = f"memory of stage '{stage}' is {value} MB; give 1 MB or more"
+                raise ValueError(msg)
         return memory
 
     @pydantic.field_validator("container")

@@ -221,6 +221,6 @@ def _run(command: list[str], folder: Path | None = None) -> str:
         for long in (word for word in command if len(word) > _MOST_QUOTED):
             words = words.replace(long, "…")  # what was refused stands beside it
         words = words[-_MOST_QUOTED:]
-        msg = f"{command[0]} refused (exit code {done.returncode}): {words}"
+        msg = f"{command[0]} refused (exit code {done.returncode}); see why: {words}"
         raise BatchError(msg)
     return done.stdout

@@ -101,7 +101,10 @@ class SelectionConfig(Section):
             msg = "blind is true, but the region searched is signal; set region: validation or blind: false"
             raise ValueError(msg)
         if self.wide_delta_eta_min < self.delta_eta_max:
-            msg = "wide_delta_eta_min lies below delta_eta_max: the regions must not overlap"
+            msg = (
+                f"wide_delta_eta_min {self.wide_delta_eta_min:g} lies below delta_eta_max {self.delta_eta_max:g}, and the "
+                "regions would overlap; raise it"
+            )
             raise ValueError(msg)
         return self
 

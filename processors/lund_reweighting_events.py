@@ -108,9 +108,7 @@ class SampleReweighting:
             If the constants are not known yet.
         """
         if self.constants is None:
-            msg = (
-                "constants is None: the sample has not been looked through yet; call with_lund_weights first"
-            )
+            msg = "constants is None: the sample has not been looked through yet; look through it first (with_lund_weights)"
             raise ValueError(msg)
         weigh = reweighter(self.config, self.seed, self.constants.plane, self.constants.centre)
         if not vary:

@@ -203,7 +203,7 @@ class MapsSection(Section):
     @classmethod
     def _ascending(cls, edges: Edges) -> Edges:
         if len(edges) < 1 or any(not low < high for low, high in itertools.pairwise(edges)):
-            msg = "edges must ascend"
+            msg = f"edges must ascend, found {list(edges)}"
             raise ValueError(msg)
         return edges
 

@@ -65,7 +65,7 @@ def read_varied(folder: Path, regions: Collection[str] | None = None) -> dict[st
         If there is no nominal table or a file is damaged.
     """
     if not (folder / NOMINAL).is_dir():
-        msg = f"{folder}: no varied feature tables; write them first"
+        msg = f"{folder}: no varied feature tables; run `oddjet limit`, which writes them"
         raise InputError(msg)
     nominal = read_features(folder / NOMINAL, regions=regions)
     features = {name: values for name, values in nominal.items() if not name.startswith(VARIED_WEIGHTS)}

@@ -1,71 +1,89 @@
-"""The Markdown pages: their links lead somewhere, their commands and configuration keys exist."""
+"""The pages beside the code say what the code does: methods, formulas, defaults, links."""
 
+import pkgutil
 import re
 from pathlib import Path
 
 import pytest
-import typer
-import yaml
 
-from analysis.cli import app
-from analysis.config import Config
+import models
+from analysis import functions
+from analysis.bias_config import BiasConfig
+from analysis.config import ScanSection
+from analysis.limit_config import LimitConfig
 
 ROOT = Path(__file__).resolve().parent.parent
+METHODS = (ROOT / "models" / "which_method.md").read_text()
+STATISTICS = (ROOT / "analysis" / "statistics.md").read_text()
 PAGES = sorted(
-    path for path in ROOT.glob("**/*.md") if not {".venv", "output", "node_modules"} & set(path.parts)
-)
-LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"")
-INLINE = re.compile(r"`oddjet ([a-z]+)")
-CONSOLE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
-LINE = re.compile(r"^\S*oddjet ([a-z]+)", re.MULTILINE)
-FENCED = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    [*ROOT.glob("*.md"), *(path for name in ("analysis", "condor", "models", "processors") for path in (ROOT / name).glob("*.md"))]
+)  # fmt: skip
+SECTIONS = {"scan": ScanSection, "limits": LimitConfig, "bias": BiasConfig}
 
 
-def named(path):
-    return str(path.relative_to(ROOT))
+def rows(text, heading):
+    """Cells of the table below a line that begins so."""
+    table = text[text.index(heading) :].split("\n\n")[0].splitlines()[2:]
+    return [
+        [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table
+    ]
 
 
-def anchors(path):
-    """The anchors of a page's headings, as GitHub makes them."""
-    heads = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
-    plain = [re.sub(r"[^\w\- ]", "", head.lower()) for head in heads]
-    return {head.strip().replace(" ", "-") for head in plain}
+def test_every_method_is_compared():
+    table = rows(METHODS, "| method | learns from")
+    assert [name.strip("`") for name, *_ in table] != []
+    assert {name.strip("`") for name, *_ in table} == set(models.available())
+    for name, _, needs, flat, *_ in table:
+        method = models.describe(name.strip("`"))
+        assert (flat == "yes") is method.flat, name
+        if method.family != "combination":
+            tables = {key for key, needed in method.takes.items() if needed}
+            helping = set(method.takes) - tables
+            assert set(re.findall(r"(?<!\()`(\w+)`", needs)) == tables, name
+            assert set(re.findall(r"\(`(\w+)`\)", needs)) == helping, name
 
 
-def commands():
-    return set(typer.main.get_command(app).commands)
+def test_no_method_is_named_that_is_not_there():
+    beside = {name for line in re.findall(r"^[-|].*$", METHODS, flags=re.MULTILINE) for name in re.findall(r"`([a-z_\d]+)`", line)}  # fmt: skip
+    tables = {"signal", "background", "wide"}
+    assert beside - tables <= set(models.available())
 
 
-def test_there_are_pages():
-    assert {"README.md", "CONTRIBUTING.md", "CHANGELOG.md"} <= set(map(named, PAGES))
+def test_formulas_are_those_of_the_functions():
+    page = dict(re.findall(r"^(\w+) {2,}(.+)$", STATISTICS, flags=re.MULTILINE))
+    for name in functions.available():
+        written = page[name].removeprefix("p0 ")
+        expected = functions.get(name).formula
+        if name == "dijet6":
+            expected = expected.split(" · ")[0] + " · dijet4"
+        assert written == expected, name
 
 
-@pytest.mark.parametrize("path", PAGES, ids=named)
-def test_links_lead_somewhere(path):
-    lost = []
-    for one, other in LINK.findall(path.read_text()):
-        target, _, anchor = (one or other).partition("#")
-        if "://" in target:
-            continue
-        page = (path.parent / target).resolve() if target else path
-        if not page.exists() or (anchor and page.suffix == ".md" and anchor not in anchors(page)):
-            lost.append(one or other)
-    assert lost == []
+def default_of(key):
+    section, _, name = key.partition(".")
+    if section in SECTIONS:
+        return SECTIONS[section].model_fields[name].default
+    return pkgutil.resolve_name(key)
 
 
-@pytest.mark.parametrize("path", PAGES, ids=named)
-def test_commands_exist(path):
-    text = path.read_text()
-    found = set(INLINE.findall(text)) | {
-        name for block in CONSOLE.findall(text) for name in LINE.findall(block)
-    }
-    assert found - commands() == set()
+@pytest.mark.parametrize(("key", "written"), rows(STATISTICS, "| key | default |"))
+def test_numbers_are_the_defaults(key, written):
+    default = default_of(key.strip("`"))
+    words = written.removesuffix(" GeV").split(", ")
+    values = list(default) if isinstance(default, tuple) else [default]
+    assert [word if isinstance(value, str | bool) else float(word) for word, value in zip(words, values, strict=True)] == [
+        str(value) if isinstance(value, bool) else value for value in values
+    ]  # fmt: skip
 
 
-@pytest.mark.parametrize("path", [ROOT / "README.md", ROOT / "condor" / "grid.md"], ids=named)
-def test_sections_of_configurations_exist(path):
-    """Blocks of a configuration have keys that a configuration knows; the values are parsed by tests of their own."""
-    blocks = [yaml.safe_load(text) for text in FENCED.findall(path.read_text())]
-    unknown = {key for block in blocks for key in block} - set(Config.model_fields) - {"sites"}
-    assert blocks
-    assert unknown == set()
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_and_modules_of_pages_are_there(page):
+    text = page.read_text()
+    for link in re.findall(
+        r"\]\(([^)\s]+)\)", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    ):
+        if not link.startswith(("http", "#")):
+            assert (page.parent / link.partition("#")[0]).exists(), link
+    for name in re.findall(r"`((?:analysis|condor|data|models|processors)(?:\.\w+)+)`", text):
+        if not name.endswith((".py", ".md", ".yaml", ".json")):
+            pkgutil.resolve_name(name)

@@ -83,7 +83,7 @@ def validate_archive(archive: Path) -> None:
             for file, messages in validator.get_messages().items()
             for message in messages
         ]
-        msg = f"{archive}: HEPData would refuse this submission:\n  " + "\n  ".join(problems)
+        msg = f"{archive}: HEPData would refuse this submission; correct it:\n  " + "\n  ".join(problems)
         raise InputError(msg)
 
 
@@ -127,7 +127,7 @@ def build_submission(
     for table in _retraining_tables(library, scan, retraining):
         submission.add_table(table)
     if not submission.tables:
-        msg = f"scan of sample '{scan['sample']}': no mass is valid, so there is nothing to submit"
+        msg = f"scan of sample '{scan['sample']}': no mass is valid, so there is nothing to submit; choose other masses and scan again"
         raise InputError(msg)
     for table in submission.tables:
         table.location = "Data from the search; fill in the figure or table"

@@ -196,7 +196,7 @@ def _fit_best_tested(
     )  # fmt: skip
     if status == 0:
         return np.nan, np.nan, False
-    return point[p] * math.exp(-kappa * centre[0]), value, True
+    return float(point[p] * math.exp(-kappa * centre[0])), value, True
 
 
 @elementwise

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from analysis.report.numbers import MISSING, fixed, percent, significant
+from analysis.report.numbers import MISSING, count, fixed, percent, significant
 from analysis.report.record import fit_label, readable
 from analysis.report.study_charts import feature_title
 from analysis.report.tables import Table
@@ -29,6 +29,7 @@ _WORDS = {
     "photon": "photons",
     "lepton": "electrons, muons",
 }
+_PARTS = {"j1": "jet j1", "j2": "jet j2", "event": "what is not of one jet"}
 _TOLD = 2.0  # GeV; particles below are dots of one size
 _LEAST = 0.005  # of rarity; features that add less stand together
 _ETA = 2.5
@@ -149,9 +150,9 @@ def explanation(found: Found) -> Table:
     largest = max((abs(one.rarity) for one in event.contributions), default=0.0) or 1.0
     rows = tuple(
         (
-            feature_title(one.feature),
-            significant(one.value),
-            significant(one.median),
+            _part(one.feature),
+            _value(one.value),
+            _value(one.median),
             _signed(one.rarity),
             _bar(one.rarity / largest),
         )
@@ -161,12 +162,34 @@ def explanation(found: Found) -> Table:
     others = [one.rarity for one in event.contributions if abs(one.rarity) < _LEAST]
     if others:
         rows += ((f"{len(others)} others", MISSING, MISSING, _signed(sum(others)), Markup("")),)
+    ends = f"to {fixed(event.rarity)}"
+    if any(one.value is None for one in event.contributions):
+        caption = (
+            f"{found.selection}: what each jet as a whole adds to the rarity, from {fixed(event.typical)}, the mean of side-band "
+            f"events, {ends} (exact Shapley values: the mean gain over all orders in which the jets of these are exchanged for "
+            "those of the event)."
+        )
+        return Table(caption, ("Part", "Adds", ""), tuple((row[0], *row[3:]) for row in rows))
     caption = (
         f"{found.selection}: what each feature adds to the rarity, from {fixed(event.typical)} with all features at their "
-        f"side-band medians to {fixed(event.rarity)} (exact Owen values: the mean gain over all orders in which the jets, "
-        "and the features of each, take the event's values)."
+        f"side-band medians {ends} (exact Owen values: the mean gain over all orders in which the jets, and the features of "
+        "each, take the event's values)."
     )
     return Table(caption, ("Feature", "Event", "Median", "Adds", ""), rows)
+
+
+def _part(feature: str) -> str:
+    """A feature, a jet or what is known beside the jets in words."""
+    if feature in _PARTS:
+        return _PARTS[feature]
+    return feature_title(feature)
+
+
+def _value(value: float | None) -> str:
+    """A number of a feature; whole ones, such as numbers of particles, without decimals."""
+    if value is not None and value.is_integer() and abs(value) < 1e6:
+        return count(value).replace("-", "−")
+    return significant(value)
 
 
 def _bar(share: float) -> Markup:
@@ -184,6 +207,8 @@ def _signed(value: float) -> str:
 
 def _short(feature: str) -> str:
     """A feature without its unit, the jet last."""
+    if feature in _PARTS:
+        return _PARTS[feature]
     jet, _, words = feature_title(feature).partition(": ")
     plain = (words or jet).partition(" [")[0]
     return f"{plain} ({jet})" if words else plain

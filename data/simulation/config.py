@@ -196,7 +196,7 @@ class SimulationConfig(Section):
         for name, sample in self.samples.items():
             self._check_sample(name, sample)
             if sample.run in runs:
-                msg = f"samples '{runs[sample.run]}' and '{name}' share run {sample.run}; event ids must be unique"
+                msg = f"samples '{runs[sample.run]}' and '{name}' share run {sample.run}, and event ids must be unique; give one another run"
                 raise ValueError(msg)
             runs[sample.run] = name
         return self

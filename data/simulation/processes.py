@@ -152,7 +152,20 @@ class Signal(Section):
         return ((0.0, -1.0),)
 
     def need(self, what: str, threshold: float) -> None:
-        """Raise ValueError where the masses of the daughters leave the resonance no room to decay (GeV)."""
+        """Refuse masses of the daughters that leave the resonance no room to decay.
+
+        Parameters
+        ----------
+        what
+            What is too heavy, in the words of the message.
+        threshold
+            Sum of the daughters' masses, GeV.
+
+        Raises
+        ------
+        ValueError
+            Naming what is too heavy.
+        """
         if threshold >= self.mass:
             msg = f"{what} must lie below mass = {self.mass:g} GeV"
             raise ValueError(msg)

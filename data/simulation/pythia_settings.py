@@ -40,7 +40,7 @@ def process_settings(process: Process, mhat: tuple[float, float]) -> list[str]: 
         If the file of the process says nothing of them.
     """
     name = type(process).__name__
-    msg = f"process {name} has no settings for Pythia; decorate a function of it with process_settings.register, in its file"
+    msg = f"process {name} has no settings for Pythia; give them in its file, by a function decorated with process_settings.register"
     raise ConfigError(msg)
 
 
@@ -112,7 +112,22 @@ def resonance(identity: int, process: Signal) -> list[str]:
 
 
 def narrow(identity: int, mass: float, width: float, span: float) -> list[str]:
-    """Mass, width and range (mass ± ``span``) of a known particle, GeV."""
+    """Mass, width and range of a known particle.
+
+    Parameters
+    ----------
+    identity
+        PDG number.
+    mass, width
+        GeV.
+    span
+        Half the width of the range of masses, GeV.
+
+    Returns
+    -------
+    list of str
+        Settings of Pythia.
+    """
     return [
         f"{identity}:m0 = {mass!r}",
         f"{identity}:mWidth = {width!r}",

@@ -241,8 +241,8 @@ class Union(_Combined):
         own = working_point_of_each(self.working_point, len(self.parts), self.options.trials)
         if len(raw) * own < 1.0:
             msg = (
-                f"a fold holds {len(raw)} side-band events; a threshold at the working point {own:g} of each of "
-                f"{len(self.parts)} methods needs {np.ceil(1.0 / own):.0f}: raise working_point or add events"
+                f"window {self.window.label()} GeV: a fold holds {len(raw)} side-band events; a threshold at the working "
+                f"point {own:g} of each of {len(self.parts)} methods needs {np.ceil(1.0 / own):.0f}: raise working_point or add events"
             )
             raise TrainingError(msg)
         return arrays | {"threshold": np.array([side_band_threshold(rank, region, own)])}

@@ -69,6 +69,10 @@ class JetInputs:
         of_source = f" of {self.source}" if self.source else ""
         return f"jet {self.number[jet]} of event {ids} (run:luminosity block:event){of_source}"
 
+    def describe_all(self) -> str:
+        """Name all the jets together for messages."""
+        return f"the jets of {self.source}" if self.source else "these jets"
+
     def values(self) -> dict[str, Value]:
         """What correction files may ask for, under the names of CMS."""
         return {
@@ -236,7 +240,7 @@ def _energy_scale(jets: JetInputs, jes: JesConfig, kind: Kind) -> FloatArray:
     to_raw = np.ones(len(jets.pt))
     if jes.undo_stored:
         if jets.raw_factor is None:
-            msg = f"{table} starts from raw jets, but there is no rawFactor; set jes.undo_stored: false"
+            msg = f"{table} starts from raw jets, but {jets.describe_all()} have no rawFactor; set jes.undo_stored: false"
             raise InputError(msg)
         to_raw = 1 - np.asarray(jets.raw_factor, dtype=np.float64)
     values = jets.values() | {"JetPt": jets.pt * to_raw}
@@ -244,7 +248,9 @@ def _energy_scale(jets: JetInputs, jes: JesConfig, kind: Kind) -> FloatArray:
     bad = np.flatnonzero(~(factor > 0))
     if len(bad):
         where = jets.describe(int(bad[0]))
-        msg = f"{table} gives the factor {factor[bad[0]]:g} for {where}; it must be positive"
+        msg = (
+            f"{table} gives the factor {factor[bad[0]]:g} for {where}; it must be positive: use another file"
+        )
         raise InputError(msg)
     return factor
 
@@ -309,7 +315,7 @@ def _from_file(table: CorrectionTable, jets: JetInputs, systematics: tuple[str, 
 def _match(jets: JetInputs, resolution: FloatArray, radius: float) -> tuple[FloatArray, BoolArray]:
     """Relative difference to the generator jet, and whether it matches: ΔR < R/2, |ΔpT| < 3σ·pT."""
     if jets.gen_pt is None or jets.gen_eta is None or jets.gen_phi is None:
-        msg = "jer.method 'hybrid' needs generator jets, which this sample lacks; set jer.method: stochastic"
+        msg = f"jer.method 'hybrid' needs generator jets, which {jets.describe_all()} lack; set jer.method: stochastic"
         raise InputError(msg)
     difference = (jets.pt - np.asarray(jets.gen_pt, dtype=np.float64)) / jets.pt
     delta_phi = wrap(jets.phi.astype(np.float64) - jets.gen_phi)

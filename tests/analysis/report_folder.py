@@ -208,6 +208,13 @@ def display_event(generator, *, particles):
     return DisplayEvent(file="mock_0.root", entry=17, has_particles=particles, radius=0.8, jets=jets)
 
 
+def trainings():
+    """Losses of trees for each jet, and of a flow."""
+    tree = TrainingCurve(members=20, first=0, median=(0.7, 0.6), low=(0.69, 0.5), high=(0.7, 0.69))
+    flow = TrainingCurve(members=4, first=1, median=(5.0, 3.0, 2.0), low=(4.0, 2.5, 1.5), high=(6.0, 4.0, 3.0))
+    return {"trees": {"j1": tree, "j2": tree}, "spline flow": {"1": flow}}
+
+
 def study_records(generator):
     """Studies of the method in all windows, with one event that two windows share, and events with and without particles."""
     kept = np.geomspace(1e-3, 1, 20)
@@ -225,7 +232,7 @@ def study_records(generator):
         method = MethodStudy(
             in_signal_region=17525, selected=263, flatness=None if name == "B4" else flatness_record(generator),
             improvement={"signal_3000": gain} if name == "B3" else {}, anomalous=found,
-            training={"j1": TrainingCurve(members=20, median=(0.7, 0.6), low=(0.69, 0.5), high=(0.7, 0.69))} if name == "B3" else {},
+            training=trainings() if name == "B3" else {},
         )  # fmt: skip
         matrices = Matrices(
             methods=("cwola", "kde"), correlation=((1.0, 0.31), (0.31, 1.0)), overlap=((1.0, None), (None, 1.0)),

@@ -194,7 +194,8 @@ def test_an_alternative_that_cannot_be_fitted_is_told(monkeypatch):
     assert result["alternatives"]["alternative4"]["message"] == "alternative4: ran away"
     assert {row["alternative"] for row in result["pulls"]} == {"alternative3"}
     with pytest.raises(
-        FitError, match="none of the alternative functions could be fitted: alternative4: ran away"
+        FitError,
+        match="none of the alternative functions could be fitted; choose others: alternative4: ran away",
     ):
         bias_study(inputs(), BiasConfig(alternatives=("alternative4",), toys=10))
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analysis.plots.score import ScoreShape
 from analysis.report.charts import (
     BOTTOM,
     LEFT,
@@ -22,7 +23,12 @@ from analysis.report.charts import (
     draw_chart,
     reach,
 )
+from analysis.report.record import ScanPoint
+from analysis.report.scan_charts import limit_chart
+from analysis.report.shape_charts import shape_chart
+from analysis.report.study_charts import flatness_chart, simulation_chart
 from analysis.report.ticks import linear_ticks, log_ticks
+from analysis.study_record import FeatureComparison, Flatness
 
 EDGES = np.array([0.0, 1.0, 2.0, 4.0])
 VALUES = np.array([3.0, 0.0, 1.0])
@@ -128,6 +134,80 @@ def test_gaps_stay_gaps_and_lone_points_are_dots():
     assert path.count("L") == 1
     dots = next(one for one in root.iter("path") if one.get("class") == "dots red").get("d")
     assert dots.count("M") == 1
+
+
+def classes(text, name):
+    return [one for one in svg_of(text).iter() if (one.get("class") or "").split()[:1] == [name]]
+
+
+def test_points_beyond_the_axis_are_arrows_at_its_end():
+    points = Points(EDGES[:3], np.array([9.0, 2.0, -3.0]), "data", "red", EDGES[:3], EDGES[:3] + 10)
+    text = str(draw_chart(chart(panels=(Panel((points,), "y", (0.0, 5.0)),)), "x" * 50))
+    (arrows,) = classes(text, "arrow")
+    assert arrows.get("d").count("M") == 2
+    (dots,) = classes(text, "dots")
+    assert dots.get("d").count("M") == 1
+    assert f"{TOP + 8:.1f}" in arrows.get("d")
+    far = Points(EDGES[:1], np.array([np.inf]), "data", "red")
+    text = str(draw_chart(chart(panels=(Panel((far,), "y", (0.0, 5.0)),)), "x" * 50))
+    assert len(classes(text, "arrow")) == 1
+    assert "inf" not in text
+
+
+def test_words_of_lines_that_would_touch_are_left_out():
+    levels = ((2.0, "first"), (2.1, "touches"), (4.0, "apart"))
+    text = str(draw_chart(chart(panels=(Panel((), "y", (0.0, 5.0), levels=levels),)), "x" * 50))
+    assert len(classes(text, "level")) == 3
+    assert "first" in text
+    assert "apart" in text
+    assert "touches" not in text
+
+
+def test_limits_at_one_mass_have_bands_of_some_width():
+    limits = {"limit_observed": 30.0, "limit_expected": (10.0, 14.0, 20.0, 28.0, 38.0)}
+    found = limit_chart([ScanPoint(mass=3000, valid=True, **limits)], "events", ())
+    areas = [one.get("d") for one in classes(str(draw_chart(found, "x" * 50)), "area")]
+    assert len(areas) == 2
+    for area in areas:
+        places = [float(x) for x in re.findall(r"[ML]([\d.]+) ", area)]
+        assert max(places) - min(places) == WIDTH - LEFT - RIGHT
+
+
+def test_points_of_a_bin_across_the_signal_region_stand_beside_it():
+    found = Flatness(
+        edges=(2000.0, 2700.0, 3400.0, 4000.0), fraction=(0.1,) * 3, error=(0.01,) * 3, mean=0.1, chi2=1.0, dof=2,
+        p_value=0.6, slope=0.0, slope_error=1.0, slope_p_value=1.0,
+    )  # fmt: skip
+    (panel,) = flatness_chart(found, (2725.0, 3331.0)).panels
+    points = panel.marks[-1]
+    assert points.x.tolist() == [2350.0, (3331 + 3400) / 2, 3700.0]
+
+
+def test_the_ratio_shows_the_uncertainty_of_both_and_peaks_are_logarithmic():
+    region = ScoreShape(np.array([10.0, 30.0, 0.0]), np.array([10.0, 30.0, 0.0]))
+    beside = ScoreShape(np.array([100.0, 100.0, 800.0]), np.array([100.0, 100.0, 800.0]))
+    found = shape_chart(EDGES, region, beside, {}, "mass")
+    assert found.panels[0].log
+    band, points = found.panels[1].marks
+    np.testing.assert_allclose(band.high - 1, [0.1, 0.1, np.sqrt(800) / 800])
+    np.testing.assert_allclose(points.y, [2.5, 7.5, np.nan])
+    np.testing.assert_allclose((points.high - points.low)[:2] / 2, np.sqrt([10, 30]) / 40 / 0.1)
+    flat = ScoreShape(np.full(3, 50.0), np.full(3, 50.0))
+    assert not shape_chart(EDGES, flat, flat, {}, "mass").panels[0].log
+
+
+def test_simulation_is_scaled_to_the_data():
+    found = FeatureComparison(
+        edges=(0.0, 1.0, 2.0), data=(30.0, 10.0), simulation=(200.0, 200.0), variance=(400.0, 400.0)
+    )
+    upper, lower = simulation_chart("m_j1", found).panels
+    steps, _ = upper.marks
+    assert steps.values.tolist() == [20.0, 20.0]
+    np.testing.assert_allclose(steps.high - steps.values, 2.0)
+    band, points = lower.marks
+    np.testing.assert_allclose(points.y, [1.5, 0.5])
+    np.testing.assert_allclose(points.high - points.y, np.sqrt([30, 10]) / 20)
+    np.testing.assert_allclose(band.high, 1.1)
 
 
 def test_values_without_a_logarithm_are_left_out():

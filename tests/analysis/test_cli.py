@@ -167,7 +167,7 @@ def test_an_output_that_cannot_be_written_ends_in_one_message(monkeypatch, capsy
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device", "features/mock")
 
-    monkeypatch.setattr(cli, "skim", full)
+    monkeypatch.setattr("analysis.pipeline.skim", full)
     code, text = oddjet(monkeypatch, capsys, "skim", search)
     assert code == 1
     assert (

@@ -90,7 +90,7 @@ def test_wrong_overrides_are_named(write, override, message):
     [
         ({"serch": {}}, r"search\.yaml: unknown key 'serch'; did you mean 'search'\?"),
         ({"search": {"data": "moc"}}, r"sample 'moc' is not defined in samples\.yaml; known samples: mock"),
-        ({"search": {"data": "qcd"}}, "'qcd' is simulation; only a sample of kind 'data' can be searched"),
+        ({"search": {"data": "qcd"}}, "'qcd' is simulation; name a sample of kind 'data'"),
         (
             {"search": {"data": "mock", "signals": ["qcd"]}},
             "signal 'qcd' must be of kind 'simulation' with a 'mass'",
@@ -124,7 +124,7 @@ def test_wrong_overrides_are_named(write, override, message):
         ({"methods": {"cwolla": {}}}, "cwolla.*cwola"),
         ({"methods": {"cwola": {"clasifier": "trees"}}}, "clasifier.*classifier"),
         ({"scan": {"masses": []}}, r"key 'scan\.masses'"),
-        ({"scan": {"masses": [3000, 3000]}}, "a mass stands twice"),
+        ({"scan": {"masses": [3000, 3000]}}, "the mass 3000 stands twice"),
         ({"scan": {"masses": {"start": 1, "stop": 2}}}, r"scan\.masses"),
         ({"scan": {"masses": [900]}}, "mass 900 GeV has no window"),
         (

@@ -131,7 +131,10 @@ def test_a_file_that_is_gone_is_named(particles, tmp_path):
         read_events(moved, wanted, JetsConfig())
 
 
-@pytest.mark.parametrize("name", ["pfnano.root", "pfnano_rntuple.root", "nano_tt_v15.root"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("pfnano_rntuple.root", "nano_tt_v15.root")]
+
+
+@pytest.mark.parametrize("name", ["pfnano.root", *SLOW])
 def test_events_of_real_files(name):
     folder = os.environ.get("ODDJET_DATA")
     if folder is None:

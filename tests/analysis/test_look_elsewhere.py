@@ -148,7 +148,7 @@ def test_what_cannot_be_combined_is_refused():
     pair = [scanned("a", [2600]), scanned("b", [2600], edges=other)]
     with pytest.raises(InputError, match="not in the same bins"):
         stitched_significance(pair, 10, seed=1)
-    with pytest.raises(InputError, match="no method given"):
+    with pytest.raises(InputError, match="there are no methods to compare; give one"):
         methods_significance({}, 10, seed=1)
 
 

@@ -9,12 +9,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from analysis.plots.style import new_figure, save_figure
+from analysis.report import page as pages
 from analysis.report import write_report
-from analysis.report.figures import Drawn
 from analysis.report.histograms import mass_spectrum, score_shapes
-from analysis.report.page import _embed
-from analysis.report.record import read_record
+from analysis.report.look_elsewhere import global_significance, largest_of_all
+from analysis.report.record import Scan, read_record
 from data.errors import InputError
 from processors.histogram_io import write_histograms
 from processors.histograms import empty_histograms
@@ -27,6 +26,12 @@ def full(tmp_path_factory):
     folder = make_run_folder(tmp_path_factory.mktemp("full"))
     written = write_report(folder, "Search <b>&</b> report", CONFIG, PROVENANCE)
     return folder, written[0].read_text(encoding="utf-8"), written
+
+
+@pytest.fixture
+def unsaved(monkeypatch):
+    """Only the page is written: saving plots takes most of a report's time."""
+    monkeypatch.setattr(pages, "save_figure", lambda figure, folder, name: [])
 
 
 @pytest.fixture
@@ -57,13 +62,14 @@ class Page(html.parser.HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.sections, self.images, self.links, self.open, self.text, self.tags = [], [], [], [], "", set()
-        self.ids, self.charts = set(), []
+        self.ids, self.charts, self.attributes = set(), [], set()
         self.feed(text)
         self.close()
 
     def handle_starttag(self, tag, attrs):
         values = dict(attrs)
         self.tags.add(tag)
+        self.attributes |= values.keys()
         if "id" in values:
             assert values["id"] not in self.ids
             self.ids.add(values["id"])
@@ -102,8 +108,8 @@ def test_sections_in_order_and_linked(full):
 
 def test_nothing_is_loaded_from_outside(full):
     page = Page(full[1])
-    assert all(link.startswith(("#", "data:image/png;base64,")) for link in page.links)
-    assert not page.tags & {"link", "iframe", "object", "embed"}
+    assert all(link.startswith("#") for link in page.links)
+    assert not page.tags & {"link", "iframe", "object", "embed", "img", "base", "form"}
     assert "url(" not in full[1]
     assert "@import" not in full[1]
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', full[1]).group(1)
@@ -112,9 +118,10 @@ def test_nothing_is_loaded_from_outside(full):
     assert html.unescape(policy).split("; ") == [
         *(
             "default-src 'none'",
-            "img-src data:",
             "style-src 'unsafe-inline'",
             f"script-src 'sha256-{digest}'",
+            "base-uri 'none'",
+            "form-action 'none'",
         ),
     ]
 
@@ -122,20 +129,10 @@ def test_nothing_is_loaded_from_outside(full):
 def test_every_picture_has_words(full):
     page = Page(full[1])
     assert page.images == []
-    assert len(page.charts) == 40
+    assert len(page.charts) == 41
     for chart in page.charts:
         assert len(chart["aria-label"]) > 40
         assert chart["role"] == "img"
-
-
-def test_a_figure_without_a_chart_is_shown_as_its_png(tmp_path):
-    figure = new_figure(width=10.0, height=8.0)
-    (pdf, png) = save_figure(figure, tmp_path, "plain")
-    assert pdf.stat().st_size > 0
-    shown = _embed(Drawn("retraining", "plain", figure, "What it is.", 'A "figure".'), png)
-    (image,) = Page(str(shown.body)).images
-    assert base64.b64decode(image["src"].partition(",")[2]) == png.read_bytes()
-    assert (image["width"], image["height"], image["alt"]) == ("1100", "880", 'A "figure".')
 
 
 def test_bars_are_as_long_as_the_changes(full):
@@ -165,7 +162,7 @@ def test_summary_says_where_how_much_and_that_it_is_local(full):
     text = squeezed(Page(full[1]).text)
     assert "Largest excess, inclusive 1.01σ local, at 3000 GeV" in text
     assert "Largest excess, cwola 4.31σ local, at 3000 GeV Local p₀ 8.3 × 10⁻⁶ Window B3" in text
-    assert "no look-elsewhere correction is applied" in text
+    assert "Significances on the cards are local" in text
     assert "10 masses tested, 2 without a valid fit" in text
     assert "37.0 fb (expected 11.7)" in text
 
@@ -190,7 +187,8 @@ def test_tables_hold_the_numbers(full):
 def test_headline_says_the_largest_excess_and_the_sensitivity(full):
     text = squeezed(Page(full[1]).text)
     assert (
-        "The largest excess is that of cwola at 3000 GeV in window B3: 4.31 standard deviations, local p₀ 8.3 × 10⁻⁶. "
+        "The largest excess is that of cwola at 3000 GeV in window B3: local significance 4.31σ (p₀ = 8.3 × 10⁻⁶), "
+        "global significance at least 3.6σ (p at most 1.7 × 10⁻⁴: the local one times the 20 places looked at). "
         "Without signal, the median expected limit there is 28.6 fb (inclusive), 11.7 fb (cwola)."
     ) in text
 
@@ -220,13 +218,63 @@ def test_studies_are_said_in_words(full):
     assert "Events of the signal region that are selected: 263 of 17 525 in B3" in text
     assert "χ²/ndf = 11.5/12, p = 0.49" in text
     assert "B4 – – – – –" in text
-    assert "Window B3: significance improvement of signal_3000. Largest: cwola 3.98." in text
+    assert "Window B3: significance improvement of signal_3000. Largest: cwola 3.98 ± 0.40 at 0.10 %;" in text
+    assert "The fraction is compatible with flat." in text
+    assert "validation loss of the boosted ensembles of all folds, in number j1: 20, j2: 20" in text
+    assert "validation loss of the networks (spline flow) of all folds, in number 4" in text
+    assert "Simulated background is scaled to the" in text
     assert "cwola 1.00 0.31" in text
     assert "100 % (263) – " in text
 
 
 def test_title_is_escaped(full):
     assert "<h1>Search &lt;b&gt;&amp;&lt;/b&gt; report</h1>" in full[1]
+
+
+EVIL = "</script><script>alert('x')</script><img src=x onerror=alert(1)>&\""
+
+
+def test_what_others_wrote_is_shown_and_never_run(tmp_path, unsaved):
+    """Titles, samples, files, messages, configuration: all of it may hold HTML."""
+    folder = make_run_folder(tmp_path / "run")
+    for name in ("scan", "account", "cutflow", "events", "systematics", "studies"):
+        path = folder / f"{name}.json"
+        content = json.loads(path.read_text())
+        if name == "scan":
+            content["selections"]["cwola"][3]["message"] = EVIL
+            content["selections"]["cwola"][1]["function"] = EVIL
+        elif name == "account":
+            content["files"][0] |= {"file": EVIL, "sample": EVIL}
+        elif name == "cutflow":
+            content["mock"][1]["step"] = EVIL
+        elif name == "events":
+            next(iter(content["events"].values()))["file"] = EVIL
+        elif name == "systematics":
+            content["selections"]["cwola_B3"]["masses"][1]["sources"][0]["name"] = EVIL
+        else:
+            window = content["windows"]["B3"]
+            shape = window["features"]["m_j1"]
+            window["features"][EVIL] = shape | {
+                "signals": {EVIL: shape["signal_region"]},
+                "selected": {EVIL: shape["signal_region"]},
+            }
+            window["alike"][EVIL] = window["alike"].pop("mock")
+            window["methods"]["cwola"]["improvement"][EVIL] = window["methods"]["cwola"]["improvement"][
+                "signal_3000"
+            ]
+            window["methods"]["cwola"]["training"][EVIL] = {
+                EVIL: window["methods"]["cwola"]["training"]["trees"]["j1"]
+            }
+            window["methods"]["cwola"]["anomalous"][1]["message"] = EVIL
+            content["simulation"][EVIL] = content["simulation"]["m_j1"]
+        path.write_text(json.dumps(content))
+    text = write_report(folder, EVIL, {EVIL: EVIL}, {EVIL: {EVIL: EVIL}})[0].read_text(encoding="utf-8")
+    found = Page(text)
+    assert found.open == []
+    assert text.count("<script>") == text.count("</script>") == 1
+    assert "img" not in found.tags
+    assert not [name for name in found.attributes if name.startswith("on")]
+    assert found.text.count("<script>alert('x')") > 10
 
 
 def test_inclusive_search_without_fb_shows_neither_methods_nor_fb(small):
@@ -244,12 +292,17 @@ def test_inclusive_search_without_fb_shows_neither_methods_nor_fb(small):
     assert "Efficiency" not in page.text
 
 
-def test_report_written_twice_is_the_same_to_the_byte(small):
+def test_page_written_twice_is_the_same_to_the_byte(full, unsaved):
+    again = write_report(full[0], "Search <b>&</b> report", CONFIG, PROVENANCE)
+    assert again[0].read_text(encoding="utf-8") == full[1]
+
+
+def test_plots_written_twice_are_the_same_to_the_byte(small):
     first = {path: path.read_bytes() for path in write_report(small, "Twice", {}, {})}
     assert {path: path.read_bytes() for path in write_report(small, "Twice", {}, {})} == first
 
 
-def test_no_valid_fit_at_all_is_said(small):
+def test_no_valid_fit_at_all_is_said(small, unsaved):
     path = small / "scan.json"
     scan = json.loads(path.read_text())
     for point in scan["selections"]["inclusive"]:
@@ -257,12 +310,13 @@ def test_no_valid_fit_at_all_is_said(small):
     path.write_text(json.dumps(scan))
     (small / "fits.json").write_text(json.dumps({"inclusive": None}))
     written = write_report(small, "Nothing", {}, {})
+    assert largest_of_all(read_record(small).scan) is None
     text = squeezed(Page(written[0].read_text(encoding="utf-8")).text)
     assert "Largest excess, inclusive No valid fit 10 masses tested, 10 without a valid fit" in text
-    assert not any("limits" in path.name for path in written)
+    assert 'id="plot-limits' not in written[0].read_text(encoding="utf-8")
 
 
-def test_global_p_values_replace_the_warning(small):
+def test_global_p_values_replace_the_warning(small, unsaved):
     path = small / "scan.json"
     found = {"p_global": 0.042, "p_global_error": 0.003, "n_toys": 5000, "gross_vitells": 0.05}
     path.write_text(
@@ -270,10 +324,60 @@ def test_global_p_values_replace_the_warning(small):
     )
     text = squeezed(Page(write_report(small, "Global", {}, {})[0].read_text(encoding="utf-8")).text)
     assert "Global p 0.0420 ± 0.0030 (5000 toys; Gross–Vitells 0.050)" in text
-    assert "no look-elsewhere correction is applied" not in text
+    assert "global significance over the masses of inclusive 1.7σ (p = 0.0420 ± 0.0030" in text
+    assert "places looked at" not in text
 
 
-def test_incomplete_account_is_said(small):
+def scan_of(p0, masses=4, **more):
+    points = [{"mass": 3000 + 100 * k, "valid": True, "z": 3.0 - k, "p0": p0 * 10**k} for k in range(masses)]
+    plain = {
+        "masses": [3000],
+        "selections": {"inclusive": points},
+        "sqrt_s": 13000,
+        "sample": "x",
+        "region": "signal",
+    }
+    return Scan.model_validate(plain | more)
+
+
+@pytest.mark.parametrize(
+    ("scan", "words"),
+    [
+        (
+            scan_of(1e-4),
+            "global significance at least 3.4σ (p at most 4.0 × 10⁻⁴: the local one times the 4 places looked at)",
+        ),
+        (
+            scan_of(0.2),
+            "which is no excess after a look at 4 places: as small a p₀ at one of them is likely by chance",
+        ),
+        (
+            scan_of(1e-4, masses=1),
+            "the only place looked at, so that the global significance is the local one",
+        ),
+        (
+            scan_of(1e-4, **{"global": {"selections": {"inclusive": {"p_global": 0.0, "n_toys": 500}}}}),
+            "global significance over the masses of inclusive above 2.9σ (p below 1/500 (no toy is as extreme; Gross–Vitells –))",
+        ),
+    ],
+)
+def test_global_significance_is_said_with_and_without_toys(scan, words):
+    assert global_significance(scan) == words
+
+
+def test_a_p_value_that_is_a_bound_is_shown_as_one(small, unsaved):
+    path = small / "scan.json"
+    scan = json.loads(path.read_text())
+    scan["selections"]["inclusive"][1]["message"] = (
+        "p0 is an upper bound: none of 20000 toys reaches the observed q0"
+    )
+    path.write_text(json.dumps(scan))
+    text = squeezed(Page(write_report(small, "Bound", {}, {})[0].read_text(encoding="utf-8")).text)
+    assert "local significance > 1.01σ (p₀ < 0.16)" in text
+    assert "Largest excess, inclusive > 1.01σ local" in text
+
+
+def test_incomplete_account_is_said(small, unsaved):
     path = small / "account.json"
     account = json.loads(path.read_text()) | {"processed": 249000, "complete": False}
     path.write_text(json.dumps(account))

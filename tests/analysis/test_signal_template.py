@@ -145,7 +145,7 @@ def test_a_histogram_is_met_at_its_mass_and_nowhere_beyond():
     assert signal.template(3000.0, EDGES).nominal == pytest.approx(gaussian(3000, 150), abs=3e-5)
     with pytest.raises(InputError, match=r"mass 3100 GeV has no histogram .* \(2000, 3000 GeV\)"):
         signal.template(3100.0, EDGES)
-    with pytest.raises(InputError, match="each needs a mass of its own"):
+    with pytest.raises(InputError, match=r"each needs a mass of its own, found "):
         HistogramSignal([pair[0], pair[0]])
     with pytest.raises(InputError, match="at least one histogram"):
         HistogramSignal([])
@@ -182,7 +182,7 @@ def test_coarse_bins_are_not_morphed():
         (([1.0, 2, 3], [1, np.nan]), r"values hold nan in bin 2–3 GeV"),
         (([1.0, 2, 3], [0, 0]), "holds no event"),
         (([1.0, 2, 3], [1, 1], [1]), "need 2 variances"),
-        (([1.0, 2, 3], [1, 1], None, -2.0), "a mass is finite and positive"),
+        (([1.0, 2, 3], [1, 1], None, -2.0), "its mass must be finite and positive"),
     ],
 )
 def test_what_is_no_histogram_is_refused(arguments, message):

@@ -104,7 +104,7 @@ def test_between_needs_edges():
     part = flat().between(2332, 2832)
     assert (part.lo, part.hi) == (2332, 2832)
     assert part.counts.size == 125
-    with pytest.raises(InputError, match=r"2333 GeV is not a bin edge; the nearest edge is 2332 GeV"):
+    with pytest.raises(InputError, match=r"2333 GeV is not a bin edge; take the nearest, 2332 GeV"):
         flat().between(2333, 2832)
     with pytest.raises(InputError, match="no bins between"):
         flat().between(2832, 2832)

@@ -41,7 +41,7 @@ def parse(**changes):
         ({"edges": {"lo": 1, "width": 2, "n": 0}}, r"key 'edges.n': .* greater than or equal to 1"),
         ({"counts": [1, "many"]}, r"key 'counts.1'"),
         ({"counts": None}, r"key 'counts'"),
-        ({"masses": [2500, 2500]}, r"key 'masses': a mass stands twice"),
+        ({"masses": [2500, 2500]}, r"key 'masses': the mass 2500 stands twice"),
         ({"masses": [-5]}, r"key 'masses.0': .*greater than 0"),
         ({"signal": {"shape": "gauss"}}, r"key 'signal.shape': Input should be 'double_crystal_ball'"),
         ({"signal": {"shape": "double_crystal_ball", "sigma_over_mas": 1}}, r"unknown key 'signal.sigma_over_mas'; did you mean 'sigma_over_mass'"),

@@ -207,13 +207,13 @@ def test_help_of_limit_shows_a_valid_table(monkeypatch, capsys):
 def test_limits_of_a_configuration_are_those_of_the_pipeline(monkeypatch, capsys, tmp_path):
     called = []
     monkeypatch.setattr(statistics_cli, "prepare", lambda path, *_: SimpleNamespace(root=path))
-    monkeypatch.setattr(statistics_cli, "run_limits", lambda run, study: called.append((run.root, study)))
-    monkeypatch.setattr(statistics_cli, "limit_lines", lambda root: [f"limits of {root.name}"])
-    monkeypatch.setattr(cli_common, "invalid_limits", lambda root: [])
+    monkeypatch.setattr("analysis.limit_pipeline.run_limits", lambda run, study: called.append((run.root, study)))
+    monkeypatch.setattr("analysis.limit_summary.limit_lines", lambda root: [f"limits of {root.name}"])
+    monkeypatch.setattr("analysis.limit_summary.invalid_limits", lambda root: [])
     code, text = oddjet(monkeypatch, capsys, "limit", tmp_path / "search.yaml", "--study")
     assert (code, text) == (0, "limits of search.yaml")
     assert called == [(tmp_path / "search.yaml", True)]
-    monkeypatch.setattr(cli_common, "invalid_limits", lambda root: ["cwola at 3000 GeV: no crossing"])
+    monkeypatch.setattr("analysis.limit_summary.invalid_limits", lambda root: ["cwola at 3000 GeV: no crossing"])
     code, text = oddjet(monkeypatch, capsys, "limit", tmp_path / "search.yaml")
     assert code == 1
-    assert "no limit for every selection: cwola at 3000 GeV: no crossing" in text
+    assert "no limit for every selection; see the reason of each: cwola at 3000 GeV: no crossing" in text

@@ -3,6 +3,7 @@ import pytest
 import yaml
 
 import models
+from analysis.explanation import explain, feature_groups, rarity
 from analysis.feature_shapes import (
     COMMON,
     bin_edges,
@@ -11,7 +12,7 @@ from analysis.feature_shapes import (
     shown_features,
     window_shapes,
 )
-from analysis.method_study import feature_groups, flatness, improvement, judge, rarity, rows_of, thinned
+from analysis.method_study import flatness, improvement, judge, ordinary_events, rows_of, thinned
 from analysis.pipeline import histogram, skim, train
 from analysis.report.record import read_record
 from analysis.run_studies import study
@@ -137,17 +138,16 @@ def test_methods_are_compared(studied):
 def test_training_curves_end_where_half_of_the_members_stop(studied):
     out, record = studied
     curves = record.windows["B3"].methods["cwola"].training
-    assert list(curves) == ["j1", "j2"]
-    assert all(curve.members == 20 for curve in curves.values())
-    assert all(2 <= len(curve.median) <= 6 for curve in curves.values())
+    assert {kind: list(parts) for kind, parts in curves.items()} == {"trees": ["j1", "j2"]}
+    assert all(curve.members == 20 and curve.first == 0 for curve in curves["trees"].values())
+    assert all(2 <= len(curve.median) <= 6 for curve in curves["trees"].values())
     assert record.windows["B3"].methods["prong2"].training == {}
     assert training_curves(read_bundle(out / "models" / "cwola" / "B3")[1]) == curves
     history = np.array([[3.0, 2.0, 1.0], [3.0, 2.5, np.inf], [4.0, np.inf, np.inf]])
-    (curve,) = training_curves(
-        {"fold0/j1/network/history": history, "fold1/j1/network/other": history}
-    ).values()
-    assert curve.median == (3.0, 2.25)
-    assert curve.high == (4.0, 2.5)
+    kept = {"fold0/losses/spline flow/1": history, "fold1/flow/history": history}
+    curve = training_curves(kept)["spline flow"]["1"]
+    assert (curve.first, curve.median, curve.high) == (1, (3.0, 2.25), (4.0, 2.5))
+    assert training_curves({"fold0/losses/spline flow/1": np.full((2, 3), np.inf)}) == {}
 
 
 def test_the_stage_is_kept_until_what_it_shows_changes(inputs, studied):
@@ -176,7 +176,62 @@ def test_rarity_counts_decades_and_ends_where_events_do():
 
 
 def test_features_of_a_jet_stand_together():
-    assert feature_groups(["m_j1", "delta_m", "tau21_j1", "tau21_j2"]) == [[0, 2], [1], [3]]
+    assert feature_groups(["m_j1", "delta_m", "tau21_j1", "tau21_j2"]) == {
+        "j1": [0, 2],
+        "event": [1],
+        "j2": [3],
+    }
+
+
+class Toy:
+    """A method whose score is known: of each jet the mean of an array, and a number of the event."""
+
+    inputs = ("particles_j1", "particles_j2", "extra")
+
+    def score(self, table, *, trained_on):
+        assert trained_on
+        assert set(table["event"]) == {7}
+        first, second = (table[f"particles_{jet}"].mean(axis=1) for jet in ("j1", "j2"))
+        return 1 - 10.0 ** -(first + 2 * second + table["extra"])
+
+
+def toy_table(rng, rows):
+    table = {name: np.full(rows, 7) for name in (*ID_COLUMNS, "mjj")}
+    table |= {f"particles_{jet}": rng.uniform(0, 0.2, (rows, 5)).astype(np.float32) for jet in ("j1", "j2")}
+    return table | {"extra": rng.uniform(0, 0.1, rows)}
+
+
+def test_methods_on_arrays_are_explained_jet_by_jet():
+    rng = np.random.default_rng(3)
+    beside = toy_table(rng, 200)
+    event = toy_table(rng, 1) | {"particles_j2": np.full((1, 5), 0.9, dtype=np.float32)}
+    ordinary = ordinary_events(beside, Toy.inputs)
+    assert len(ordinary.events["mjj"]) == 32
+    found = explain(Toy(), event, ordinary, 1e-9)
+    shares = {one.feature: one.rarity for one in found.contributions}
+    # The rarity is a sum, so that each share is the difference from the mean of the references.
+    for name, factor in (("j1", 1), ("j2", 2)):
+        column = f"particles_{name}"
+        expected = factor * (event[column].mean() - ordinary.events[column].mean(axis=1).mean())
+        assert shares[name] == pytest.approx(expected, rel=1e-5, abs=1e-6)
+    assert shares["event"] == pytest.approx(event["extra"][0] - ordinary.events["extra"].mean(), rel=1e-5)
+    assert found.contributions[0].feature == "j2"
+    rare = float(rarity(Toy().score(event, trained_on=True), 1e-9)[0])
+    assert found.typical + sum(shares.values()) == pytest.approx(rare, rel=1e-6)
+
+
+def test_what_cannot_be_explained_says_why():
+    rng = np.random.default_rng(3)
+    event = toy_table(rng, 1)
+    nothing = ordinary_events(toy_table(rng, 0), Toy.inputs)
+    assert explain(Toy(), event, nothing, 1e-9).message == (
+        "not explained: the side bands hold no event to compare with"
+    )
+    whole = type("Whole", (Toy,), {"inputs": ("rmm",)})()
+    table = {"rmm": np.zeros((4, 3)), **{name: np.zeros(4) for name in (*ID_COLUMNS, "mjj")}}
+    found = explain(whole, event, ordinary_events(table, whole.inputs), 1e-9)
+    assert found.message == "not explained: it reads rmm of the event as a whole"
+    assert found.contributions == ()
 
 
 def test_thinning_depends_on_the_ids_alone():
@@ -232,8 +287,17 @@ def test_bins_hold_all_events_and_whole_numbers_alike():
     assert len(bin_edges(np.full(10, 3.7))) > 1
 
 
+def test_bins_reach_to_where_signals_are():
+    values = np.random.default_rng(3).exponential(50.0, 5000)
+    signal = np.random.default_rng(4).normal(900.0, 20.0, 300)
+    assert bin_edges(values)[-1] < 400
+    edges = bin_edges(values, [signal, np.zeros(0)])
+    assert np.mean(signal < edges[-1]) == pytest.approx(0.95, abs=0.01)
+
+
 def test_only_numbers_an_event_are_shown():
     table = {"mjj": np.ones(3), "m_j1": np.ones(3), "rmm": np.ones((3, 4)), "extra": np.ones(3)}
     assert shown_features(table, ["rmm", "extra"]) == ("m_j1", "extra")
     assert window_shapes(["m_j1"], table, np.array([-1, -1, 0]), {}, {}) == {}
     assert compare_features(["m_j1"], table, {"m_j1": np.zeros(0), "weight": np.zeros(0)}) == {}
+    assert compare_features(["m_j1"], table, {"m_j1": np.ones(2), "weight": np.zeros(2)}) == {}

@@ -245,7 +245,7 @@ def test_every_option_of_a_submission_has_a_default_and_no_other_is_taken():
         ConfigError, match=r"batch: key 'memory_mb\.histo': .*'survey', 'skim', 'train', 'hist'"
     ):
         BatchConfig.parse({"memory_mb": {"histo": 3000}}, "batch")
-    with pytest.raises(ConfigError, match="memory is at least 1 MB"):
+    with pytest.raises(ConfigError, match="memory of stage 'hist' is 0 MB; give 1 MB or more"):
         BatchConfig.parse({"memory_mb": {"hist": 0}}, "batch")
     with pytest.raises(ConfigError, match="a method has 5 folds in a window, found 6"):
         BatchConfig.parse({"trainings_per_job": 6}, "batch")

@@ -230,7 +230,7 @@ def test_tables_that_a_method_needs_are_asked_for(table):
 def test_too_few_events_for_the_shared_working_point_are_named(table, rows_of):
     method = combined("union", methods=["prong2", "prong3"], settings={}, working_point=0.02)
     few = rows_of(table, slice(0, 900))
-    with pytest.raises(TrainingError, match=r"at the working point 0\.01 of each of 2 methods needs 100"):
+    with pytest.raises(TrainingError, match=r"GeV: a fold .* point 0\.01 of each of 2 methods needs 100"):
         method.fit(few)
 
 

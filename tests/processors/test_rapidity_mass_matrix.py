@@ -311,7 +311,7 @@ def test_wrong_arrays_say_what_is_missing():
         ({"n": 0}, "n = 0 must be an integer from 1 to 100"),
         ({"n": 2.5}, "n = 2.5 must be"),
         ({"n": {"jets": 3}}, "or one for each of jets, bjets, muons, electrons, photons"),
-        ({"n": 1, "form": "reduced"}, "needs two jets and two bjets"),
+        ({"n": 1, "form": "reduced"}, "must have two jets and two bjets"),
         ({"form": "half"}, "form = 'half' must be 'full', 'reduced' or 'compact'"),
         ({"aggregate": "mean"}, "aggregate = 'mean' must be 'frobenius' or 'sum'"),
         ({"dtype": np.int64}, "must be float32 or float64"),

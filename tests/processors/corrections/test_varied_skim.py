@@ -94,7 +94,7 @@ def test_chunks_change_no_bit_and_old_tables_go(sample, options, written, tmp_pa
 
 
 def test_without_tables_or_events_it_says_so(sample, tmp_path, make_nano_file, make_sample):
-    with pytest.raises(InputError, match=r"varied/mock: no varied feature tables; write them first"):
+    with pytest.raises(InputError, match=r"varied/mock: no varied feature tables; run `oddjet limit`"):
         read_varied(tmp_path / "varied" / "mock")
 
     def nothing(columns):
