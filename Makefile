@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-all test-condor fresh-kernels lint format lock clean
+.PHONY: install demo test test-all test-condor fresh-kernels lint format lock docs clean
 
 install: .venv/.installed
 
@@ -47,6 +47,10 @@ format: install
 lock:
 	$(BIN)/python -m pip list --format=freeze --exclude oddjet --exclude pip --exclude setuptools \
 	| sed 's/+cpu$$//' > requirements.lock
+
+# The API reference, with README, pages and notebooks, in one folder that needs no network.
+docs: install
+	$(BIN)/python -m analysis.reference output/docs
 
 clean:
 	rm -rf .venv output build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -61,6 +61,7 @@ def submit_command(
     dry_run: DryRunOption = False,
 ) -> None:
     """Submit all stages of a search to HTCondor, as one DAG."""
+    run = prepare(config, out, None, settings, region)
     from analysis.batch_plan import (
         campaign_of,
         config_hash,
@@ -72,7 +73,6 @@ def submit_command(
     )
     from processors.run import check_same_sources
 
-    run = prepare(config, out, None, settings, region)
     folder, profile = folder_of(run), site_of(run.config.batch)
     if not dry_run:
         check_place(folder, profile)
@@ -108,9 +108,10 @@ def status_command(
     as_json: JsonOption = False,
 ) -> None:
     """Say what has become of each stage's jobs; held ones are named with reason and log. Exit code 1 if help is needed."""
+    run = prepare(config, out, None, settings, region)
     from analysis.batch_plan import folder_of
 
-    folder = folder_of(prepare(config, out, None, settings, region))
+    folder = folder_of(run)
     status = status_of(folder, folder.read(), queued(folder.path))
     if as_json:
         typer.echo(json.dumps(status_document(status), indent=1, ensure_ascii=False))
@@ -129,10 +130,10 @@ def resubmit_command(
     memory: MemoryOption = None,
 ) -> None:
     """Start what lacks a valid manifest again: held jobs are released; without DAGMan all that is missing is submitted."""
+    run = prepare(config, out, None, settings, region)
     from analysis.batch_merge import check_same
     from analysis.batch_plan import folder_of
 
-    run = prepare(config, out, None, settings, region)
     folder = folder_of(run)
     campaign = folder.read()
     check_same(run, campaign)
@@ -185,11 +186,11 @@ def merge_command(
     region: RegionOption = None,
 ) -> None:
     """Check the jobs of every stage and put together what they made; refused where anything is missing or doubled."""
+    run = prepare(config, out, None, settings, region)
     from analysis.batch_merge import check_same, merge_stage
     from analysis.batch_plan import folder_of
     from analysis.pipeline import write_run_report
 
-    run = prepare(config, out, None, settings, region)
     folder = folder_of(run)
     campaign = folder.read()
     check_same(run, campaign)

@@ -59,9 +59,9 @@ def skim_command(
     region: RegionOption = None,
 ) -> None:
     """Pass 1: read the events, select, write the table of features."""
-    from analysis.pipeline import skim
-
     with working(prepare(config, out, workers, settings, region)) as run:
+        from analysis.pipeline import skim
+
         skim(run)
 
 
@@ -74,9 +74,9 @@ def train_command(
     region: RegionOption = None,
 ) -> None:
     """Train every method in every window on the table of features."""
-    from analysis.pipeline import train
-
     with working(prepare(config, out, workers, settings, region)) as run:
+        from analysis.pipeline import train
+
         train(run)
 
 
@@ -89,9 +89,9 @@ def hist_command(
     region: RegionOption = None,
 ) -> None:
     """Pass 2: read the events again, score each chunk, fill the histograms."""
-    from analysis.pipeline import histogram
-
     with working(prepare(config, out, workers, settings, region)) as run:
+        from analysis.pipeline import histogram
+
         histogram(run)
 
 
@@ -104,9 +104,9 @@ def report_command(
     region: RegionOption = None,
 ) -> None:
     """Write the page and the plots of a finished scan."""
-    from analysis.pipeline import write_run_report
-
     with working(prepare(config, out, workers, settings, region)) as run:
+        from analysis.pipeline import write_run_report
+
         write_run_report(run)
 
 
@@ -120,9 +120,9 @@ def run_command(
     as_json: JsonOption = False,
 ) -> None:
     """All stages in order; what is already done from the same inputs and options is kept."""
-    from analysis.pipeline import run_all
-
     with working(prepare(config, out, workers, settings, region)) as run:
+        from analysis.pipeline import run_all
+
         run_all(run)
     conclude([run], limits=True, as_json=as_json)
 

@@ -58,9 +58,11 @@ def prepare(
     settings: list[str] | None,
     region: Region | None = None,
 ) -> "Run":
-    """The run of a configuration, with what the command line puts over it."""
+    """The run of a configuration, with what the command line puts over it.
+
+    Commands import what they work with after it: a wrong configuration is refused before seconds of imports.
+    """
     from analysis.config import load_config
-    from analysis.run import Run
 
     overrides = list(settings or [])
     if out is not None:
@@ -68,6 +70,8 @@ def prepare(
     if workers is not None:
         overrides += [f"processing.workers={workers}", *_local_executor(config, workers, overrides)]
     parsed, samples = load_config(config, tuple(overrides), region)
+    from analysis.run import Run
+
     return Run(parsed, samples)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from analysis.comparison import Comparison, Settings
     from analysis.run_comparison import WindowComparison
-    from processors.features import Columns
+    from processors.columns import Columns
 
 
 if TYPE_CHECKING:  # networks need seconds to import, which a command without any should not wait

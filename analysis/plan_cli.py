@@ -42,10 +42,11 @@ def plan_command(
     as_json: JsonOption = False,
 ) -> None:
     """Show what a run would do and take: files, trainings, scan, which stages are up to date; nothing is written."""
-    from analysis.plan_view import plan_view
-
     with quietly():
-        view = plan_view(prepare(config, out, workers, settings, region), measure=measure)
+        run = prepare(config, out, workers, settings, region)
+        from analysis.plan_view import plan_view
+
+        view = plan_view(run, measure=measure)
     if as_json:
         typer.echo(json.dumps(view.to_json(), indent=1, ensure_ascii=False))
         return

@@ -14,7 +14,7 @@ from analysis.survey import survey
 from data.eventid import N_FOLDS
 from data.files import read_json
 from data.samples import Sample
-from processors.features import columns
+from processors.columns import columns
 from processors.loop import is_wide, work_items
 from processors.preflight import SamplePlan
 from processors.scorers import INCLUSIVE

@@ -29,7 +29,7 @@ from data.sections import Section
 from data.types import Table
 from models.folded import FoldedMethod
 from models.studies import event_weights
-from processors.recipe import NOMINAL
+from processors.schema import NOMINAL
 from processors.varied_skim import read_varied
 
 ENSEMBLES = ("toys", "replicas", "hessian")

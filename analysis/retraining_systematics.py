@@ -19,7 +19,7 @@ from models.folded import FoldedMethod
 from models.preprocessing import column
 from models.studies import draw_injections, event_weights, inclusion_probabilities, injected_table
 from models.together import fit_together
-from processors.recipe import NOMINAL
+from processors.schema import NOMINAL
 
 BINS = 10
 THRESHOLD = 0.2

@@ -16,7 +16,7 @@ from data.errors import ConfigError, IncompleteError
 from data.manifest import read_manifest
 from data.partials import PartialStore
 from data.samples import Sample
-from processors.features import Columns
+from processors.columns import Columns
 from processors.remote import of_each
 from processors.root_files import file_identity
 from processors.scorers import INCLUSIVE

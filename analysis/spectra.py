@@ -14,7 +14,7 @@ from analysis.spectrum import Spectrum
 from data.errors import InputError
 from data.samples import Sample
 from data.types import FloatArray
-from processors.recipe import NOMINAL
+from processors.schema import NOMINAL
 from processors.scorers import INCLUSIVE
 
 _FB_PER_PB = 1000.0

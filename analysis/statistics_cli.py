@@ -82,13 +82,13 @@ def scan_command(
     region: RegionOption = None,
 ) -> None:
     """Fit the spectra: local and global p-values, limits and workspaces."""
-    from analysis.pipeline import scan
-
     kind, source = _one({"CONFIG.yaml": config, "--spectrum": spectrum})
     if kind == "--spectrum":
         _scan_spectrum(source, _result_file(source, out, settings, region), workers, look_elsewhere=True)
         return
     with working(prepare(source, out, workers, settings, region)) as run:
+        from analysis.pipeline import scan
+
         scan(run)
     conclude([run])
 
@@ -122,10 +122,6 @@ def limit_command(
     region: RegionOption = None,
 ) -> None:
     """Upper limits: with trainings on injected signals, of a spectrum file, or from a table of efficiencies."""
-    from analysis.limit_pipeline import run_limits
-    from analysis.limit_summary import limit_lines
-    from analysis.retraining_limits import table_limits
-
     kind, source = _one(
         {"CONFIG.yaml": config, "--spectrum": spectrum, "--efficiency-table": efficiency_table}
     )
@@ -135,6 +131,8 @@ def limit_command(
     if kind == "--spectrum":
         _scan_spectrum(source, _result_file(source, out, settings, region), workers, look_elsewhere=False)
     elif kind == "--efficiency-table":
+        from analysis.retraining_limits import table_limits
+
         file = _result_file(source, out, settings, region)
         result = table_limits(source)
         write_json(file, result)
@@ -142,6 +140,9 @@ def limit_command(
         typer.echo(f"{file}: {result['status']}" + ("" if crossing is None else f", {crossing:.4g} fb"))
     else:
         with working(prepare(source, out, workers, settings, region)) as run:
+            from analysis.limit_pipeline import run_limits
+            from analysis.limit_summary import limit_lines
+
             run_limits(run, study=study)
         for line in limit_lines(run.root):
             typer.echo(line)
@@ -269,13 +270,12 @@ def _target(
     name: str,
 ) -> _Target:
     """Inputs of a study from a spectrum file, or from a selection of a run."""
-    from analysis.scan_inputs import document_inputs, run_inputs
-    from analysis.spectrum_document import SpectrumDocument
-    from processors.scorers import INCLUSIVE
-
     kind, source = _one({"CONFIG.yaml": config, "--spectrum": spectrum})
     if kind == "CONFIG.yaml":
         run = prepare(source, out, workers, settings, region)
+        from analysis.scan_inputs import run_inputs
+        from processors.scorers import INCLUSIVE
+
         inputs = run_inputs(run, selection or INCLUSIVE)
         return _Target(
             source,
@@ -289,6 +289,9 @@ def _target(
     if selection is not None:
         msg = "--selection goes with CONFIG.yaml; leave it out"
         raise ConfigError(msg)
+    from analysis.scan_inputs import document_inputs
+    from analysis.spectrum_document import SpectrumDocument
+
     file = _result_file(source, out, settings, region)
     document = SpectrumDocument.read(source)
     grid = document.look_elsewhere.masses.masses() if document.look_elsewhere else ()

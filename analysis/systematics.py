@@ -14,7 +14,7 @@ import numpy as np
 from analysis.variation_sources import Combination, Source, combined_change
 from data.errors import InputError
 from data.types import FloatArray
-from processors.recipe import NOMINAL
+from processors.schema import NOMINAL
 
 Kind = Combination | Literal["spread", "given", "statistics"]
 

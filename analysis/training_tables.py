@@ -8,8 +8,8 @@ import numpy as np
 
 from data.errors import ConfigError, InputError
 from data.eventid import ID_COLUMNS
+from processors.columns import Columns, columns
 from processors.config import FeaturesConfig
-from processors.features import Columns, columns
 from processors.further import known_features
 from processors.resolve import absent_columns
 from processors.selection import REGIONS

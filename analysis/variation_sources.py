@@ -9,7 +9,7 @@ import numpy as np
 
 from data.errors import InputError
 from data.types import FloatArray
-from processors.recipe import NOMINAL
+from processors.schema import NOMINAL
 
 Ensemble = Literal["toys", "replicas", "hessian"]
 """What numbered variations are: throws of an uncertainty, replicas of a fit, or eigenvectors of a symmetric Hessian."""

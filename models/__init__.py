@@ -1,4 +1,7 @@
-"""Anomaly methods behind one interface: create, fit, score, save, load."""
+"""Anomaly methods behind one interface: create, fit, score, save, load.
+
+.. include:: which_method.md
+"""
 
 import importlib
 from typing import Any

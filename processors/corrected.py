@@ -8,10 +8,10 @@ import numpy.typing as npt
 from data.samples import Kind
 from data.types import FloatArray, IntArray
 from processors.chunks import Chunk
+from processors.columns import Columns
 from processors.corrections.config import CorrectionsConfig
 from processors.corrections.kinematics import JetInputs, varied_jets
 from processors.corrections.weights import Jagged, Subjets, WeightInputs
-from processors.features import Columns
 from processors.jets import Jets
 from processors.ragged import offsets_of, ranges
 from processors.root_files import named

@@ -1,46 +1,17 @@
 """Jets, b jets, muons, electrons, photons and missing momentum of an event, selected for event-wide methods."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import awkward as ak
 import numpy as np
-import pydantic
 
 from data.errors import InputError
-from data.sections import Section
 from data.types import FloatArray, IntArray
+from processors.config import RmmConfig
 from processors.ragged import offsets_of, wrap
 
 MOMENTUM = ("pt", "eta", "phi", "mass")
-
-
-class RmmConfig(Section):
-    """Selection of the objects of the rapidity–mass matrix.
-
-    The defaults are those of the ATLAS search arXiv:2307.01612 where they carry over to CMS files; what differs is
-    said at the option.
-    """
-
-    jet_pt_min: float = pydantic.Field(default=30.0, gt=0)
-    """Jets (anti-kT, R = 0.4) have a larger transverse momentum, GeV."""
-    lepton_pt_min: float = pydantic.Field(default=30.0, gt=0)
-    """Muons and electrons have a larger transverse momentum, GeV."""
-    photon_pt_min: float = pydantic.Field(default=30.0, gt=0)
-    """Photons have a larger transverse momentum, GeV."""
-    eta_max: float = pydantic.Field(default=2.4, gt=0, le=5)
-    """All objects have a smaller absolute pseudorapidity."""
-    b_score_min: float = pydantic.Field(default=0.304, ge=0, le=1)
-    """Jets with a larger b-tag score are b jets, the others jets; 0.304 is DeepJet's medium working point of 2017."""
-    isolation_max: float | None = pydantic.Field(default=0.1, gt=0)
-    """Muons, electrons and photons have a smaller relative isolation (field ``isolation``); null: no such cut."""
-    delta_r_min: float = pydantic.Field(default=0.4, ge=0)
-    """Two objects that are closer (ΔR in η and φ) are one; 0 keeps all."""
-    overlap: Literal["keep_leptons", "keep_jets"] = "keep_leptons"
-    """Which of the two stays: the isolated muon, electron or photon (CMS makes a jet of each of them too), or, as in
-    arXiv:2307.01612, the jet."""
-    met_min: float = pydantic.Field(default=30.0, ge=0)
-    """Missing transverse momentum of less counts as none, GeV."""
 
 
 def finite_column(records: Any, name: str, field: str) -> tuple[FloatArray, IntArray]:

@@ -8,6 +8,7 @@ import numpy as np
 from data.errors import ConfigError
 from data.samples import Sample, year
 from processors.branch_search import Demand
+from processors.columns import columns
 from processors.config import FeaturesConfig, JetsConfig, SelectionConfig
 from processors.corrections.config import (
     CorrectionsConfig,
@@ -15,8 +16,6 @@ from processors.corrections.config import (
     required_roles,
     variation_names,
 )
-from processors.corrections.weights import WeightInputs, weight_factors
-from processors.features import columns
 from processors.further import chosen_features
 from processors.selection import VALIDATION_THIRD_PT
 
@@ -126,6 +125,8 @@ class EventOptions:
 
     def _try_trigger(self, trigger: TriggerConfig) -> None:
         """Look up the trigger's efficiency for no event: an input that is not there shows before the loop."""
+        from processors.corrections.weights import WeightInputs, weight_factors  # noqa: PLC0415 - numba takes seconds
+
         ids, nothing = np.zeros(0, dtype=np.int64), np.zeros(0)
         known = {
             name: nothing for name, kind in columns(self.features, label=False).items() if not kind.shape

@@ -5,73 +5,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from data.errors import ConfigError, InputError
+from data.errors import InputError
 from data.types import FloatArray, IntArray
 from processors.chunks import Chunk
+from processors.columns import EVENT_COLUMNS, JET_COLUMNS, RATIOS, Columns, columns
 from processors.config import FeaturesConfig
 from processors.further import Feature, chosen_features
-from processors.jets import N_CONSTITUENTS, Jets
+from processors.jets import Jets
 from processors.resolve import absent_columns
-from processors.rmm_columns import Matrices, matrix_shape
+from processors.rmm_columns import Matrices
 from processors.root_files import named
 from processors.selection import Dijets, soft_drop_mass
 
 TAU_FLOOR = 1e-6
 """Added to the denominator of ratios of N-subjettiness."""
-RATIOS = ((2, 1), (3, 2), (4, 3), (4, 1))
-EVENT_COLUMNS: dict[str, str] = {
-    "run": "uint32",
-    "luminosity_block": "uint32",
-    "event": "uint64",
-    "weight": "float64",
-    "mjj": "float64",
-    "delta_eta": "float64",
-    "region": "int8",
-}
-"""Columns of every event with their types."""
-JET_COLUMNS = (
-    *("pt", "eta", "phi", "m", "rho", "tau1", "tau2", "tau3", "tau4"),
-    *(f"tau{a}{b}" for a, b in RATIOS),
-    *("lsf3", "deepb", "n_pf"),
-)
-"""Columns of each jet, float32; in the table they end in ``_j1`` and ``_j2``."""
-
-RESERVED = frozenset({"constituents_j1", "constituents_j2", "rmm", "label", "prior"})
-"""Columns that a table may have beside the standard ones, and what a training adds to it."""
 FLOAT32_MAX = float(np.finfo(np.float32).max)
-
-Columns = dict[str, npt.NDArray[Any]]
-
-
-CONSTITUENTS = (N_CONSTITUENTS, 3)
-"""Shape of the columns ``constituents_j1`` and ``_j2`` of one event."""
-
-
-def columns(features: FeaturesConfig, *, label: bool) -> dict[str, np.dtype[Any]]:
-    """All columns of a feature table with their types, in order; arrays an event are subarray types.
-
-    Raises
-    ------
-    ConfigError
-        If a further feature has the name of another column.
-    """
-    absent = absent_columns(features.without)
-    kinds = dict(EVENT_COLUMNS)
-    kinds |= {
-        f"{name}_{jet}": "float32" for jet in ("j1", "j2") for name in JET_COLUMNS if name not in absent
-    }
-    types = {name: np.dtype(kind) for name, kind in {**kinds, "delta_m": "float32"}.items()}
-    for feature in chosen_features(features.further):
-        taken = [name for name in feature.columns() if name in types or name in RESERVED]
-        if taken:
-            msg = f"features.further: '{feature.name}' would be a second column '{taken[0]}'; rename the feature"
-            raise ConfigError(msg)
-        types |= dict.fromkeys(feature.columns(), np.dtype("float32"))
-    if features.constituents:
-        types |= {f"constituents_{jet}": np.dtype(("float32", CONSTITUENTS)) for jet in ("j1", "j2")}
-    if features.rapidity_mass_matrix is not None:
-        types["rmm"] = np.dtype(("float32", matrix_shape(features.rapidity_mass_matrix)))
-    return types | ({"label": np.dtype("int32")} if label else {})
 
 
 def as_float32(values: npt.ArrayLike) -> npt.NDArray[np.float32]:

@@ -224,6 +224,9 @@ def chosen_features(names: Iterable[str]) -> tuple[Feature, ...]:
     ValueError
         If there is no such feature, or one is named twice.
     """
+    names = tuple(names)
+    if not names:  # then no file of features has to be imported, which takes seconds
+        return ()
     known, chosen = known_features(), dict[str, Feature]()
     for name in names:
         if name in chosen:

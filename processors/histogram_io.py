@@ -13,7 +13,7 @@ import uhi.io.hdf5
 from data.errors import InputError
 from data.files import atomic_path
 from processors.histograms import Histograms
-from processors.recipe import NOMINAL
+from processors.schema import NOMINAL
 
 
 def write_histograms(path: Path, histograms: Histograms) -> None:

@@ -15,7 +15,8 @@ from data.trees import Tree
 from data.types import FloatArray, Table
 from processors.config import FeaturesConfig
 from processors.lund_reweighting_histograms import TOYS, check_toys, empty_toys, fill_toys, vary_by_toys
-from processors.recipe import NOMINAL, Selected
+from processors.recipe import Selected
+from processors.schema import NOMINAL
 from processors.scorers import (
     BANDS,
     FOLDS,

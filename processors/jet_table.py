@@ -23,9 +23,10 @@ from data.errors import ConfigError, IncompleteError, InputError
 from data.files import atomic_path
 from data.types import BoolArray, FloatArray, IntArray
 from processors.chunks import Chunk
+from processors.columns import Columns
 from processors.config import JetsConfig
 from processors.correlators import energy_correlators
-from processors.features import Columns, as_float32, checked_values, jet_features
+from processors.features import as_float32, checked_values, jet_features
 from processors.further import Feature, chosen_features
 from processors.jet_shapes import jet_charge, pt_dispersion
 from processors.jets import Jets

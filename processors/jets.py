@@ -9,6 +9,7 @@ import numpy.typing as npt
 from data.types import BoolArray, FloatArray, IntArray
 from processors.b_tag import largest_b_score, linked_subjets, subjets_inside
 from processors.chunks import Chunk
+from processors.columns import N_CONSTITUENTS
 from processors.config import JetsConfig
 from processors.images import constituent_array
 from processors.jet_id import TIGHT, Composition, tight
@@ -16,8 +17,6 @@ from processors.particle_jets import ParticleJets, StoredJets
 from processors.particles import as_records
 from processors.ragged import offsets_of, owners
 from processors.schema import COUNTED, FRACTION_ROLES, JET_ID_ROLES
-
-N_CONSTITUENTS = 100
 
 
 class Jets:

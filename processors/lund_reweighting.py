@@ -9,19 +9,21 @@ tunes of Pythia (Monash and A14) W jets agree within the uncertainties; where α
 about 3 % of W jets stay misplaced in τ21 and as many in soft-drop mass, of 11 % and 6 % before.
 """
 
+import functools
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from data.errors import InputError
 from data.types import BoolArray, FloatArray, IntArray
+from processors.corrections.files import content_hash
 from processors.kernels.lund_subjets import flat_table_products
-from processors.lund_reweighting_maps import FACTOR_LIMITS, RatioMaps
+from processors.lund_reweighting_config import SOURCES, LundConfig, Source
+from processors.lund_reweighting_maps import FACTOR_LIMITS, RatioMaps, read_ratio_maps
 from processors.lund_reweighting_prongs import Prongs, SubjetSplittings
 
-Source = Literal["stat", "pt", "sys", "bquark", "prongs", "unclust", "distortion"]
-SOURCES: tuple[Source, ...] = get_args(Source)
 TOY_SOURCES: tuple[Source, ...] = ("stat", "pt")
 UNCLUSTERED_FACTOR = 5.0
 """Weights of jets that no number of prongs describes are multiplied and divided by it."""
@@ -328,3 +330,41 @@ def event_products(jet_weights: FloatArray) -> FloatArray:
     *front, n_jets = jet_weights.shape
     products: FloatArray = jet_weights.reshape(*front, 2, n_jets // 2).prod(axis=-2)
     return products
+
+
+def reweighter(
+    config: LundConfig, seed: int = 0, plane: FloatArray | None = None, centre: float = 1.0
+) -> LundReweighter:
+    """The reweighter of a configuration.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    seed
+        Of the toys.
+    plane
+        The sample's Lund plane, for the source ``distortion``.
+    centre
+        Geometric mean of its distortion.
+
+    Returns
+    -------
+    LundReweighter
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or lacks what a source needs.
+    """
+    maps = _maps(config.file, content_hash(config.file))
+    try:
+        return LundReweighter(maps, config.sources, config.toys, seed, plane, centre)
+    except InputError as error:
+        msg = f"{config.file}: {error}"
+        raise InputError(msg) from None
+
+
+@functools.lru_cache(maxsize=8)
+def _maps(path: Path, sha256: str) -> RatioMaps:  # noqa: ARG001 - part of the key of the cache
+    return read_ratio_maps(path)

@@ -1,16 +1,14 @@
-"""Configuration of the Lund-plane reweighting, and the reweighter that it names."""
+"""Configuration of the Lund-plane reweighting."""
 
-import functools
 from pathlib import Path
+from typing import Literal, get_args
 
 import pydantic
 
-from data.errors import InputError
 from data.sections import Section
-from data.types import FloatArray
-from processors.corrections.files import content_hash
-from processors.lund_reweighting import SOURCES, LundReweighter, Source
-from processors.lund_reweighting_maps import RatioMaps, read_ratio_maps
+
+Source = Literal["stat", "pt", "sys", "bquark", "prongs", "unclust", "distortion"]
+SOURCES: tuple[Source, ...] = get_args(Source)
 
 
 class LundConfig(Section):
@@ -37,41 +35,3 @@ class LundConfig(Section):
             msg = f"'{twice[0]}' stands twice; name each source once"
             raise ValueError(msg)
         return sources
-
-
-def reweighter(
-    config: LundConfig, seed: int = 0, plane: FloatArray | None = None, centre: float = 1.0
-) -> LundReweighter:
-    """The reweighter of a configuration.
-
-    Parameters
-    ----------
-    config
-        The configuration.
-    seed
-        Of the toys.
-    plane
-        The sample's Lund plane, for the source ``distortion``.
-    centre
-        Geometric mean of its distortion.
-
-    Returns
-    -------
-    LundReweighter
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, or lacks what a source needs.
-    """
-    maps = _maps(config.file, content_hash(config.file))
-    try:
-        return LundReweighter(maps, config.sources, config.toys, seed, plane, centre)
-    except InputError as error:
-        msg = f"{config.file}: {error}"
-        raise InputError(msg) from None
-
-
-@functools.lru_cache(maxsize=8)
-def _maps(path: Path, sha256: str) -> RatioMaps:  # noqa: ARG001 - part of the key of the cache
-    return read_ratio_maps(path)

@@ -7,8 +7,8 @@ import numpy as np
 from data.types import FloatArray
 from processors.chunks import Chunk
 from processors.jets import Jets
-from processors.lund_reweighting import TOY_SOURCES, LundReweighter, Source, event_products
-from processors.lund_reweighting_config import LundConfig, reweighter
+from processors.lund_reweighting import TOY_SOURCES, LundReweighter, event_products, reweighter
+from processors.lund_reweighting_config import LundConfig, Source
 from processors.lund_reweighting_normalisation import Normalisation
 from processors.lund_reweighting_prongs import BOTTOM, Prongs, Quarks, find_prongs
 from processors.ragged import owners

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from processors.lund_reweighting_events import SampleReweighting, toy_variations
 from processors.lund_reweighting_normalisation import toy_uncertainty
-from processors.recipe import NOMINAL, Selected
+from processors.recipe import Selected
+from processors.schema import NOMINAL
 from processors.selection import REGIONS
 from processors.weights import WeightScale, check_exact
 

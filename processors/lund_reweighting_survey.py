@@ -22,8 +22,8 @@ from data.types import BoolArray, FloatArray
 from processors.account import Account, ChunkFailure
 from processors.config import FeaturesConfig, ProcessingConfig
 from processors.loop import Report, fill_store, merged
-from processors.lund_reweighting import DISTORTION_JETS_MIN, Source, event_products
-from processors.lund_reweighting_config import LundConfig, reweighter
+from processors.lund_reweighting import DISTORTION_JETS_MIN, event_products, reweighter
+from processors.lund_reweighting_config import LundConfig, Source
 from processors.lund_reweighting_events import (
     LundConstants,
     SampleReweighting,

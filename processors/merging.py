@@ -19,7 +19,7 @@ from data.errors import InputError
 from data.eventid import ID_COLUMNS
 from data.files import writing
 from data.types import BoolArray, IntArray
-from processors.features import Columns
+from processors.columns import Columns
 from processors.tables import from_arrow, gather, sorted_rows, to_arrow
 
 ROWS_PER_FILE = 1_000_000

@@ -10,23 +10,24 @@ from data.luminosity import GoldenJson, unique_sections
 from data.samples import Kind, Sample, Year, year
 from data.types import FloatArray
 from processors.chunks import Chunk
+from processors.columns import Columns, columns
 from processors.config import FeaturesConfig
 from processors.corrected import variations, weight_inputs
 from processors.corrections.config import CorrectionsConfig
 from processors.corrections.weights import weight_factors
 from processors.dijets import Cutflow, DijetCuts, Flags, cutflow_of, event_flags, find_candidates
 from processors.event_options import EventOptions
-from processors.features import ColumnMaker, Columns, columns
+from processors.features import ColumnMaker
 from processors.jets import Jets
-from processors.lund_reweighting import Source
+from processors.lund_reweighting_config import Source
 from processors.lund_reweighting_events import SampleReweighting
 from processors.lund_reweighting_prongs import Prongs
 from processors.preflight import SamplePlan
 from processors.resolve import FileSchema
+from processors.schema import NOMINAL
 from processors.selection import Dijets
 from processors.weights import WeightScale, event_weights
 
-NOMINAL = "nominal"
 Tally = dict[str, Any]
 """Part of the result of every chunk: ``range`` (first entry and end of what was read, entries selected), ``cutflow``,
 ``sum_of_squares`` of all weights, ``sections`` (list of arrays of keys), the certified luminosity sections, and

@@ -14,9 +14,9 @@ from data.partials import PartialStore, read_partial
 from data.samples import Sample
 from processors.account import Account, ChunkFailure
 from processors.certified import certified_luminosity
+from processors.columns import Columns
 from processors.config import ProcessingConfig
 from processors.event_options import EventOptions
-from processors.features import Columns
 from processors.histogram_io import write_histograms
 from processors.histograms import Fill, Histograms, finalise
 from processors.loop import LoopResult, Report, Step, merged, run_loop
@@ -29,7 +29,8 @@ from processors.preflight import (
     inspect_file,
     plan_sample,
 )
-from processors.recipe import NOMINAL, Recipe, empty_table, recipe_of
+from processors.recipe import Recipe, empty_table, recipe_of
+from processors.schema import NOMINAL
 from processors.scorers import import_methods, refer
 from processors.skim import Skim
 from processors.varied_skim import VariedSkim

@@ -6,6 +6,9 @@ and PFNano of both eras are known; a file of mixed names works too, since every 
 
 from dataclasses import dataclass
 
+NOMINAL = "nominal"
+"""Name of what is not varied, among the names of variations."""
+
 
 @dataclass(frozen=True)
 class Role:

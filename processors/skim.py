@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from data.errors import InputError
 from data.trees import Tree
-from processors.features import Columns
-from processors.recipe import NOMINAL
+from processors.columns import Columns
+from processors.schema import NOMINAL
 from processors.selection import REGIONS
 from processors.tables import from_arrow
 from processors.work import ChunkWork

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from data.eventid import ID_COLUMNS
 from data.types import IntArray
-from processors.features import Columns
+from processors.columns import Columns
 from processors.ragged import offsets_of
 
 

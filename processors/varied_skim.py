@@ -11,9 +11,10 @@ from typing import Any
 
 from data.errors import InputError
 from data.trees import Tree
-from processors.features import Columns
+from processors.columns import Columns
 from processors.further import VARIED_WEIGHTS
-from processors.recipe import NOMINAL, Selected
+from processors.recipe import Selected
+from processors.schema import NOMINAL
 from processors.skim import read_features
 from processors.work import ChunkWork
 

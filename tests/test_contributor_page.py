@@ -83,7 +83,7 @@ def result(copy):
     work.mkdir()
     recipe = yaml.safe_load(BLOCKS["data/simulation/recipes/zprime_qq.yaml"])
     recipe["generator"] = {"multiparton_interactions": False}
-    recipe["samples"]["zprime_qq_3000"] |= {"generate": 120, "particles": True}
+    recipe["samples"]["zprime_qq_3000"] |= {"generate": 50, "particles": True}
     profile = copy / "condor" / "profiles" / "mysite.yaml"
     profile.write_text(
         profile.read_text().replace("[/data]", f"[{ROOT}, {copy}]").replace("/home", "/nowhere")

@@ -11,7 +11,7 @@ from analysis.plots.score import ScoreShape
 from data.errors import InputError
 from data.types import FloatArray
 from processors.histograms import Histogram
-from processors.recipe import NOMINAL
+from processors.schema import NOMINAL
 from processors.scorers import BANDS
 
 _SIGNAL_REGION = "signal"

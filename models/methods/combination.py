@@ -242,7 +242,8 @@ class Union(_Combined):
         if len(raw) * own < 1.0:
             msg = (
                 f"window {self.window.label()} GeV: a fold holds {len(raw)} side-band events; a threshold at the working "
-                f"point {own:g} of each of {len(self.parts)} methods needs {np.ceil(1.0 / own):.0f}: raise working_point or add events"
+                f"point {own:g} of each of {len(self.parts)} methods needs {np.ceil(1.0 / own):.0f}: raise "
+                "working_point or add events"
             )
             raise TrainingError(msg)
         return arrays | {"threshold": np.array([side_band_threshold(rank, region, own)])}

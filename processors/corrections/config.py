@@ -9,7 +9,7 @@ import pydantic
 from data.samples import Kind
 from data.sections import Section
 from processors.corrections.files import correction_table
-from processors.lund_reweighting_config import LundConfig, reweighter
+from processors.lund_reweighting_config import LundConfig
 
 Systematics = tuple[str, str, str]
 """What the file's input ``systematic`` is called for the nominal value, up and down."""
@@ -281,6 +281,8 @@ def required_roles(config: CorrectionsConfig | None, kind: Kind = "simulation") 
         for path, name in _weight_tables(config):
             correction_table(path, name)
         if config.lund is not None:
+            from processors.lund_reweighting import reweighter  # noqa: PLC0415 - numba takes seconds to import
+
             reweighter(config.lund)
     return tuple(dict.fromkeys((*_jet_roles(config, kind), *_weight_roles(config, kind))))
 

@@ -211,7 +211,9 @@ def display_event(generator, *, particles):
 def trainings():
     """Losses of trees for each jet, and of a flow."""
     tree = TrainingCurve(members=20, first=0, median=(0.7, 0.6), low=(0.69, 0.5), high=(0.7, 0.69))
-    flow = TrainingCurve(members=4, first=1, median=(5.0, 3.0, 2.0), low=(4.0, 2.5, 1.5), high=(6.0, 4.0, 3.0))
+    flow = TrainingCurve(
+        members=4, first=1, median=(5.0, 3.0, 2.0), low=(4.0, 2.5, 1.5), high=(6.0, 4.0, 3.0)
+    )
     return {"trees": {"j1": tree, "j2": tree}, "spline flow": {"1": flow}}
 
 

@@ -126,7 +126,9 @@ def test_functions_that_fail_are_left_out_and_told():
     found, failed = envelope([fit, FailedFit("dijet4", 4, "ran away")], TEMPLATE)
     assert [curve.function for curve in found.curves] == ["dijet2"]
     assert failed == ("ran away",)
-    with pytest.raises(FitError, match=r"no background function could be fitted; add candidates .*: ran away"):
+    with pytest.raises(
+        FitError, match=r"no background function could be fitted; add candidates .*: ran away"
+    ):
         envelope([FailedFit("dijet4", 4, "ran away")], TEMPLATE)
 
 

@@ -158,7 +158,9 @@ def test_an_invalid_submission_is_refused_with_the_validators_message(tmp_path):
     broken.write_text("comment: no tables\n---\nname: Limits\ndata_file: missing.yaml\n")
     with tarfile.open(tmp_path / "submission.tar.gz", "w:gz") as archive:
         archive.add(broken, "submission.yaml")
-    with pytest.raises(InputError, match=r"HEPData would refuse this submission; correct it:\n.*submission.yaml"):
+    with pytest.raises(
+        InputError, match=r"HEPData would refuse this submission; correct it:\n.*submission.yaml"
+    ):
         validate_archive(tmp_path / "submission.tar.gz")
 
 

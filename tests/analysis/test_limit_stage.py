@@ -245,7 +245,9 @@ def test_the_command_tells_the_limits_and_which_are_missing(finished, inputs):
     arguments = ["limit", str(inputs / "search.yaml"), "--out", str(finished.root), "--study"]
     result = CliRunner().invoke(app, arguments)
     assert isinstance(result.exception, FitError)
-    assert str(result.exception).startswith("no limit for every selection; see the reason of each:\n  prong2, signal: ")
+    assert str(result.exception).startswith(
+        "no limit for every selection; see the reason of each:\n  prong2, signal: "
+    )
     found = record_of(finished).signals["signal"].selections["cwola"].observed
     assert f"  cwola      {found.crossing_fb:.3g} fb (expected " in result.stdout
     assert "prong2     no valid fit" in result.stdout
@@ -257,7 +259,9 @@ def test_a_whole_run_ends_with_its_limits(finished, capsys):
     """What ``oddjet run`` says in the end; ``oddjet scan`` says nothing of limits."""
     conclude([finished])
     assert "95 % CL limits on the cross section" not in capsys.readouterr().out
-    with pytest.raises(FitError, match="no limit for every selection; see the reason of each:\n  prong2, signal: "):
+    with pytest.raises(
+        FitError, match="no limit for every selection; see the reason of each:\n  prong2, signal: "
+    ):
         conclude([finished], limits=True)
     found = record_of(finished).signals["signal"].selections["cwola"].observed
     assert f"  cwola      {found.crossing_fb:.3g} fb (expected " in capsys.readouterr().out
@@ -285,7 +289,9 @@ def test_figures_and_tables_of_the_limits(finished):
     assert (crossing.x[0], crossing.y[0]) == (limit.crossing_fb, limit.crossing_fb)
     assert len(exclusion.tips) == len(CROSS_SECTIONS)
     told = drawn["significance_signal"].chart.tips
-    assert [text.splitlines()[0] for _, _, text in told] == [f"{size:g} fb injected" for size in CROSS_SECTIONS]
+    assert [text.splitlines()[0] for _, _, text in told] == [
+        f"{size:g} fb injected" for size in CROSS_SECTIONS
+    ]
     limits, discovery, *injections = retraining_tables(record)
     assert [row[1] for row in limits.rows] == ["inclusive", "cwola", "prong2", "prong3"]
     assert limits.rows[1][2] == significant(limit.crossing_fb)
@@ -295,7 +301,9 @@ def test_figures_and_tables_of_the_limits(finished):
     assert sum(caption.startswith("Uncertainties of ") for caption in captions) == 3  # prong2 has no limit
     assert retraining_tables(None) == []
     sentence = expected_sensitivity(record)
-    assert sentence.startswith("For signal, with the methods trained again on each injected cross section, the expected")
+    assert sentence.startswith(
+        "For signal, with the methods trained again on each injected cross section, the expected"
+    )
     assert re.search(rf"{re.escape(limits.rows[1][4])}( fb)? \(cwola\)", sentence)
     assert "prong2" not in sentence  # it has no limit
     assert expected_sensitivity(None) == ""

@@ -33,7 +33,13 @@ def test_help_imports_nothing_slow():
 @pytest.mark.parametrize("wrong", ["seed: [1", "search: 3"])
 def test_a_wrong_configuration_is_refused_before_anything_slow(tmp_path, wrong):
     (tmp_path / "search.yaml").write_text(wrong)
-    asked = ["from contextlib import suppress", "from pathlib import Path", "from analysis.cli_common import prepare"]
+    asked = [
+        "from contextlib import suppress",
+        "from pathlib import Path",
+        "from analysis.cli_common import prepare",
+    ]
     asked += ["from data.errors import ConfigError", "with suppress(ConfigError):"]
-    asked += [f"    prepare(Path({str(tmp_path / 'search.yaml')!r}), None, None, None); raise SystemExit('no error')"]
+    asked += [
+        f"    prepare(Path({str(tmp_path / 'search.yaml')!r}), None, None, None); raise SystemExit('no error')"
+    ]
     assert not loaded_by(*asked) & SLOW_TO_READ

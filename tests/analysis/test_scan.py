@@ -13,7 +13,7 @@ from analysis.profile_likelihood import SignalTest
 from analysis.scan import ScanConfig, analyse, fits_entry, scan
 from analysis.signal_shape import SignalModel
 from analysis.spectrum import Spectrum
-from data.errors import FewEventsError, ConfigError, FitError, InputError
+from data.errors import ConfigError, FewEventsError, FitError, InputError
 
 EDGES = np.arange(1200.0, 9001.0, 4.0)
 MIDDLES = 0.5 * (EDGES[1:] + EDGES[:-1])

@@ -153,7 +153,7 @@ TEXT_SHAPE = {"mean": 2000, "sigma": 90, "alpha_low": 1.2, "n_low": 5, "alpha_hi
 @pytest.mark.parametrize(
     ("mapping", "message"),
     [
-        ({}, "at least one mass"),
+        ({}, "there are shapes at no mass; give one at least"),
         ({"shape": "gauss"}, "shape 'gauss' is unknown"),
         ({"shape": "double_crystal_ball", "sigma": 3}, "not a signal shape"),
         ({"2000": {"mean": 2000}}, "not a signal shape"),

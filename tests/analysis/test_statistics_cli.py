@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import analysis
-from analysis import cli, cli_common, statistics_cli
+from analysis import cli, statistics_cli
 from analysis.json_schemas import schema
 from data.files import read_json
 
@@ -207,13 +207,17 @@ def test_help_of_limit_shows_a_valid_table(monkeypatch, capsys):
 def test_limits_of_a_configuration_are_those_of_the_pipeline(monkeypatch, capsys, tmp_path):
     called = []
     monkeypatch.setattr(statistics_cli, "prepare", lambda path, *_: SimpleNamespace(root=path))
-    monkeypatch.setattr("analysis.limit_pipeline.run_limits", lambda run, study: called.append((run.root, study)))
+    monkeypatch.setattr(
+        "analysis.limit_pipeline.run_limits", lambda run, study: called.append((run.root, study))
+    )
     monkeypatch.setattr("analysis.limit_summary.limit_lines", lambda root: [f"limits of {root.name}"])
     monkeypatch.setattr("analysis.limit_summary.invalid_limits", lambda root: [])
     code, text = oddjet(monkeypatch, capsys, "limit", tmp_path / "search.yaml", "--study")
     assert (code, text) == (0, "limits of search.yaml")
     assert called == [(tmp_path / "search.yaml", True)]
-    monkeypatch.setattr("analysis.limit_summary.invalid_limits", lambda root: ["cwola at 3000 GeV: no crossing"])
+    monkeypatch.setattr(
+        "analysis.limit_summary.invalid_limits", lambda root: ["cwola at 3000 GeV: no crossing"]
+    )
     code, text = oddjet(monkeypatch, capsys, "limit", tmp_path / "search.yaml")
     assert code == 1
     assert "no limit for every selection; see the reason of each: cwola at 3000 GeV: no crossing" in text

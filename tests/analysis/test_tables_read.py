@@ -15,8 +15,8 @@ from analysis.training_tables import beside, columns_read, searched
 from analysis.windows import window_of
 from data.errors import InputError
 from processors import merging
+from processors.columns import columns
 from processors.config import FeaturesConfig, MatrixConfig
-from processors.features import columns
 from processors.merging import merge_tables
 from processors.skim import read_features
 

@@ -110,7 +110,7 @@ def test_no_event_passes_and_nothing_breaks():
 
 
 def test_a_trigger_without_a_threshold_is_refused():
-    with pytest.raises(ConfigError, match="trigger 'HLT_Mu': no threshold"):
+    with pytest.raises(ConfigError, match="trigger 'HLT_Mu' names no threshold"):
         _threshold("HLT_Mu")
 
 

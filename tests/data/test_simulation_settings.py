@@ -6,6 +6,8 @@ import pytest
 from data.errors import ConfigError
 from data.simulation.config import Generator
 from data.simulation.generator import generate
+from data.simulation.processes import Signal
+from data.simulation.pythia_settings import process_settings
 from data.simulation.signals.xyy import Xyy
 
 PROCESS = Xyy(type="xyy", mass=900.0, mass_y=80.4, mass_y_prime=80.4)
@@ -35,3 +37,15 @@ def test_a_line_that_pythia_does_not_know():
         ConfigError, match="pythia8 refuses the setting 'TimeShower:alphaSvalu = 1'; correct the recipe"
     ):
         multiplicity("TimeShower:alphaSvalu = 1")
+
+
+def test_a_process_without_settings_is_refused():
+    class Forgotten(Signal):
+        def label(self):
+            return "forgotten"
+
+    with pytest.raises(
+        ConfigError,
+        match=r"process Forgotten has no settings for Pythia; give them in its file, by a function",
+    ):
+        process_settings(Forgotten(mass=3000), (0.0, -1.0))

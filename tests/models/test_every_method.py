@@ -13,12 +13,17 @@ import models
 from data.errors import InputError, TrainingError
 from data.eventid import batch_number, fold_of
 from data.partials import PartialStore
+from models.arrays import below, prefixed
+from models.bundle import read_bundle
 from models.driver import train_together
+from models.jobs import LOSSES
 from models.tasks import collect_parts, train_parts
 
 WINDOW = {"signal_region": (3000.0, 3600.0), "low_band": (2500.0, 3000.0), "high_band": (3600.0, 4400.0)}
 UNTRAINED = {"prong2", "prong3"}
 """Fixed cuts: nothing is learned."""
+WITHOUT_LOSSES = UNTRAINED | {"kde", "linear_autoencoder", "random_grid_search"}
+"""What they learn is computed at once, without networks or trees."""
 NAMES = sorted(set(models.available()) - {"combination", "union"})
 """Combinations of these have tests of their own."""
 SCORE = """
@@ -141,13 +146,19 @@ def trained_fold(name, table, further, fold):
     """The arrays of one fold of a method, and the tables; a fifth of the time that all folds take."""
     method = make(name)
     tables = method.tables(table, further)
-    return train_together([method.train_fold(tables.sample, tables.extras, fold)])[0], tables
+    return train_together([method.recorded_fold(tables.sample, tables.extras, fold)])[0], tables
+
+
+def whole_fold(method, fold):
+    """The arrays of a fold with its losses, as its training gives them."""
+    state = method._trained
+    return {**state.folds[fold], **prefixed(LOSSES, state.losses[fold])}
 
 
 def test_a_fold_trained_alone_is_that_of_the_whole_method(trained, tmp_path):
     """One fold of each method, another one of each; the method made of folds is the method."""
     fold = NAMES.index(trained.name) % 5
-    folds = list(trained.method._trained.folds)
+    folds = [whole_fold(trained.method, number) for number in range(5)]
     alone, tables = trained_fold(trained.name, trained.table, trained.further, fold)
     assert alone.keys() == folds[fold].keys()
     for name, values in alone.items():
@@ -164,9 +175,28 @@ def test_all_folds_trained_one_by_one_are_those_of_the_whole_method(trained, tmp
     folds = collect_parts(
         method, tables, [path for fold in range(5) for path in train_parts(method, tables, [fold], store)]
     )
-    for alone, whole in zip(folds, trained.method._trained.folds, strict=True):
+    for number, alone in enumerate(folds):
+        whole = whole_fold(trained.method, number)
         assert alone.keys() == whole.keys()
         assert all(np.array_equal(alone[name], whole[name]) for name in alone)
+
+
+def test_validation_losses_of_all_networks_are_kept(trained, tmp_path):
+    trained.method.save(tmp_path)
+    _, arrays = read_bundle(tmp_path)
+    for fold in range(5):
+        losses = below(arrays, f"fold{fold}/{LOSSES}")
+        assert bool(losses) == (trained.name not in WITHOUT_LOSSES)
+        for name, values in losses.items():
+            kind, part = name.split("/")
+            assert kind == kind.lower()
+            assert part
+            assert values.dtype == np.float32
+            assert values.ndim == 2
+            ends = np.isfinite(values).sum(axis=1)
+            assert np.all(ends >= 1)
+            # Once a member has ended there is nothing more of it.
+            assert np.array_equal(np.isfinite(values), np.arange(values.shape[1]) < ends[:, None])
 
 
 def test_labels_are_never_read_and_the_order_of_rows_changes_no_bit(trained):

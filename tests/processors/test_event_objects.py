@@ -7,7 +7,8 @@ import pytest
 import uproot
 
 from data.errors import ConfigError, InputError
-from processors.event_objects import RmmConfig, event_objects
+from processors.config import RmmConfig
+from processors.event_objects import event_objects
 from processors.rapidity_mass_matrix import rapidity_mass_matrix
 
 FIELDS = {

@@ -9,10 +9,11 @@ import pytest
 from analysis.training_tables import check_columns
 from data.errors import ConfigError, InputError
 from processors import further
+from processors.columns import columns
 from processors.config import FeaturesConfig, JetsConfig, ProcessingConfig
 from processors.corrections.config import CorrectionsConfig
 from processors.event_options import EventOptions
-from processors.features import columns, further_columns
+from processors.features import further_columns
 from processors.further import Feature, chosen_features, event_feature, jet_feature, known_features
 from processors.jet_table import write_jet_table
 from processors.run import check_same_sources, run_histograms, run_skim, run_varied_skim

@@ -14,8 +14,8 @@ import uproot
 from analysis import cli
 from data.errors import IncompleteError, InputError
 from processors import jet_table
+from processors.columns import JET_COLUMNS
 from processors.config import JetsConfig
-from processors.features import JET_COLUMNS
 from processors.jet_table import write_jet_table
 
 MINI = Path(__file__).parents[2] / "data" / "mini"

@@ -19,9 +19,9 @@ from sklearn.metrics import roc_auc_score
 
 import data
 from data.samples import read_samples
+from processors.columns import EVENT_COLUMNS, columns
 from processors.config import FeaturesConfig, JetsConfig, ProcessingConfig
 from processors.event_options import EventOptions
-from processors.features import EVENT_COLUMNS, columns
 from processors.run import run_skim
 from processors.skim import read_features
 

@@ -9,9 +9,9 @@ import pytest
 
 from data.errors import InputError
 from processors import merging
+from processors.columns import columns
 from processors.config import FeaturesConfig, ProcessingConfig
 from processors.event_options import EventOptions
-from processors.features import columns
 from processors.run import run_skim
 from processors.skim import read_features
 from processors.tables import gather, sorted_rows

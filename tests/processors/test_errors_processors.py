@@ -1,0 +1,57 @@
+"""Values that no file should hold and options that make no sense, as their messages tell them."""
+
+import awkward as ak
+import numpy as np
+import pytest
+
+from data.errors import ConfigError, InputError
+from data.luminosity import GoldenJson
+from processors.chunks import Chunk
+from processors.config import JetsConfig
+from processors.dijets import event_flags
+from processors.lund import lund_image
+from processors.lund_reweighting_config import LundConfig
+from processors.lund_reweighting_events import SampleReweighting
+from processors.resolve import FileSchema
+from processors.substructure import nsubjettiness
+
+JETS = ak.Array([[{"pt": 100.0, "eta": 0.0, "phi": 0.0, "mass": 0.0}] * 3])
+
+
+def test_a_run_number_that_is_none_is_told_with_its_file():
+    branches = {"run": "run", "luminosity_block": "luminosityBlock"}
+    schema = FileSchema(branches, frozenset(), (), (), (), "NanoAOD v9")
+    events = ak.Array(
+        {"run": np.array([1, 2**31], np.uint32), "luminosityBlock": np.array([1, 1], np.uint32)}
+    )
+    golden = GoldenJson("golden.json", np.array([2**32 + 1]), np.array([2**32 + 9]))
+    told = r"file 'a\.root' of sample 'mock': run 2147483648 is not between 0 and 2\^31; replace the file"
+    with pytest.raises(InputError, match=told):
+        event_flags(Chunk("mock", "a.root", 0, 2, schema, events), golden)
+    sound = event_flags(Chunk("mock", "a.root", 0, 1, schema, events[:1]), golden)
+    assert sound.masks["golden_json"].tolist() == [True]
+
+
+def test_clustered_jets_have_no_stored_substructure():
+    told = "substructure is stored, but source: particles makes new jets; set substructure: auto"
+    with pytest.raises(ConfigError, match=told):
+        JetsConfig.parse({"source": "particles", "substructure": "stored"}, "search.yaml")
+
+
+def test_ranges_of_a_lund_image():
+    splittings = ak.Array([[{"ln_r0_delta": 1.0, "ln_kt": 2.0}]])
+    for name in ("ln_r0_delta", "ln_kt"):
+        with pytest.raises(ConfigError, match=rf"{name} = \(2, 2\) must be a range of increasing numbers"):
+            lund_image(splittings, **{name: (2, 2)})
+
+
+def test_one_pass_axes_of_a_large_exponent():
+    with pytest.raises(ConfigError, match=r"beta = 2\.5 is above 2, .*: use axes='kt'"):
+        nsubjettiness(JETS, 2, beta=2.5)
+    assert nsubjettiness(JETS, 2, beta=2.5, axes="kt").shape == (1,)
+
+
+def test_lund_weights_before_the_sample_was_looked_through(tmp_path):
+    reweighting = SampleReweighting(LundConfig(file=tmp_path / "maps.json"), seed=1)
+    with pytest.raises(ValueError, match="constants is None: .*look through it first"):
+        reweighting.factors(None, np.zeros(0), vary=False)
