@@ -49,7 +49,19 @@ class FeatureComparison(Section):
 
 
 class Flatness(Section):
-    """Selected fraction against the dijet mass (GeV) beside the signal region; see `models.sculpting.Sculpting`."""
+    """Selected fraction against the dijet mass (GeV) beside the signal region; see `models.sculpting.Sculpting`.
+
+    Attributes
+    ----------
+    mean
+        Fraction of the events beside the signal region that is selected.
+    chi2, p_value
+        χ² of a constant fraction, and its p-value.
+    slope, slope_error
+        Relative change of the fraction from the first edge to the last, and its standard deviation.
+    slope_p_value
+        Two-sided probability of such a slope where the fraction is flat.
+    """
 
     edges: Numbers
     fraction: Numbers
@@ -105,6 +117,15 @@ class Contribution(Section):
     """What a feature, of this value where the side bands have ``median``, adds to the rarity of an event.
 
     Of all that is known of a jet (``j1``, ``j2``) or beside the jets (``event``) there is neither value nor median.
+
+    Attributes
+    ----------
+    value
+        Of this event, in the feature's unit.
+    median
+        Of the events in the side bands.
+    rarity
+        What it adds.
     """
 
     feature: str
@@ -177,7 +198,13 @@ class MethodStudy(Section):
 
 
 class Matrices(Section):
-    """Pairs of methods: rank correlation of scores, and overlap (Jaccard) and number of events selected by both."""
+    """Pairs of methods: rank correlation of scores, and overlap (Jaccard) and number of events selected by both.
+
+    Attributes
+    ----------
+    correlation, overlap
+        Of n methods, shape (n, n); None where there is nothing to compare.
+    """
 
     methods: tuple[str, ...]
     correlation: tuple[tuple[float | None, ...], ...]

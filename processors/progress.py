@@ -64,7 +64,7 @@ def time_words(seconds: float) -> str:
     Returns
     -------
     str
-        Two digits and a unit.
+        A number and a unit.
     """
     for unit, size, most in (("s", 1.0, 90.0), ("min", 60.0, 90 * 60.0), ("h", 3600.0, 48 * 3600.0)):
         if seconds < most:

@@ -14,7 +14,13 @@ _LEAST = 1.0
 
 @dataclass(frozen=True)
 class Bar:
-    """What moves a number: its changes at +1 and −1 standard deviation, in the axis' unit; ``total``: of all together."""
+    """What moves a number: its changes at +1 and −1 standard deviation, in the axis' unit; ``total``: of all together.
+
+    Attributes
+    ----------
+    up, down
+        Changes, in the axis' unit.
+    """
 
     name: str
     up: float

@@ -27,7 +27,15 @@ _APART = 13.0
 
 @dataclass(frozen=True)
 class Steps:
-    """A histogram: one value a bin between ``edges``, with ``low`` to ``high`` about it where given."""
+    """A histogram: one value a bin between ``edges``, with ``low`` to ``high`` about it where given.
+
+    Attributes
+    ----------
+    edges
+        Shape (n + 1,).
+    values, low, high
+        Shape (n,).
+    """
 
     edges: FloatArray
     values: FloatArray
@@ -41,7 +49,13 @@ class Steps:
 
 @dataclass(frozen=True)
 class Points:
-    """Points with bars from ``low`` to ``high``; not-a-number leaves one out, one beyond the axis is an arrow at its end."""
+    """Points with bars from ``low`` to ``high``; not-a-number leaves one out, one beyond the axis is an arrow at its end.
+
+    Attributes
+    ----------
+    x, y, low, high
+        Shape (n,).
+    """
 
     x: FloatArray
     y: FloatArray
@@ -53,7 +67,13 @@ class Points:
 
 @dataclass(frozen=True)
 class Line:
-    """A line; not-a-number is a gap."""
+    """A line; not-a-number is a gap.
+
+    Attributes
+    ----------
+    x, y
+        Shape (n,).
+    """
 
     x: FloatArray
     y: FloatArray
@@ -65,7 +85,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Band:
-    """The area from ``low`` to ``high``; not-a-number is a gap."""
+    """The area from ``low`` to ``high``; not-a-number is a gap.
+
+    Attributes
+    ----------
+    x, low, high
+        Shape (n,).
+    """
 
     x: FloatArray
     low: FloatArray
@@ -135,7 +161,15 @@ class Chart:
 
 @dataclass(frozen=True)
 class Axis:
-    """From values to places in the box; values beyond the range stand at its end."""
+    """From values to places in the box; values beyond the range stand at its end.
+
+    Attributes
+    ----------
+    low, high
+        Range of the values.
+    start, stop
+        Their places in the box.
+    """
 
     low: float
     high: float
@@ -151,7 +185,18 @@ class Axis:
         return self.start + (self.stop - self.start) * (here - low) / (high - low)
 
     def ticks(self, most: int) -> list[tuple[float, str]]:
-        """Marks and their words."""
+        """Marks and their words.
+
+        Parameters
+        ----------
+        most
+            Marks at most.
+
+        Returns
+        -------
+        list of (float, str)
+            Values and words.
+        """
         return (log_ticks if self.log else linear_ticks)(self.low, self.high, most)
 
 

@@ -9,7 +9,18 @@ MISSING = "–"
 
 
 def count(value: float | None) -> str:
-    """A whole number with thin spaces between thousands, e.g. ``90 000``."""
+    """A whole number with thin spaces between thousands, e.g. ``90 000``.
+
+    Parameters
+    ----------
+    value
+        The number; None gives a dash.
+
+    Returns
+    -------
+    str
+        E.g. ``90 000``.
+    """
     return MISSING if value is None else f"{round(value):,}".replace(",", _THIN)
 
 
@@ -45,12 +56,36 @@ def power_of_ten(exponent: int) -> str:
 
 
 def fixed(value: float | None, decimals: int = 2) -> str:
-    """A number with so many decimals, e.g. a Z of ``4.21``."""
+    """A number with so many decimals, e.g. a Z of ``4.21``.
+
+    Parameters
+    ----------
+    value
+        The number; None gives a dash.
+    decimals
+        Digits after the point.
+
+    Returns
+    -------
+    str
+        E.g. ``4.21``.
+    """
     return MISSING if value is None else _minus(f"{value:.{decimals}f}")
 
 
 def with_error(value: float | None, error: float | None) -> str:
-    """Value ± uncertainty, both to two significant digits of the uncertainty, e.g. ``205 ± 48``."""
+    """Value ± uncertainty, both to two significant digits of the uncertainty, e.g. ``205 ± 48``.
+
+    Parameters
+    ----------
+    value, error
+        The number and its uncertainty, in one unit; None gives a dash, and the number without uncertainty.
+
+    Returns
+    -------
+    str
+        E.g. ``205 ± 48``.
+    """
     if value is None:
         return MISSING
     if error is None or error <= 0:
@@ -61,12 +96,36 @@ def with_error(value: float | None, error: float | None) -> str:
 
 
 def percent(fraction: float | None, digits: int = 3) -> str:
-    """A fraction as a percentage, e.g. ``1.05 %``."""
+    """A fraction as a percentage, e.g. ``1.05 %``.
+
+    Parameters
+    ----------
+    fraction
+        1 is 100 %; None gives a dash.
+    digits
+        Significant digits.
+
+    Returns
+    -------
+    str
+        E.g. ``1.05 %``.
+    """
     return MISSING if fraction is None else f"{significant(100 * fraction, digits)} %"
 
 
 def interval(low: float, high: float) -> str:
-    """A mass interval in GeV, e.g. ``2725 – 3331``."""
+    """A mass interval in GeV, e.g. ``2725 – 3331``.
+
+    Parameters
+    ----------
+    low, high
+        Ends in GeV.
+
+    Returns
+    -------
+    str
+        E.g. ``2725 – 3331``.
+    """
     return f"{low:g} – {high:g}"
 
 

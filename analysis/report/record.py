@@ -23,7 +23,27 @@ class _Entry(pydantic.BaseModel):
 
 
 class ScanPoint(_Entry):
-    """One tested mass (GeV) of one selection; numbers are None where the fit is not valid."""
+    """One tested mass (GeV) of one selection; numbers are None where the fit is not valid.
+
+    Attributes
+    ----------
+    mass
+        GeV.
+    z, p0
+        Local significance and p-value.
+    signal_yield, signal_yield_error
+        Events in the fit range.
+    limit_observed, limit_expected
+        Upper limits at 95 % confidence level, events; expected at −2, −1, 0, 1, 2 standard deviations.
+    limit_observed_fb, limit_expected_fb
+        The same as cross sections, fb.
+    efficiency
+        Of the signal, selected and in the fit range, of all generated.
+    signal_uncertainty
+        Relative, of the selected yield.
+    fit_p, signal_fit_p
+        p-values of χ² of the fits without and with a signal.
+    """
 
     mass: float
     z: float | None = None
@@ -50,7 +70,15 @@ class ScanPoint(_Entry):
 
 
 class GlobalEntry(_Entry):
-    """Global significance of one selection; numbers are None where there is none, and ``message`` says why."""
+    """Global significance of one selection; numbers are None where there is none, and ``message`` says why.
+
+    Attributes
+    ----------
+    p_global, p_global_error
+        Global p-value and its standard deviation.
+    gross_vitells
+        Bound on it of Gross and Vitells.
+    """
 
     p_global: float | None = None
     p_global_error: float | None = None
@@ -67,7 +95,17 @@ class LookElsewhere(_Entry):
 
 
 class Scan(_Entry):
-    """``scan.json``: energies in GeV, luminosity in fb⁻¹."""
+    """``scan.json``: energies in GeV, luminosity in fb⁻¹.
+
+    Attributes
+    ----------
+    masses
+        Tested, GeV.
+    sqrt_s
+        GeV.
+    luminosity_ifb
+        fb⁻¹.
+    """
 
     masses: tuple[float, ...]
     selections: dict[str, tuple[ScanPoint, ...]]
@@ -79,7 +117,15 @@ class Scan(_Entry):
 
 
 class FTestStep(_Entry):
-    """One function of the F-test: ``n`` shape parameters, the p-value of its χ², and ``p_f`` of needing the last."""
+    """One function of the F-test: ``n`` shape parameters, the p-value of its χ², and ``p_f`` of needing the last.
+
+    Attributes
+    ----------
+    chi2, p
+        χ² and its p-value.
+    p_f
+        p-value of F against the function before.
+    """
 
     n: int
     chi2: float | None = None
@@ -89,14 +135,34 @@ class FTestStep(_Entry):
 
 
 class SignalFit(_Entry):
-    """Fitted events per bin of a signal-plus-background fit."""
+    """Fitted events per bin of a signal-plus-background fit.
+
+    Attributes
+    ----------
+    signal, background
+        Events of each of n bins.
+    """
 
     signal: tuple[float, ...]
     background: tuple[float, ...]
 
 
 class BackgroundFit(_Entry):
-    """One entry of ``fits.json``: edges in GeV, the rest in events per bin."""
+    """One entry of ``fits.json``: edges in GeV, the rest in events per bin.
+
+    Attributes
+    ----------
+    range
+        Ends of the fit, GeV.
+    chi2, fit_p
+        χ² and its p-value.
+    edges
+        Of n bins, n + 1 values, GeV.
+    observed, background, background_error
+        Events of each of n bins.
+    pull
+        (observed − background)/√background of each bin; None where a bin is left out.
+    """
 
     range: tuple[float, float]
     function: str
@@ -113,7 +179,15 @@ class BackgroundFit(_Entry):
 
 
 class CutflowStep(_Entry):
-    """Events left after one step of the selection."""
+    """Events left after one step of the selection.
+
+    Attributes
+    ----------
+    weighted
+        Sum of weights of the events left.
+    n_minus_1_weighted
+        The same of the events that pass all other steps.
+    """
 
     step: str
     events: int
@@ -133,7 +207,15 @@ class AccountFile(_Entry):
 
 
 class ProcessedSections(_Entry):
-    """Certified luminosity sections of a data sample, and their luminosity in fb⁻¹ where a table gives it."""
+    """Certified luminosity sections of a data sample, and their luminosity in fb⁻¹ where a table gives it.
+
+    Attributes
+    ----------
+    fraction
+        Of the certified sections, those processed.
+    certified_ifb, luminosity_ifb
+        Of all certified and of the processed ones, fb⁻¹.
+    """
 
     sections_certified: int
     sections_processed: int
@@ -154,7 +236,13 @@ class Account(_Entry):
 
 
 class YieldShift(_Entry):
-    """Relative change of the signal's yield at +1 and −1 standard deviation of a source."""
+    """Relative change of the signal's yield at +1 and −1 standard deviation of a source.
+
+    Attributes
+    ----------
+    up, down
+        0.1 is 10 % more.
+    """
 
     name: str
     up: float
@@ -162,7 +250,15 @@ class YieldShift(_Entry):
 
 
 class MassSystematics(_Entry):
-    """Uncertainties of the signal at a mass (GeV): totals in quadrature, and their sources."""
+    """Uncertainties of the signal at a mass (GeV): totals in quadrature, and their sources.
+
+    Attributes
+    ----------
+    mass
+        GeV.
+    down, up
+        Of all sources in quadrature, relative.
+    """
 
     mass: float
     down: float

@@ -130,7 +130,18 @@ def _median(expected: tuple[float | None, ...] | None) -> float | None:
 
 
 def account_tables(account: Account) -> list[Table]:
-    """Entries expected and processed: a row a sample, and a folded table with a row a file."""
+    """Entries expected and processed: a row a sample, and a folded table with a row a file.
+
+    Parameters
+    ----------
+    account
+        Entries expected and processed.
+
+    Returns
+    -------
+    list of Table
+        One row a sample, and one a file.
+    """
     samples = list(dict.fromkeys(file.sample for file in account.files))
     head = ("Sample", "Files", "Expected", "Processed", "Selected", "Selected / processed")
     rows = []
@@ -157,7 +168,18 @@ def account_tables(account: Account) -> list[Table]:
 
 
 def luminosity_tables(account: Account) -> list[Table]:
-    """Certified luminosity sections of each data sample, where there is a golden JSON."""
+    """Certified luminosity sections of each data sample, where there is a golden JSON.
+
+    Parameters
+    ----------
+    account
+        With the certified sections of data.
+
+    Returns
+    -------
+    list of Table
+        Luminosity in fb⁻¹; none where no sample has certified sections.
+    """
     if not account.luminosity:
         return []
     rows = tuple(
@@ -176,7 +198,18 @@ def luminosity_tables(account: Account) -> list[Table]:
 
 
 def cutflow_tables(cutflow: Mapping[str, Sequence[CutflowStep]]) -> list[Table]:
-    """One table a sample: events and weighted events left after each step; folded from the third on."""
+    """One table a sample: events and weighted events left after each step; folded from the third on.
+
+    Parameters
+    ----------
+    cutflow
+        Sample to its steps.
+
+    Returns
+    -------
+    list of Table
+        One a sample: events, sums of weights, fractions.
+    """
     return [
         _cutflow_table(sample, steps, folded=number > 1)
         for number, (sample, steps) in enumerate(cutflow.items())
@@ -241,7 +274,18 @@ def window_table(scan: Scan) -> Table | None:
 
 
 def fit_tables(fits: Mapping[str, BackgroundFit]) -> list[Table]:
-    """Quality of each background-only fit, and the F-tests that chose the functions."""
+    """Quality of each background-only fit, and the F-tests that chose the functions.
+
+    Parameters
+    ----------
+    fits
+        By label of the selection.
+
+    Returns
+    -------
+    list of Table
+        Ranges in GeV, functions, χ².
+    """
     quality = tuple(
         (
             readable(label),
@@ -282,7 +326,20 @@ def fit_tables(fits: Mapping[str, BackgroundFit]) -> list[Table]:
 
 
 def scan_table(points: Sequence[ScanPoint], name: str) -> Table:
-    """Local significance and fitted yield of one selection at every mass."""
+    """Local significance and fitted yield of one selection at every mass.
+
+    Parameters
+    ----------
+    points
+        Tested masses, GeV.
+    name
+        Of the selection.
+
+    Returns
+    -------
+    Table
+        One row a mass.
+    """
     rows = tuple(
         (
             f"{point.mass:g}",
@@ -311,7 +368,18 @@ def scan_table(points: Sequence[ScanPoint], name: str) -> Table:
 
 
 def remark_table(scan: Scan) -> Table | None:
-    """What the fits have to say: why a mass is not valid, and remarks on valid ones; None where nothing."""
+    """What the fits have to say: why a mass is not valid, and remarks on valid ones; None where nothing.
+
+    Parameters
+    ----------
+    scan
+        All selections.
+
+    Returns
+    -------
+    Table or None
+        One row a mass with a remark; None if none has one.
+    """
     rows = tuple(
         (name, f"{point.mass:g}", "yes" if point.valid else "no", point.message)
         for name, points in scan.selections.items()
@@ -323,7 +391,20 @@ def remark_table(scan: Scan) -> Table | None:
 
 
 def limit_tables(points: Sequence[ScanPoint], name: str) -> list[Table]:
-    """Observed and expected limits of one selection at every mass: in events, and in fb where known."""
+    """Observed and expected limits of one selection at every mass: in events, and in fb where known.
+
+    Parameters
+    ----------
+    points
+        Tested masses, GeV.
+    name
+        Of the selection.
+
+    Returns
+    -------
+    list of Table
+        Limits in events, and in fb where they are known.
+    """
     caption = f"{name}: upper limits at 95 % confidence level"
     head = ("Mass [GeV]", "Observed", "Expected", "±1σ", "±2σ")
     events = tuple(
@@ -362,7 +443,18 @@ def _without_empty(
 
 
 def provenance_table(provenance: Mapping[str, Any]) -> Table:
-    """Versions, hashes and seeds: nested entries by their dotted path."""
+    """Versions, hashes and seeds: nested entries by their dotted path.
+
+    Parameters
+    ----------
+    provenance
+        What is told of the run.
+
+    Returns
+    -------
+    Table
+        One row a fact.
+    """
     rows = tuple(_flatten(provenance, ""))
     return Table("Versions, hashes and seeds.", ("Entry", "Value"), rows, text_columns=2)
 

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import time
+from types import SimpleNamespace
 
 import awkward as ak
 import numpy as np
@@ -213,6 +214,24 @@ def test_a_file_cut_short_while_it_is_read(serve, path):
         InputError, match=r"of sample 'mock' is nowhere whole.*it is truncated: it holds \d+ of \d+"
     ):
         open_root(address, "mock", access=access(address))
+
+
+def test_fewer_bytes_than_were_asked_for(serve, path, monkeypatch):
+    server = serve()
+    address, size = server.put(path), path.stat().st_size
+    source = RemoteSource(address, timeout=PATIENCE)
+    with server.on_disk("a.root").open("r+b") as stream:
+        stream.truncate(size // 2)
+    told = rf"{address}: \d+ bytes came for \d+ from byte \d+ on"
+    with pytest.raises(ReadError, match=told):
+        source.chunk(size - 10, size)
+    # the server refuses many ranges of which one is not there; another one may answer with less
+    short = SimpleNamespace(chunks=[SimpleNamespace(offset=0, buffer=b"root")])
+    monkeypatch.setattr(remote, "ask", lambda *_arguments, **_options: short)
+    with pytest.raises(ReadError, match=told):
+        source.chunks([(0, 10)], None)
+    monkeypatch.undo()
+    source.__exit__()
 
 
 def test_blocked_sites_are_not_asked(serve, path, caplog):
