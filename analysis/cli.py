@@ -28,6 +28,7 @@ from analysis.cli_common import (
 from analysis.doctor_cli import doctor_command
 from analysis.export_cli import export_command
 from analysis.init_cli import init_command
+from analysis.inspect_cli import inspect_command
 from analysis.models_cli import app as models_app
 from analysis.plan_cli import plan_command
 from analysis.statistics_cli import app as statistics_app
@@ -214,6 +215,7 @@ def schema_command(
     typer.echo(json.dumps(config_schema(name), indent=1, ensure_ascii=False))
 
 
+app.command(name="inspect", epilog="Example: oddjet inspect output/demo/histograms.h5")(inspect_command)
 app.command(name="doctor", epilog="Example: oddjet doctor search.yaml")(doctor_command)
 app.command(name="plan", epilog="Example: oddjet plan search.yaml --measure")(plan_command)
 app.command(name="init", epilog="Example: oddjet init data/*.root --out search.yaml")(init_command)

@@ -14,6 +14,7 @@ from data.errors import IncompleteError, InputError
 from data.trees import Tree
 from data.types import FloatArray, Table
 from processors.config import FeaturesConfig
+from processors.further import chosen_features
 from processors.lund_reweighting_histograms import TOYS, check_toys, empty_toys, fill_toys, vary_by_toys
 from processors.recipe import Selected
 from processors.schema import NOMINAL
@@ -78,12 +79,15 @@ class Fill(ChunkWork):
         return total
 
     def _features(self) -> FeaturesConfig:
-        """The columns that the methods read: arrays an event are costly and made only where they are used."""
+        """The columns that are read: what is costly is made only where a method, or the trigger's efficiency, uses it."""
         features = self.recipe.options.features
         inputs = {name for reference in self.scorers for name in load(reference).inputs}
         constituents = any(name.startswith("constituents") for name in inputs)
+        weighs = self.recipe.corrections is not None and self.recipe.corrections.trigger is not None
+        further = [one for one in chosen_features(features.further) if weighs or inputs & {*one.columns()}]
         return features.model_copy(
             update={
+                "further": tuple(one.name for one in further),
                 "constituents": features.constituents and constituents,
                 "rapidity_mass_matrix": features.rapidity_mass_matrix if "rmm" in inputs else None,
             }

@@ -92,5 +92,6 @@ def _row(bar: Bar, axis: Axis, top: float) -> str:
         for size, colour, y, height in sides
     )
     told = f"{bar.name}: {bar.up:+.2f} / {bar.down:+.2f} %".replace("-", "−")
-    hit = f'<path class="hit" d="M0 {top:g}h{WIDTH:g}v{_ROW:g}h{-WIDTH:g}z"><title>{escape(told)}</title></path>'
+    box = f'<path d="M0 {top:g}h{WIDTH:g}v{_ROW:g}h{-WIDTH:g}z"><title>{escape(told)}</title></path>'
+    hit = f'<g class="hits">{box}</g>'
     return name + shapes + hit

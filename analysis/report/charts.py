@@ -7,156 +7,18 @@ is told of a bin stands in its ``title``, which browsers show; the page's script
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from markupsafe import Markup, escape
 
+from analysis.report.marks import Band, Chart, Mark, Panel, Points, Steps
 from analysis.report.ticks import linear_ticks, log_ticks
 from data.types import FloatArray
 
 WIDTH = 480.0
 LEFT, RIGHT, TOP, BOTTOM, GAP = 60.0, 12.0, 22.0, 40.0, 12.0
-Colour = Literal[
-    "ink", "blue", "red", "orange", "purple", "violet", "green", "teal", "brown", "grey", "inner", "outer"
-]
-CYCLE: tuple[Colour, ...] = ("blue", "red", "violet", "orange", "green", "brown", "teal", "purple", "grey")
 _APART = 13.0
 """Least distance of the words beside horizontal lines."""
-
-
-@dataclass(frozen=True)
-class Steps:
-    """A histogram: one value a bin between ``edges``, with ``low`` to ``high`` about it where given.
-
-    Attributes
-    ----------
-    edges
-        Shape (n + 1,).
-    values, low, high
-        Shape (n,).
-    """
-
-    edges: FloatArray
-    values: FloatArray
-    label: str
-    colour: Colour
-    dashed: bool = False
-    filled: bool = False
-    low: FloatArray | None = None
-    high: FloatArray | None = None
-
-
-@dataclass(frozen=True)
-class Points:
-    """Points with bars from ``low`` to ``high``; not-a-number leaves one out, one beyond the axis is an arrow at its end.
-
-    Attributes
-    ----------
-    x, y, low, high
-        Shape (n,).
-    """
-
-    x: FloatArray
-    y: FloatArray
-    label: str
-    colour: Colour
-    low: FloatArray | None = None
-    high: FloatArray | None = None
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line; not-a-number is a gap.
-
-    Attributes
-    ----------
-    x, y
-        Shape (n,).
-    """
-
-    x: FloatArray
-    y: FloatArray
-    label: str
-    colour: Colour
-    dashed: bool = False
-    marked: bool = False
-
-
-@dataclass(frozen=True)
-class Band:
-    """The area from ``low`` to ``high``; not-a-number is a gap.
-
-    Attributes
-    ----------
-    x, low, high
-        Shape (n,).
-    """
-
-    x: FloatArray
-    low: FloatArray
-    high: FloatArray
-    label: str
-    colour: Colour
-
-
-Mark = Steps | Points | Line | Band
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One of the panels of a chart.
-
-    Attributes
-    ----------
-    marks
-        What is drawn, the last on top.
-    title
-        Title of the vertical axis.
-    range
-        Of the vertical axis.
-    log
-        Whether it is logarithmic.
-    height
-        In units of the box.
-    levels
-        Heights of horizontal lines, and what stands at their right end; the first of two that would touch has its words.
-    """
-
-    marks: tuple[Mark, ...]
-    title: str
-    range: tuple[float, float]
-    log: bool = False
-    height: float = 210.0
-    levels: tuple[tuple[float, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class Chart:
-    """Panels over one horizontal axis.
-
-    Attributes
-    ----------
-    panels
-        From top to bottom.
-    title
-        Title of the horizontal axis.
-    range
-        Of the horizontal axis.
-    spans
-        (low, high, word) of shaded stretches of it.
-    tips
-        (low, high, text): what a reader is told who points at a stretch; lines end in a line break.
-    log
-        Whether the horizontal axis is logarithmic.
-    """
-
-    panels: tuple[Panel, ...]
-    title: str
-    range: tuple[float, float]
-    spans: tuple[tuple[float, float, str], ...] = ()
-    tips: tuple[tuple[float, float, str], ...] = ()
-    log: bool = False
 
 
 @dataclass(frozen=True)
@@ -254,7 +116,8 @@ def draw_chart(chart: Chart, alt: str) -> Markup:
         if number == 0:
             parts += [_word((x(low) + x(high)) / 2, top - 7, word) for low, high, word in chart.spans]
         top += panel.height + GAP
-    parts += [_hit(x, low, high, text, height) for low, high, text in chart.tips]
+    hits = "".join(_hit(x, low, high, text, height) for low, high, text in chart.tips)
+    parts.append(f'<g class="hits">{hits}</g>' if hits else "")
     parts.append(_word((LEFT + WIDTH - RIGHT) / 2, height - 6, chart.title, "title"))
     svg = (
         f'<svg class="chart" viewBox="0 0 {WIDTH:g} {height:g}" role="img" tabindex="0" '
@@ -316,7 +179,7 @@ def _mark(mark: Mark, x: Axis, y: Axis) -> str:
 
 
 def _steps(mark: Steps, x: Axis, y: Axis) -> str:
-    edges = [f"{x(float(edge)):.1f}" for edge in mark.edges]
+    edges = [f"{x(float(edge)):.0f}" for edge in mark.edges]
     dash = " dashed" if mark.dashed else ""
     found = ""
     if mark.low is not None and mark.high is not None:
@@ -330,9 +193,14 @@ def _steps(mark: Steps, x: Axis, y: Axis) -> str:
 
 def _outline(edges: Sequence[str], values: FloatArray, y: Axis) -> str:
     """Steps along edges, in the order given: a place, then across and up or down."""
-    heights = [f"{y(float(value)):.1f}" for value in np.nan_to_num(values)]
-    steps = [f"V{height}H{edge}" for height, edge in zip(heights, edges[1:], strict=True)]
-    return f"{edges[0]} {heights[0]}{''.join(steps).removeprefix(f'V{heights[0]}')}"
+    heights = [f"{y(float(value)):.0f}" for value in np.nan_to_num(values)]
+    path, last = f"{edges[0]} {heights[0]}", len(heights) - 1
+    for place, (height, edge) in enumerate(zip(heights, edges[1:], strict=True)):
+        if place and height != heights[place - 1]:
+            path += f"V{height}"
+        if place == last or height != heights[place + 1]:
+            path += f"H{edge}"
+    return path
 
 
 def _points(mark: Points, x: Axis, y: Axis) -> str:
@@ -392,9 +260,9 @@ def _dots(places: Iterable[str | None]) -> str:
 
 
 def _hit(x: Axis, low: float, high: float, text: str, height: float) -> str:
-    left, width = x(low), x(high) - x(low)
-    box = f"M{left:.1f} {TOP:g}h{width:.1f}v{height - TOP - BOTTOM:g}h{-width:.1f}z"
-    return f'<path class="hit" d="{box}"><title>{escape(text)}</title></path>'
+    left, right = round(x(low)), round(x(high))
+    box = f"M{left} {TOP:g}H{right}v{height - TOP - BOTTOM:g}H{left}z"
+    return f'<path d="{box}"><title>{escape(text)}</title></path>'
 
 
 def _box(name: str, left: float, top: float, width: float, height: float) -> str:

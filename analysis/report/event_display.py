@@ -24,13 +24,13 @@ from processors.lund import LN_KT_RANGE, LN_R0_DELTA_RANGE
 _WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 320.0, 40.0, 10.0, 10.0, 38.0
 _KINDS = {211: "hadron", 130: "neutral", 22: "photon", 11: "lepton", 13: "lepton"}
 _WORDS = {
-    "hadron": "charged hadrons",
     "neutral": "neutral hadrons",
+    "hadron": "charged hadrons",
     "photon": "photons",
     "lepton": "electrons, muons",
 }
 _PARTS = {"j1": "jet j1", "j2": "jet j2", "event": "what is not of one jet"}
-_TOLD = 2.0  # GeV; particles below are dots of one size
+_TOLD = 3.0  # GeV; particles below are dots of one size
 _LEAST = 0.005  # of rarity; features that add less stand together
 _ETA = 2.5
 
@@ -257,7 +257,8 @@ class _Frame:
 
 def _circle(frame: _Frame, x: float, y: float, radius: float, name: str, text: str = "") -> str:
     place = frame.place(x, y)
-    box = f'class="{name}" cx="{place[0]:.1f}" cy="{place[1]:.1f}" r="{radius:.1f}"'
+    own = f'class="{name}" ' if name else ""
+    box = f'{own}cx="{place[0]:.1f}" cy="{place[1]:.1f}" r="{radius:.1f}"'
     return f"<circle {box}><title>{escape(text)}</title></circle>" if text else f"<circle {box}/>"
 
 
@@ -290,21 +291,23 @@ def _zoom(jet: DisplayJet, display: DisplayEvent) -> tuple[Markup, str]:
     size = 1.25 * display.radius
     frame = _Frame((-size, size), (-size, size), ("Δη", "Δφ [rad]"))
     parts = [_circle(frame, 0.0, 0.0, frame.length(display.radius), f"jet {jet.role}")]
-    present: dict[str, None] = {}
+    hard: dict[str, list[str]] = {}
     soft: dict[str, str] = {}
     for pt, eta, phi, code in jet.particles:
         x, y = eta - jet.eta, _wrapped(phi - jet.phi)
         if max(abs(x), abs(y)) > size:
             continue
         kind = _KINDS.get(abs(code), "neutral")
-        present[kind] = None
         if pt > _TOLD:
-            words = f"pT {pt:.1f} GeV, {_WORDS[kind]}"
-            parts.append(_circle(frame, x, y, 1.1 * math.sqrt(pt), kind, words))
+            hard.setdefault(kind, []).append(
+                _circle(frame, x, y, 1.1 * math.sqrt(pt), "", f"pT {pt:.1f} GeV")
+            )
         else:
             place = frame.place(x, y)
-            soft[kind] = soft.get(kind, "") + f"M{place[0]:.1f} {place[1]:.1f}h0"
-    parts += [f'<path class="soft {kind}" d="{path}"/>' for kind, path in soft.items()]
+            soft[kind] = soft.get(kind, "") + f"M{place[0]:.0f} {place[1]:.0f}h0"
+    present = hard.keys() | soft.keys()
+    parts += [f'<g class="{kind}">{"".join(hard[kind])}</g>' for kind in _WORDS if kind in hard]
+    parts += [f'<path class="soft {kind}" d="{soft[kind]}"/>' for kind in _WORDS if kind in soft]
     for pt, eta, phi in jet.subjets:
         x, y = frame.place(eta - jet.eta, _wrapped(phi - jet.phi))
         cross = f"M{x - 7:.1f} {y:.1f}h14M{x:.1f} {y - 7:.1f}v14"

@@ -12,8 +12,8 @@ from analysis.plots.score import score_figure
 from analysis.plots.spectrum import SignalOverlay, SpectrumData, selection_figure, spectrum_figure
 from analysis.plots.style import PlotLabel, scientific
 from analysis.report.bars import Bars
-from analysis.report.charts import Chart
 from analysis.report.histograms import mass_spectrum, score_shapes
+from analysis.report.marks import Chart
 from analysis.report.numbers import fixed, percent, significant
 from analysis.report.record import (
     BackgroundFit,
@@ -83,7 +83,7 @@ def draw_figures(record: RunRecord, label: PlotLabel) -> Iterator[Drawn]:
     Drawn
         In the order of the report.
     """
-    yield from _selection(record, label)
+    yield from _selections(record, label)
     for name in record.fits:
         yield _spectrum(record, name, label)
     if "score" in record.searched:
@@ -96,29 +96,31 @@ def draw_figures(record: RunRecord, label: PlotLabel) -> Iterator[Drawn]:
         yield from _limits(record, name, points, label)
 
 
-def _selection(record: RunRecord, label: PlotLabel) -> Iterator[Drawn]:
-    """Spectra before and after, where there is a selection, over the mass range of the inclusive fit."""
-    selected = [name for name in record.fits if name != INCLUSIVE]
-    if INCLUSIVE not in record.fits or not selected:
+def _selections(record: RunRecord, label: PlotLabel) -> Iterator[Drawn]:
+    """Spectra before and after the selections of each method, over the mass range of the inclusive fit."""
+    if INCLUSIVE not in record.fits:
         return
     low, high = record.fits[INCLUSIVE].range
-    spectra = {
-        name: mass_spectrum(record.searched["mjj"], record.scan.region, name, low, high, _OVERVIEW_WIDTH)
-        for name in (INCLUSIVE, *selected)
-    }
-    edges, before = spectra.pop(INCLUSIVE)
-    after = {readable(name): values for name, (_, values) in spectra.items()}
-    kept = ", ".join(f"{name} {percent(float(v.sum() / before.sum()))}" for name, v in after.items())
-    yield Drawn(
-        "spectra",
-        "mjj_before_after",
-        selection_figure(edges, before, after, label),
-        f"Dijet mass before and after each selection ({kept} of the events shown). Below: the fraction kept, "
-        "which is flat in mass where a selection does not sculpt the background.",
-        f"Dijet mass spectra before and after selection, falling over {low:g} to {high:g} GeV; kept: {kept}.",
-        chart=selection_chart(edges, before, after),
-        owner=INCLUSIVE,
-    )
+    histogram, region = record.searched["mjj"], record.scan.region
+    edges, before = mass_spectrum(histogram, region, INCLUSIVE, low, high, _OVERVIEW_WIDTH)
+    owners = {name: owner_of(record.scan, name) for name in record.fits if name != INCLUSIVE}
+    for owner in dict.fromkeys(owners.values()):
+        after = {
+            readable(name): mass_spectrum(histogram, region, name, low, high, _OVERVIEW_WIDTH)[1]
+            for name, own in owners.items()
+            if own == owner
+        }
+        kept = ", ".join(f"{name} {percent(float(v.sum() / before.sum()))}" for name, v in after.items())
+        yield Drawn(
+            "spectra",
+            f"mjj_before_after_{owner}",
+            selection_figure(edges, before, after, label),
+            f"Dijet mass before and after the selections ({kept} of the events shown). Below: the fraction kept, "
+            "which is flat in mass where a selection does not sculpt the background.",
+            f"Dijet mass spectra before and after selection, falling over {low:g} to {high:g} GeV; kept: {kept}.",
+            chart=selection_chart(edges, before, after),
+            owner=owner,
+        )
 
 
 def _points_of(record: RunRecord, name: str) -> tuple[ScanPoint, ...]:

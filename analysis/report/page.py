@@ -12,7 +12,7 @@ import yaml
 from markupsafe import Markup
 
 from analysis.plots.style import PlotLabel, save_figure
-from analysis.report import tables
+from analysis.report import event_tables, tables
 from analysis.report.bars import Bars, draw_bars
 from analysis.report.charts import draw_chart
 from analysis.report.event_display import shown_events
@@ -137,7 +137,7 @@ def _content(record: RunRecord, images: Images) -> dict[str, Any]:
         "global_p_values": global_p_values(scan),
         "over_methods": over_methods(scan),
         "account": record.account,
-        "counts": tables.account_counts(record.account),
+        "counts": event_tables.account_counts(record.account),
         "methods": selection_parts(record, images),
         "features": feature_parts(record),
         "simulation_words": simulation_words(record),
@@ -157,8 +157,11 @@ def _tables(record: RunRecord) -> dict[str, list[tables.Table]]:
     scan = record.scan
     windows, remarks = tables.window_table(scan), tables.remark_table(scan)
     return {
-        "data": [*tables.account_tables(record.account), *tables.luminosity_tables(record.account)],
-        "cutflow": tables.cutflow_tables(record.cutflow),
+        "data": [
+            *event_tables.account_tables(record.account),
+            *event_tables.luminosity_tables(record.account),
+        ],
+        "cutflow": event_tables.cutflow_tables(record.cutflow),
         "windows": [] if windows is None else [windows],
         "remarks": [] if remarks is None else [remarks],
         "limits": [

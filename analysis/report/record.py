@@ -99,10 +99,8 @@ class Scan(_Entry):
 
     Attributes
     ----------
-    masses
-        Tested, GeV.
-    sqrt_s
-        GeV.
+    masses, sqrt_s
+        Tested masses, and the centre-of-mass energy; GeV.
     luminosity_ifb
         fb⁻¹.
     """
@@ -121,10 +119,8 @@ class FTestStep(_Entry):
 
     Attributes
     ----------
-    chi2, p
-        χ² and its p-value.
-    p_f
-        p-value of F against the function before.
+    chi2, p, p_f
+        χ², its p-value, and that of F against the function before.
     """
 
     n: int

@@ -9,7 +9,7 @@ from scipy.stats import norm
 from analysis.limit_plots import INJECTED_LABEL, reach_fb
 from analysis.limit_record import InjectionPoint, SelectionLimits, SignalLimits
 from analysis.published_significances import PublishedSignificances
-from analysis.report.charts import Band, Chart, Colour, Line, Mark, Panel, Points
+from analysis.report.marks import Band, Chart, Colour, Line, Mark, Panel, Points
 from analysis.report.numbers import fixed, significant, with_error
 from analysis.report.scan_charts import colours, sigma_levels
 from analysis.retraining_limits import excluded_cross_sections

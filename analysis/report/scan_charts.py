@@ -7,8 +7,9 @@ from scipy.stats import norm
 
 from analysis.plots.scan import WindowSpan
 from analysis.plots.spectrum import SignalOverlay, poisson_interval
-from analysis.report.charts import CYCLE, Band, Chart, Colour, Line, Panel, Points, Steps, reach
+from analysis.report.charts import reach
 from analysis.report.look_elsewhere import local_p, local_z
+from analysis.report.marks import CYCLE, Band, Chart, Colour, Line, Panel, Points, Steps
 from analysis.report.numbers import fixed, interval, significant, with_error
 from analysis.report.record import BackgroundFit, ScanPoint
 from data.types import FloatArray
@@ -184,7 +185,9 @@ def selection_chart(edges: FloatArray, before: FloatArray, after: Mapping[str, F
     for name, values in after.items():
         marks.append(Steps(edges, values, name, by_colour[name]))
         kept = np.divide(values, before, out=np.full(len(before), np.nan), where=before > 0)
-        lower.append(Steps(edges, kept, "", by_colour[name]))
+        error = np.sqrt(np.divide(kept * (1 - kept), before, out=np.zeros(len(before)), where=before > 0))
+        low = np.maximum(kept - error, kept / 10)  # on a logarithmic axis
+        lower.append(Steps(edges, kept, "", by_colour[name], low=low, high=kept + error))
     tips = [
         (
             edges[k],

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from analysis.report import tables
-from analysis.report.charts import Chart, draw_chart
+from analysis.report.charts import draw_chart
 from analysis.report.event_display import anomalous_table
 from analysis.report.look_elsewhere import global_significance, largest_of_all, local_p, local_z
+from analysis.report.marks import Chart
 from analysis.report.numbers import MISSING, count, fixed, percent, significant, with_error
 from analysis.report.record import RunRecord, ScanPoint, fit_label, readable
 from analysis.report.retraining import expected_sensitivity

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from analysis.plots.score import ScoreShape
-from analysis.report.charts import CYCLE, Chart, Colour, Panel, Points, Steps, reach
+from analysis.report.charts import reach
 from analysis.report.histograms import ScoreShapes
+from analysis.report.marks import CYCLE, Chart, Colour, Panel, Points, Steps
 from analysis.report.numbers import significant, with_error
 from analysis.report.scan_charts import finite
 from data.types import FloatArray

@@ -7,7 +7,8 @@ import numpy as np
 
 from analysis.plots.score import ScoreShape
 from analysis.plots.spectrum import poisson_interval
-from analysis.report.charts import CYCLE, Band, Chart, Line, Panel, Points, Steps, reach
+from analysis.report.charts import reach
+from analysis.report.marks import CYCLE, Band, Chart, Line, Panel, Points, Steps
 from analysis.report.numbers import interval, significant, with_error
 from analysis.report.scan_charts import MASS
 from analysis.report.shape_charts import ratio_panel, shape_chart
@@ -21,8 +22,8 @@ from analysis.study_record import (
 )
 from data.types import FloatArray
 
-_FEW = 8
-"""Epochs below which each has a dot."""
+_FEW, _MOST_TIPS = 8, 40
+"""Epochs below which each has a dot, and most of them that can be pointed at."""
 _OF_EVENT = {"delta_m": "difference of the soft-drop masses [GeV]", "mjj": MASS}
 _NAMES = {
     "m": "soft-drop mass [GeV]",
@@ -214,7 +215,8 @@ def training_chart(parts: Mapping[str, TrainingCurve]) -> Chart:
     last = max(*ends, first + 1)
     what = "tree" if first == 0 else "epoch"
     tips = []
-    for epoch in range(first, max(ends) + 1):
+    stride = -(-(max(ends) + 1 - first) // _MOST_TIPS)
+    for epoch in range(first, max(ends) + 1, stride):
         lines = [f"after {epoch} {what}{'' if epoch == 1 else 's'}"]
         for name, curve in parts.items():
             if 0 <= epoch - curve.first < len(curve.median):
@@ -223,6 +225,6 @@ def training_chart(parts: Mapping[str, TrainingCurve]) -> Chart:
                     for side in (curve.median, curve.low, curve.high)
                 ]
                 lines.append(f"{name}: {at[0]} ({at[1]} – {at[2]})")
-        tips.append((max(epoch - 0.5, first), min(epoch + 0.5, last), "\n".join(lines)))
+        tips.append((max(epoch - stride / 2, first), min(epoch + stride / 2, last), "\n".join(lines)))
     panel = Panel(tuple(marks), "Validation loss", (low - room, high + room), height=200.0)
     return Chart((panel,), f"{what.capitalize()}s", (float(first), float(last)), (), tuple(tips))

@@ -6,9 +6,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+import models
 from analysis.training_tables import check_columns
 from data.errors import ConfigError, InputError
-from processors import further
+from processors import further, scorers
 from processors.columns import columns
 from processors.config import FeaturesConfig, JetsConfig, ProcessingConfig
 from processors.corrections.config import CorrectionsConfig
@@ -80,7 +81,22 @@ def test_those_that_come_with_oddjet_are_the_values_of_the_jet_table(tmp_path, m
             assert len(np.unique(expected)) > 10
 
 
-def test_columns_of_events_and_of_other_columns_in_both_passes(tmp_path, hot, make_nano_file, make_sample):
+class Cut:
+    """A method that cuts at the median of a further feature."""
+
+    inputs = ("tau42_j1",)
+    signal_region, low_band, high_band = (2000.0, 2500.0), (1600.0, 2000.0), (2500.0, 3000.0)
+
+    def raw(self, table):
+        return table["tau42_j1"] > 0.4
+
+    def evaluate(self, table, *, trained_on=None):
+        return self.raw(table).astype(np.float64), np.where(self.raw(table), 5, 0)
+
+
+def test_columns_of_events_and_of_other_columns_in_both_passes(
+    tmp_path, hot, make_nano_file, make_sample, monkeypatch
+):
     sample = make_sample([make_nano_file(tmp_path / "a.root", 300, change=with_heat())])
     events = options("heat", "tau42")
     run_skim(sample, ProcessingConfig(chunk_size=70), events, tmp_path)
@@ -89,8 +105,27 @@ def test_columns_of_events_and_of_other_columns_in_both_passes(tmp_path, hot, ma
     assert np.array_equal(table["heat"], table["event"] - 1)
     ratio = table["tau4_j1"].astype(np.float64) / (table["tau2_j1"].astype(np.float64) + 1e-6)
     np.testing.assert_allclose(table["tau42_j1"], ratio, rtol=1e-6)
-    spectra = run_histograms(sample, ProcessingConfig(), events, {}, trained_on=(), out_root=tmp_path)
-    assert spectra.histograms["mjj"].sum(flow=True).value == len(table["mjj"])
+    monkeypatch.setattr(models, "load", lambda folder: Cut())
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    (bundle / "bundle.json").write_text("{}")
+    scorers.load.cache_clear()
+    cut = {"cut_B3": bundle}
+    spectra = run_histograms(sample, ProcessingConfig(), events, cut, trained_on=(), out_root=tmp_path)
+    scorers.load.cache_clear()
+    filled = {name: spectra.histograms["mjj"][{"selection": name}] for name in ("inclusive", "cut_B3")}
+    assert filled["inclusive"].sum(flow=True).value == len(table["mjj"])
+    assert filled["cut_B3"].sum(flow=True).value == np.count_nonzero(Cut().raw(table)) > 0
+
+
+def test_pass_two_makes_only_what_a_method_reads(tmp_path, make_nano_file, make_sample):
+    calls = []
+    event_feature("counted", "counts its calls")(lambda chunk, jets, dijets: calls.append(1) or dijets.mjj)
+    sample = make_sample([make_nano_file(tmp_path / "a.root", 50)])
+    run_histograms(sample, ProcessingConfig(), options("counted"), {}, trained_on=(), out_root=tmp_path)
+    assert not calls
+    run_skim(sample, ProcessingConfig(), options("counted"), tmp_path)
+    assert calls
 
 
 def test_a_variation_of_the_jets_varies_what_is_made_of_them(tmp_path, make_nano_file, make_sample):
