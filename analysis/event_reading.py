@@ -35,7 +35,13 @@ EventId = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Wanted:
-    """An event to be looked up: its id, and direction (η, φ) of j1 and j2 in the feature table."""
+    """An event to be looked up: its id, and direction (η, φ) of j1 and j2 in the feature table.
+
+    Attributes
+    ----------
+    j1, j2
+        η and φ (rad).
+    """
 
     id: EventId
     j1: tuple[float, float]
@@ -56,6 +62,11 @@ def wanted_events(table: Table, names: Iterable[str]) -> list[Wanted]:
         Event ids, and ``eta`` and ``phi`` of both jets.
     names
         Ids as ``run:luminosity block:event``.
+
+    Returns
+    -------
+    list of Wanted
+        In the order of the names.
     """
     ids = [tuple(int(part) for part in name.split(":")) for name in names]
     found = []

@@ -17,7 +17,20 @@ COMMON = tuple(f"{name}_{jet}" for jet in ("j1", "j2") for name in _PER_JET)
 
 
 def shown_features(table: Table, inputs: Sequence[str]) -> tuple[str, ...]:
-    """The columns with a number an event that methods read or that are usual, of those that a table has."""
+    """The columns with a number an event that methods read or that are usual, of those that a table has.
+
+    Parameters
+    ----------
+    table
+        Columns, shape (n,) or (n, …).
+    inputs
+        Columns that methods read.
+
+    Returns
+    -------
+    tuple of str
+        Names of columns of shape (n,).
+    """
     wanted = dict.fromkeys((*COMMON, *inputs))
     return tuple(name for name in wanted if name in table and np.ndim(table[name]) == 1)
 
@@ -53,7 +66,22 @@ def bin_edges(values: npt.ArrayLike, also: Iterable[npt.ArrayLike] = (), bins: i
 
 
 def counted(values: npt.ArrayLike, edges: FloatArray, weight: FloatArray | None = None) -> Numbers:
-    """Sum of weights in bins; the first and the last hold what lies beyond, so that nothing is lost."""
+    """Sum of weights in bins; the first and the last hold what lies beyond, so that nothing is lost.
+
+    Parameters
+    ----------
+    values
+        Shape (n,).
+    edges
+        Of m bins, shape (m + 1,).
+    weight
+        Shape (n,); 1 if None.
+
+    Returns
+    -------
+    tuple of float
+        One number a bin.
+    """
     inside = np.clip(np.asarray(values, dtype=np.float64), edges[0], edges[-1])
     return tuple(np.histogram(inside, edges, weights=weight)[0].astype(np.float64).tolist())
 

@@ -243,6 +243,11 @@ def ordinary_events(beside: Table, inputs: Sequence[str]) -> Ordinary:
         Data of the side bands, event ids included.
     inputs
         Columns that a method reads.
+
+    Returns
+    -------
+    Ordinary
+        What an explanation compares with.
     """
     scalars = [name for name in inputs if np.ndim(beside[name]) == 1 and len(beside[name])]
     return Ordinary({name: float(np.median(beside[name])) for name in scalars}, thinned(beside, REFERENCES))

@@ -234,6 +234,8 @@ class DisplayJet(Section):
     ----------
     role
         ``j1`` and ``j2`` are those of the dijet; None: another one.
+    pt, eta, phi
+        GeV, and rad.
     mass
         Soft-drop mass.
     subjets
@@ -263,6 +265,8 @@ class DisplayEvent(Section):
         Where it stands.
     has_particles
         Whether the file has particles; without, nothing is known inside the jets but the stored subjets.
+    radius
+        Of the jets.
     """
 
     file: str

@@ -131,13 +131,15 @@ def _panel(chart: Chart, panel: Panel, x: Axis, y: Axis, *, last: bool) -> str:
     for number, (low, high, _) in enumerate(chart.spans):
         if number % 2 == 0:
             parts.append(_box("span", x(low), y.stop, x(high) - x(low), y.start - y.stop))
+    lines, marks = "", ""
     for value, word in y.ticks(6 if panel.height > 120 else 4):
-        parts.append(f'<path class="grid" d="M{LEFT:g} {y(value):.1f}H{WIDTH - RIGHT:g}"/>')
+        lines += f"M{LEFT:g} {y(value):.1f}H{WIDTH - RIGHT:g}"
         parts.append(_word(LEFT - 6, y(value) + 4, word, "end"))
     for value, word in x.ticks(7):
-        parts.append(f'<path class="tick" d="M{x(value):.1f} {y.start:g}v-5"/>')
+        marks += f"M{x(value):.1f} {y.start:g}v-5"
         if last:
             parts.append(_word(x(value), y.start + 16, word))
+    parts.append(f'<path class="grid" d="{lines}"/><path class="tick" d="{marks}"/>')
     levels = [(y(value), word) for value, word in panel.levels if panel.range[0] < value < panel.range[1]]
     parts += [f'<path class="level" d="M{LEFT:g} {place:.1f}H{WIDTH - RIGHT:g}"/>' for place, _ in levels]
     parts += [_mark(mark, x, y) for mark in panel.marks]
@@ -205,12 +207,12 @@ def _outline(edges: Sequence[str], values: FloatArray, y: Axis) -> str:
 
 def _points(mark: Points, x: Axis, y: Axis) -> str:
     inside = (np.asarray(mark.y) >= y.low) & (np.asarray(mark.y) <= y.high)
-    places = _places(mark.x, np.where(inside, mark.y, np.nan), x, y)
+    places = _places(mark.x, np.where(inside, mark.y, np.nan), x, y, digits=0)
     arrows = _arrows(mark, x, y)
     bars = ""
     if mark.low is not None and mark.high is not None:
         bars = "".join(
-            f"M{x(float(place)):.1f} {y(float(low)):.1f}V{y(float(high)):.1f}"
+            f"M{x(float(place)):.0f} {y(float(low)):.0f}V{y(float(high)):.0f}"
             for place, value, low, high in zip(mark.x, mark.y, mark.low, mark.high, strict=True)
             if np.isfinite(value) and (value > 0 or not y.log) and high >= y.low and low <= y.high
         )
@@ -230,10 +232,12 @@ def _arrows(mark: Points, x: Axis, y: Axis) -> str:
     return f'<path class="arrow {mark.colour}" d="{path}"/>' if path else ""
 
 
-def _places(xs: FloatArray, ys: FloatArray, x: Axis, y: Axis) -> list[str | None]:
+def _places(xs: FloatArray, ys: FloatArray, x: Axis, y: Axis, digits: int = 1) -> list[str | None]:
     """Places of points as ``x y``; None where there is none to show."""
     return [
-        f"{x(float(a)):.1f} {y(float(b)):.1f}" if np.isfinite(b) and (b > 0 or not y.log) else None
+        f"{x(float(a)):.{digits}f} {y(float(b)):.{digits}f}"
+        if np.isfinite(b) and (b > 0 or not y.log)
+        else None
         for a, b in zip(xs, ys, strict=True)
     ]
 
@@ -270,7 +274,8 @@ def _box(name: str, left: float, top: float, width: float, height: float) -> str
 
 
 def _word(x: float, y: float, text: str, name: str = "") -> str:
-    return f'<text class="{name}" x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>' if text else ""
+    own = f'class="{name}" ' if name else ""
+    return f'<text {own}x="{x:.0f}" y="{y:.0f}">{escape(text)}</text>' if text else ""
 
 
 def _legend(chart: Chart) -> str:

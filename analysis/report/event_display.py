@@ -113,7 +113,20 @@ def _shown(event: Anomalous, display: DisplayEvent, found: Sequence[Found]) -> S
 
 
 def anomalous_table(label: str, events: Sequence[Anomalous]) -> Table | None:
-    """The most anomalous events of a selection, with links to their display; None without any."""
+    """The most anomalous events of a selection, with links to their display; None without any.
+
+    Parameters
+    ----------
+    label
+        Of the selection.
+    events
+        The most anomalous first.
+
+    Returns
+    -------
+    Table or None
+        One row an event.
+    """
     rows = tuple(
         (
             str(place),
@@ -143,7 +156,18 @@ def _moved_by(event: Anomalous) -> str:
 
 
 def explanation(found: Found) -> Table:
-    """What each feature adds to the rarity of an event."""
+    """What each feature adds to the rarity of an event.
+
+    Parameters
+    ----------
+    found
+        An event and where it is displayed.
+
+    Returns
+    -------
+    Table
+        One row a feature, the largest share first.
+    """
     event = found.event
     if event.message is not None:
         return Table(f"{found.selection}: {event.message}.", (), (), text_columns=0)
@@ -162,19 +186,11 @@ def explanation(found: Found) -> Table:
     others = [one.rarity for one in event.contributions if abs(one.rarity) < _LEAST]
     if others:
         rows += ((f"{len(others)} others", MISSING, MISSING, _signed(sum(others)), Markup("")),)
-    ends = f"to {fixed(event.rarity)}"
+    ends = f"from {fixed(event.typical)} to {fixed(event.rarity)}"
     if any(one.value is None for one in event.contributions):
-        caption = (
-            f"{found.selection}: what each jet as a whole adds to the rarity, from {fixed(event.typical)}, the mean of side-band "
-            f"events, {ends} (exact Shapley values: the mean gain over all orders in which the jets of these are exchanged for "
-            "those of the event)."
-        )
+        caption = f"{found.selection}: what each jet as a whole adds to the rarity, {ends}, against the mean of side-band events."
         return Table(caption, ("Part", "Adds", ""), tuple((row[0], *row[3:]) for row in rows))
-    caption = (
-        f"{found.selection}: what each feature adds to the rarity, from {fixed(event.typical)} with all features at their "
-        f"side-band medians {ends} (exact Owen values: the mean gain over all orders in which the jets, and the features of "
-        "each, take the event's values)."
-    )
+    caption = f"{found.selection}: what each feature adds to the rarity, {ends}, against the medians of the side bands."
     return Table(caption, ("Feature", "Event", "Median", "Adds", ""), rows)
 
 
@@ -258,7 +274,7 @@ class _Frame:
 def _circle(frame: _Frame, x: float, y: float, radius: float, name: str, text: str = "") -> str:
     place = frame.place(x, y)
     own = f'class="{name}" ' if name else ""
-    box = f'{own}cx="{place[0]:.1f}" cy="{place[1]:.1f}" r="{radius:.1f}"'
+    box = f'{own}cx="{place[0]:.0f}" cy="{place[1]:.0f}" r="{radius:.1f}"'
     return f"<circle {box}><title>{escape(text)}</title></circle>" if text else f"<circle {box}/>"
 
 

@@ -16,6 +16,11 @@ def uncertainty_table(found: Uncertainties, what: str) -> Table:
         The sources.
     what
         Selection and signal, for the caption.
+
+    Returns
+    -------
+    Table
+        Relative changes in per cent, one row a source.
     """
     caption = f"Uncertainties of the selected yield of {what}, and how each was found: "
     if found.injection_fb is None:

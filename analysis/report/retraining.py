@@ -76,7 +76,18 @@ def draw_retraining(record: LimitRecord | None, label: PlotLabel) -> Iterator[Dr
 
 
 def retraining_tables(record: LimitRecord | None) -> list[Table]:
-    """Limits by both rules, discovery cross sections, and the injections; none without a record."""
+    """Limits by both rules, discovery cross sections, and the injections; none without a record.
+
+    Parameters
+    ----------
+    record
+        Limits with retraining.
+
+    Returns
+    -------
+    list of Table
+        Cross sections in fb.
+    """
     if record is None:
         return []
     limits, discovery = [], []

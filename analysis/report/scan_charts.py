@@ -26,14 +26,35 @@ def colours(names: Sequence[str]) -> dict[str, Colour]:
 
 
 def sigma_levels() -> tuple[tuple[float, str], ...]:
-    """P-values of whole numbers of standard deviations, as levels of a panel."""
+    """P-values of whole numbers of standard deviations, as levels of a panel.
+
+    Returns
+    -------
+    tuple of (float, str)
+        p-value and its word.
+    """
     return tuple((float(norm.sf(size)), f"{size}σ") for size in _SIGMAS)
 
 
 def p_value_chart(
     selections: Mapping[str, tuple[ScanPoint, ...]], masses: Sequence[float], spans: Sequence[WindowSpan]
 ) -> Chart:
-    """Local p-values of all selections against the mass (GeV)."""
+    """Local p-values of all selections against the mass (GeV).
+
+    Parameters
+    ----------
+    selections
+        Selection to its points.
+    masses
+        Tested masses, GeV.
+    spans
+        Windows, GeV.
+
+    Returns
+    -------
+    Chart
+        p-values downwards on a logarithmic axis.
+    """
     x = np.asarray(masses, dtype=np.float64)
     curves = {
         name: np.array([_number(point.p0, valid=point.valid) for point in points])
@@ -110,7 +131,20 @@ def limit_chart(
 
 
 def limit_columns(points: Sequence[ScanPoint], suffix: str) -> tuple[FloatArray, FloatArray]:
-    """Observed limits (n,) and the five expected ones (n, 5), in events or with the suffix ``_fb`` in fb."""
+    """Observed limits (n,) and the five expected ones (n, 5), in events or with the suffix ``_fb`` in fb.
+
+    Parameters
+    ----------
+    points
+        n tested masses.
+    suffix
+        Empty, or ``_fb``.
+
+    Returns
+    -------
+    observed, expected
+        Shapes (n,) and (n, 5); not-a-number where there is none.
+    """
     observed = np.array(
         [_number(getattr(point, f"limit_observed{suffix}"), valid=point.valid) for point in points]
     )
@@ -125,7 +159,22 @@ def limit_columns(points: Sequence[ScanPoint], suffix: str) -> tuple[FloatArray,
 def spectrum_chart(
     fit: BackgroundFit, overlay: SignalOverlay | None, window: tuple[float, float] | None
 ) -> Chart:
-    """A spectrum with its fit, its pulls, and the fit with a signal."""
+    """A spectrum with its fit, its pulls, and the fit with a signal.
+
+    Parameters
+    ----------
+    fit
+        Background-only fit, events a bin.
+    overlay
+        Fit with a signal; None without one.
+    window
+        Signal region, GeV; None where the whole spectrum is tested.
+
+    Returns
+    -------
+    Chart
+        Events per 100 GeV, and pulls.
+    """
     edges, observed = np.array(fit.edges), np.array(fit.observed)
     background, error = np.array(fit.background), np.array(fit.background_error)
     scale = _PER / np.diff(edges)
@@ -178,7 +227,22 @@ def spectrum_chart(
 
 
 def selection_chart(edges: FloatArray, before: FloatArray, after: Mapping[str, FloatArray]) -> Chart:
-    """Spectra before and after selections, and the fraction that each keeps."""
+    """Spectra before and after selections, and the fraction that each keeps.
+
+    Parameters
+    ----------
+    edges
+        Of n bins, shape (n + 1,), GeV.
+    before
+        Events, shape (n,).
+    after
+        Selection to its events, shape (n,).
+
+    Returns
+    -------
+    Chart
+        Spectra, and fractions.
+    """
     by_colour = colours(["", *after])
     marks = [Steps(edges, before, "Before selection", "ink")]
     lower = []
@@ -239,10 +303,32 @@ def _equals(text: str) -> str:
 
 
 def finite(value: float) -> float | None:
-    """A number for words: None where it is none."""
+    """A number for words: None where it is none.
+
+    Parameters
+    ----------
+    value
+        Any number.
+
+    Returns
+    -------
+    float or None
+        None for infinities and what is not a number.
+    """
     return float(value) if np.isfinite(value) else None
 
 
 def interval_of(low: float, high: float) -> str:
-    """Two limits in words."""
+    """Two limits in words.
+
+    Parameters
+    ----------
+    low, high
+        Edges of a bin, in any unit.
+
+    Returns
+    -------
+    str
+        E.g. ``100 – 200``.
+    """
     return f"{significant(finite(low))} – {significant(finite(high))}"

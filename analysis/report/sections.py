@@ -217,7 +217,20 @@ def _training(name: str, used: str, found: MethodStudy) -> list[Shown]:
 
 
 def flatness_table(name: str, studies: Mapping[str, MethodStudy]) -> Table:
-    """The sculpting tests of a method: χ² and slope in each window."""
+    """The sculpting tests of a method: χ² and slope in each window.
+
+    Parameters
+    ----------
+    name
+        Of the method.
+    studies
+        Window to what is known of the method there.
+
+    Returns
+    -------
+    Table
+        One row a window.
+    """
     rows = []
     for used, one in studies.items():
         found = one.flatness
@@ -286,7 +299,18 @@ def simulation_words(record: RunRecord) -> str:
 
 
 def comparison_parts(record: RunRecord) -> tuple[list[Shown], list[Table]]:
-    """Significance improvements by window, and how alike methods are."""
+    """Significance improvements by window, and how alike methods are.
+
+    Parameters
+    ----------
+    record
+        The run.
+
+    Returns
+    -------
+    shown, tables
+        Charts, and tables of pairs of methods.
+    """
     figures, found = [], []
     for used, study in record.studies.windows.items():
         curves = {
@@ -314,7 +338,24 @@ def _largest_gain(curve: Improvement) -> str:
 
 
 def matrix_tables(used: str, sample: str, matrices: Matrices, *, folded: bool) -> list[Table]:
-    """Complementarity of the methods in a window: correlation of scores, and overlap of what they select."""
+    """Complementarity of the methods in a window: correlation of scores, and overlap of what they select.
+
+    Parameters
+    ----------
+    used
+        Name of the window.
+    sample
+        Whose events are compared.
+    matrices
+        Of n methods, shape (n, n).
+    folded
+        Whether a reader opens them on demand.
+
+    Returns
+    -------
+    list of Table
+        Correlations; overlaps.
+    """
     names = tuple(readable(name) for name in matrices.methods)
     where = f"window {used}, {sample} in the signal region"
     correlation = tuple(

@@ -136,6 +136,11 @@ def ratio_panel(
         Uncertainties of numerator and denominator over the denominator.
     title, colour
         Of the axis, and of the points.
+
+    Returns
+    -------
+    Panel
+        Around 1, wide enough for most points.
     """
     most = float(np.clip(1.15 * np.nanmax(np.abs(ratio - 1), initial=0.2), 0.25, 0.95))
     finite_ratio = np.where(np.isfinite(ratio), ratio, 0.0)

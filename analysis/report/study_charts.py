@@ -71,7 +71,18 @@ def _counts(values: Numbers) -> ScoreShape:
 
 
 def simulation_scale(found: FeatureComparison) -> float:
-    """Factor that gives the simulated background as many events as the data."""
+    """Factor that gives the simulated background as many events as the data.
+
+    Parameters
+    ----------
+    found
+        Data and simulation in bins of a feature.
+
+    Returns
+    -------
+    float
+        Events of data over events of simulation.
+    """
     return sum(found.data) / sum(found.simulation)
 
 
@@ -117,7 +128,20 @@ def simulation_chart(name: str, found: FeatureComparison) -> Chart:
 
 
 def flatness_chart(found: Flatness, window: tuple[float, float]) -> Chart:
-    """Selected fraction against mass, with that which is flat."""
+    """Selected fraction against mass, with that which is flat.
+
+    Parameters
+    ----------
+    found
+        Fractions in bins of mjj.
+    window
+        Signal region, GeV.
+
+    Returns
+    -------
+    Chart
+        Fractions with their errors against mjj in GeV.
+    """
     edges, fraction, error = np.array(found.edges), np.array(found.fraction), np.array(found.error)
     centres = _centres_beside(edges, window)
     percent = 100.0

@@ -88,7 +88,18 @@ def _both(source: YieldShift) -> str:
 
 
 def both_changes(first: float, second: float) -> str:
-    """Relative changes up and down, signs included, in per cent."""
+    """Relative changes up and down, signs included, in per cent.
+
+    Parameters
+    ----------
+    first, second
+        0.1 is 10 % more.
+
+    Returns
+    -------
+    str
+        E.g. ``+1.2 / −1.1 %``.
+    """
     return f"{_signed(first)} / {_signed(second)} %"
 
 
@@ -98,7 +109,18 @@ def _signed(change: float) -> str:
 
 
 def systematics_tables(selections: Mapping[str, SelectionSystematics]) -> list[Table]:
-    """One table a selection: sources against simulated masses; folded from the second on."""
+    """One table a selection: sources against simulated masses; folded from the second on.
+
+    Parameters
+    ----------
+    selections
+        By label.
+
+    Returns
+    -------
+    list of Table
+        Changes in per cent.
+    """
     tables: list[Table] = []
     for label, selection in selections.items():
         # Without simulation all masses have the same uncertainties.

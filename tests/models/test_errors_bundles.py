@@ -8,7 +8,7 @@ import models
 from data.errors import ConfigError, TrainingError
 from data.eventid import fold_of
 from models.checks import check_background, check_splits
-from models.folds import KnownRows, TrainingSample
+from models.folds import KnownRows, TrainingSample, training_sample
 from models.networks.convolution import ConvolutionalAutoencoder
 from models.regions import regions
 
@@ -47,6 +47,14 @@ def test_an_inner_split_without_a_class_is_named():
     wanted = r"window 2500-3000-3600-4400 GeV: inner split \d of fold 0 holds 0 signal-region and 0 side-band"
     with pytest.raises(TrainingError, match=wanted):
         check_splits(region, of_one_batch, WINDOW)
+
+
+@pytest.mark.parametrize(("weight", "negative"), [([-1.0, 2.0, 1.0], 1), ([0.0, 0.0, 0.0], 0)])
+def test_weights_that_no_training_can_use_are_named(weight, negative):
+    table = {"mjj": np.array([3000.0, 3300.0, 3400.0]), "weight": np.array(weight)}
+    wanted = rf"column 'weight': the table 'signal' holds {negative} negative weights of 3; .*use a sample"
+    with pytest.raises(TrainingError, match=wanted):
+        training_sample(table, ("mjj",), ("mjj",), what="the table 'signal'", weighted=True)
 
 
 @pytest.mark.parametrize(

@@ -142,3 +142,8 @@ def test_wrong_options_and_tables_are_named(events, trained):
         InputError, match="column 'rmm' holds 46 numbers an event, the network was trained on 40"
     ):
         trained.score({"mjj": np.array([3300.0]), "rmm": np.zeros((1, 46))}, trained_on=False)
+    extreme = np.full((2, 40), [[0.1], [3e38]], dtype=np.float32)
+    with pytest.raises(
+        InputError, match=r"'rmm_autoencoder': 1 of 2 scores are not finite, the first for mjj 3400; look for"
+    ):
+        trained.score({"mjj": np.array([3300.0, 3400.0]), "rmm": extreme}, trained_on=False)
