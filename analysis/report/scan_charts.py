@@ -1,5 +1,6 @@
 """The page's charts of the scan: p-values, limits and spectra, each bin with its numbers to point at."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -208,22 +209,34 @@ def spectrum_chart(
                 dashed=True,
             )
         )
-    tips = [
-        (
-            edges[k],
-            edges[k + 1],
-            f"{interval(edges[k], edges[k + 1])} GeV\n{observed[k]:.0f} observed, {with_error(background[k], error[k])} "
-            f"expected\npull {fixed(finite(pull[k]), 1)}"
-            + ("" if overlay is None else f"\nfitted signal {significant(overlay.signal[k], 2)}"),
-        )
-        for k in range(len(observed))
-    ]
     panels = (
         Panel(tuple(marks), f"Events / {_PER:g} GeV", (low, high), log=True, height=240.0),
         Panel(tuple(lower), "Pull", (-most, most), height=80.0, levels=((0.0, ""),)),
     )
     spans = () if window is None else ((*window, "signal region"),)
-    return Chart(panels, MASS, (float(edges[0]), float(edges[-1])), spans, tuple(tips))
+    return Chart(panels, MASS, (float(edges[0]), float(edges[-1])), spans, _bin_tips(fit, overlay))
+
+
+def _bin_tips(fit: BackgroundFit, overlay: SignalOverlay | None) -> tuple[tuple[float, float, str], ...]:
+    """What a reader is told of each bin of a spectrum."""
+    bins = zip(
+        itertools.pairwise(fit.edges),
+        fit.observed,
+        fit.background,
+        fit.background_error,
+        fit.pull,
+        strict=True,
+    )
+    return tuple(
+        (
+            low,
+            high,
+            f"{interval(low, high)} GeV\n{observed:.0f} observed, {with_error(background, error)} expected\n"
+            f"pull {fixed(pull, 1)}"
+            + ("" if overlay is None else f"\nfitted signal {significant(overlay.signal[k], 2)}"),
+        )
+        for k, ((low, high), observed, background, error, pull) in enumerate(bins)
+    )
 
 
 def selection_chart(edges: FloatArray, before: FloatArray, after: Mapping[str, FloatArray]) -> Chart:

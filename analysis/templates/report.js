@@ -27,14 +27,15 @@
     show(target, box.x + box.width / 2, box.y + Math.min(box.height / 3, 60));
   };
 
-  for (const chart of document.querySelectorAll("svg.chart")) {
+  // Only when a chart is used: a page can have some ten thousand of these.
+  const prepare = (chart) => {
     const told = [...chart.querySelectorAll("title")].map((title) => {
       const owner = title.parentElement;
       owner.dataset.tip = title.textContent;
       title.remove(); // or the browser would show it too
       return owner;
     });
-    if (!told.length) continue;
+    if (!told.length) return;
     chart.addEventListener("pointermove", (event) => {
       const target = event.target.closest("[data-tip]");
       if (target) show(target, event.clientX, event.clientY);
@@ -49,6 +50,15 @@
       event.preventDefault();
       const here = told.indexOf(lit);
       middle(told[here < 0 ? (step > 0 ? 0 : told.length - 1) : (here + step + told.length) % told.length]);
+    });
+  };
+  const ready = new Set();
+  for (const kind of ["pointerover", "focusin"]) {
+    addEventListener(kind, (event) => {
+      const chart = event.target.closest?.("svg.chart");
+      if (!chart || ready.has(chart)) return;
+      ready.add(chart);
+      prepare(chart);
     });
   }
   addEventListener("scroll", hide, { passive: true });

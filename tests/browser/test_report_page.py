@@ -173,7 +173,7 @@ def test_a_link_to_a_folded_event_opens_it(visit):
 
 def test_pointing_at_a_particle_tells_its_momentum(visit):
     page = visit()
-    page.locator('[aria-label^="Inside of j1"] .hadron [data-tip]').first.hover(force=True)
+    page.locator('[aria-label^="Inside of j1"] .hadron circle').first.hover(force=True)
     assert re.match(r"pT [\d.]+ GeV", page.locator(".tip").inner_text())
 
 
