@@ -368,10 +368,11 @@ def _check_search(path: Path, samples: dict[str, Sample], config: Config) -> Non
         if signal.kind != "simulation" or signal.mass is None:
             msg = f"{path}: signal '{signal.name}' must be of kind 'simulation' with a 'mass' in GeV"
             raise ConfigError(msg)
-    masses = [signal.mass for signal in signals]
-    if len(set(masses)) != len(masses):
-        msg = f"{path}: two signals have one mass; name one sample a mass in search.signals"
-        raise ConfigError(msg)
+    by_mass: dict[float | None, str] = {}
+    for signal in signals:
+        if (other := by_mass.setdefault(signal.mass, signal.name)) != signal.name:
+            msg = f"{path}: signals '{other}' and '{signal.name}' are both of {signal.mass:g} GeV; name one of them in search.signals"
+            raise ConfigError(msg)
     if INCLUSIVE in config.methods:
         msg = f"{path}: '{INCLUSIVE}' is scanned always and is no method; remove it from 'methods'"
         raise ConfigError(msg)

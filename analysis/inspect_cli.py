@@ -39,7 +39,7 @@ def fact_lines(facts: dict[str, Any], indent: int = 2) -> Iterator[str]:
     """Facts in words, one a line, what is below another one further to the right."""
     width = max((len(key) for key, value in facts.items() if not isinstance(value, dict)), default=0)
     for key, value in facts.items():
-        name = " " * indent + key.replace("_", " ")
+        name = " " * indent + key
         if isinstance(value, dict) and value:
             yield name
             yield from fact_lines(value, indent + 2)
@@ -48,7 +48,7 @@ def fact_lines(facts: dict[str, Any], indent: int = 2) -> Iterator[str]:
 
 
 def _plain(value: Any) -> str:
-    if value is None or value == {} or value == []:
+    if value is None or value in ({}, []):
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -58,5 +58,6 @@ def _plain(value: Any) -> str:
         return f"{value:.6g}"
     if isinstance(value, list):
         more = f" … and {len(value) - _MOST} more" if len(value) > _MOST else ""
-        return ", ".join(_plain(one) for one in value[:_MOST]) + more
+        shown = (str(one) if isinstance(one, int) else _plain(one) for one in value[:_MOST])
+        return ", ".join(shown) + more
     return str(value)

@@ -13,7 +13,7 @@ from analysis.first_look import look_at_file, what_is_possible
 from analysis.first_year import year_of
 from analysis.inspect_documents import Facts, document_facts
 from analysis.summary import summary_document
-from data.errors import InputError, OddjetError
+from data.errors import InputError
 from data.manifest import read_manifest
 from data.xrootd import is_remote
 from models.bundle import HEADER, read_bundle

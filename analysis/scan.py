@@ -168,9 +168,8 @@ def _test_envelope(fits: Fits, choice: FTest, mass: float, signal: Signal, confi
     if few := _few_events(found.null_curve.test, config):
         remarks.append(f"few events ({few}): asymptotic formulae are rough")
     limit = profile_limit(found, found.asimov()) if config.limits else None
-    best = fits[found.best_curve.function]
-    if isinstance(best, FailedFit):
-        raise FitError(best.message)
+    fitted = {name: fit for name, fit in fits.items() if not isinstance(fit, FailedFit)}
+    best = fitted[found.best_curve.function]
     _check_finite(found)
     message = "; ".join(remarks) or None
     return MassResult(mass, best, choice.steps, found.best_curve.test, limit, message, envelope=found)

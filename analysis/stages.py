@@ -182,10 +182,11 @@ def without_folders(value: Any) -> Any:
 def beside(run: Run, sample: Sample) -> dict[str, str]:
     """Hashes of the files beside a sample's events: corrections, certified sections, their luminosity."""
     files = correction_files(run.config.events().corrections_of(sample))
-    named = {f"corrections/{file.name}": file for file in files}
-    if len(named) != len(files):
-        msg = f"sample '{sample.name}': two correction files are called alike; rename one of them"
-        raise ConfigError(msg)
+    named: dict[str, Path] = {}
+    for file in files:
+        if (other := named.setdefault(f"corrections/{file.name}", file)) != file:
+            msg = f"sample '{sample.name}': correction files '{other}' and '{file}' are called alike; rename one of them"
+            raise ConfigError(msg)
     named |= {
         key: file for key in ("golden_json", "luminosity_table") if (file := getattr(sample, key)) is not None
     }

@@ -123,6 +123,8 @@ def check_credentials(
     CredentialError
         If the kind that is wanted is missing, or what is wanted or named by the environment ends too soon. One that
         only lies where one is looked for by default is warned of: perhaps no server asks for it.
+    ConfigError
+        If a proxy is there and nothing is installed that reads it.
     """
     if not any(is_remote(address) for address in addresses):
         return

@@ -107,7 +107,7 @@ def test_bins_and_points_stand_where_the_axes_say():
     assert [float(right) for _, right in places] == pytest.approx([LEFT + inner / 4, LEFT + inner], abs=0.5)
     y = Axis(0.0, 5.0, TOP + 210, TOP)
     dots = next(one for one in root.iter("path") if one.get("class") == "dots ink").get("d")
-    assert dots.startswith(f"M{LEFT:.1f} {y(3.0):.1f}h0")
+    assert dots.startswith(f"M{LEFT:.0f} {y(3.0):.0f}h0")
     assert root.get("viewBox") == f"0 0 480 {TOP + 210 + 12 + 60 + BOTTOM:g}"
 
 

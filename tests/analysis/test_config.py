@@ -15,6 +15,10 @@ SAMPLES = {
         "kind": "simulation", "process": "xyy", "year": "2017", "files": {"b.root": 1},
         "cross_section_pb": 1.0, "mass": 3000,
     },
+    "twin_3000": {
+        "kind": "simulation", "process": "xyy", "year": "2017", "files": {"b.root": 1},
+        "cross_section_pb": 1.0, "mass": 3000,
+    },
     "other": {"kind": "data", "process": "data", "year": "2017", "files": {"d.root": 1}},
     "qcd": {"kind": "simulation", "process": "qcd", "year": "2017", "files": {"c.root": 1}, "cross_section_pb": 1.0},
 }  # fmt: skip
@@ -95,6 +99,11 @@ def test_wrong_overrides_are_named(write, override, message):
             {"search": {"data": "mock", "signals": ["qcd"]}},
             "signal 'qcd' must be of kind 'simulation' with a 'mass'",
         ),
+        (
+            {"search": {"data": "mock", "signals": ["sig_3000", "twin_3000"]}},
+            "signals 'sig_3000' and 'twin_3000' are both of 3000 GeV; name one of them in search.signals",
+        ),
+        ({"methods": {"inclusive": {}}}, "'inclusive' is scanned always and is no method; remove it"),
         (
             {"search": {"data": "mock", "background": ["mock"]}},
             "sample 'mock' stands twice in search; name it once",

@@ -74,7 +74,7 @@ def test_wrong_numbers_are_named(spectrum):
         GaussianSignal(0.9)
     with pytest.raises(InputError, match="luminosity_ifb = -1"):
         model_independent_limits(spectrum, [3000.0], luminosity_ifb=-1.0)
-    with pytest.raises(InputError, match="at least one mass"):
+    with pytest.raises(InputError, match="0 masses and 5 relative widths; give one of each"):
         model_independent_limits(spectrum, [])
     with pytest.raises(InputError, match="no uncertainties of simulation"):
         GaussianSignal(0.05).template(3000.0, EDGES, nuisances=True)

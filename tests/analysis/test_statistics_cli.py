@@ -144,6 +144,7 @@ def test_a_mass_without_a_valid_fit_is_written_flagged_and_told(monkeypatch, cap
         (["toys", "--spectrum", "a.json"], r"give --out FILE with a name that ends in"),
         (["scan", "--spectrum", "a.json"], r"give --out RESULT\.json"),
         (["scan", "--spectrum", "a.json", "--out", "a.json"], r"--out a\.json is the file that is read"),
+        (["scan", "--spectrum", "a.json", "--out", "."], r"--out \. is a folder; give the name of a file"),
         (["scan", "--spectrum", "a.json", "--out", "b.json", "--set", "run.seed=1"], r"--set goes with CONFIG\.yaml"),
         (["bias", "--spectrum", "a.json", "--out", "b.json", "--selection", "x"], r"--selection goes with CONFIG"),
         (["scan", "--spectrum", "none.json", "--out", "b.json"], r"none\.json: cannot be read"),

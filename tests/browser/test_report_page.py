@@ -184,7 +184,9 @@ def test_no_script_but_the_page_s_own_runs(visit):
              document.body.append(one); return window.ran === true; }"""
     )
     assert not ran
-    assert any("Content Security Policy" in text or "Content-Security-Policy" in text for text in visit.troubles)
+    assert any(
+        "Content Security Policy" in text or "Content-Security-Policy" in text for text in visit.troubles
+    )
     visit.troubles.clear()
 
 

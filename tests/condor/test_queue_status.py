@@ -214,8 +214,16 @@ def test_the_queue_is_asked_for_this_run_only(folder, tools):
 
 def test_a_command_that_refuses_is_quoted(folder, tools):
     tools("condor_submit_dag", "ERROR: no schedd", code=1)
-    with pytest.raises(BatchError, match=r"condor_submit_dag refused \(exit code 1\): ERROR: no schedd"):
+    with pytest.raises(BatchError, match=r"condor_submit_dag refused \(exit code 1\); see why: ERROR: no schedd"):
         submit_dag(folder.path, "t")
+
+
+def test_a_command_that_does_not_answer_is_given_up(folder, tools, tmp_path, monkeypatch):
+    tools("condor_q")
+    (tmp_path / "bin" / "condor_q").write_text("#!/bin/sh\nexec sleep 30\n")
+    monkeypatch.setattr("condor.queue._TIMEOUT", 0.2)
+    with pytest.raises(BatchError, match=r"condor_q has not answered for 0\.2 s; try again, or ask"):
+        queued(folder.path)
 
 
 def test_without_htcondor_the_message_says_so(folder, monkeypatch, tmp_path):
@@ -270,7 +278,7 @@ def test_held_jobs_that_were_released_meanwhile_are_no_failure(tools):
     ] * 2
     tools("condor_q", json.dumps([HELD]))
     with pytest.raises(
-        BatchError, match=r"condor_release refused \(exit code 1\): Couldn't find/release all"
+        BatchError, match=r"condor_release refused \(exit code 1\); see why: Couldn't find/release all"
     ):
         release(jobs)
 
@@ -294,7 +302,7 @@ def test_a_refusal_is_not_lost_in_the_names_of_hundreds_of_jobs(tools):
     )
     tools("condor_q", json.dumps(held))
     with pytest.raises(
-        BatchError, match=r"refused \(exit code 1\): not allowed\nCouldn't find/release all of \(…\)$"
+        BatchError, match=r"refused \(exit code 1\); see why: not allowed\nCouldn't find/release all of \(…\)$"
     ):
         release(parse_queue(json.dumps(held)))
 

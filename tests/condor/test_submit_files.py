@@ -284,6 +284,13 @@ def test_environment_goes_into_the_submit_file():
         Profile.parse({"environment": {"A": "it's"}}, "profile")
 
 
+def test_submit_commands_and_memory_of_a_profile_are_checked():
+    with pytest.raises(ConfigError, match=r"key 'submit': '\+JobFlavour' spans lines; write it in one"):
+        Profile.parse({"submit": {"+JobFlavour": "long\nqueue 1000"}}, "profile")
+    with pytest.raises(ConfigError, match=r"memory_most_mb is 1000, less than memory_mb, 2000; raise it"):
+        Profile.parse({"request": {"memory_most_mb": 1000}}, "profile")
+
+
 def test_the_dag_runs_the_stages_in_order_and_lists_and_merges_around_each():
     lines = dag_file(WORK, ["skim", "train"], Profile(node_retries=2)).splitlines()
     assert "JOB skim /home/me/run/condor/skim.sub" in lines

@@ -1,5 +1,7 @@
 """Values that no file should hold and options that make no sense, as their messages tell them."""
 
+import sys
+
 import awkward as ak
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from data.errors import ConfigError, InputError
 from data.luminosity import GoldenJson
 from processors.chunks import Chunk
 from processors.config import JetsConfig
+from processors.dask_pool import _jobqueue
 from processors.dijets import event_flags
 from processors.lund import lund_image
 from processors.lund_reweighting_config import LundConfig
@@ -53,5 +56,15 @@ def test_one_pass_axes_of_a_large_exponent():
 
 def test_lund_weights_before_the_sample_was_looked_through(tmp_path):
     reweighting = SampleReweighting(LundConfig(file=tmp_path / "maps.json"), seed=1)
-    with pytest.raises(ValueError, match="constants is None: .*look through it first"):
+    with pytest.raises(ValueError, match=r"constants is None: .*look through it first"):
         reweighting.factors(None, np.zeros(0), vary=False)
+
+
+def test_batch_workers_of_dask_need_its_job_queue(tmp_path, monkeypatch):
+    command = tmp_path / "condor_submit"
+    command.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
+    told = r"dask-jobqueue is not installed; install it with pip install 'oddjet\[dask\]'"
+    with pytest.raises(ConfigError, match=told):
+        _jobqueue()
