@@ -116,7 +116,7 @@ class _Study:
             )
             point = scan(inputs.spectrum, [mass], inputs.signal, quick).points[0]
             if point.background is None:
-                raise FitError(point.message or f"mass {mass:g} GeV: no valid fit; choose another")
+                raise FitError(str(point.message))
             self._found[mass] = point.background.spectrum
         return self._found[mass]
 

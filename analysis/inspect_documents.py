@@ -143,10 +143,10 @@ def _account(content: dict[str, Any], source: str) -> Facts:  # noqa: ARG001 - a
 
 def _spectrum(content: dict[str, Any], source: str) -> Facts:
     document = SpectrumDocument.parse(content, source)
+    edges = content["edges"]
     return {
         "bins": len(document.counts),
-        "from": document.edges[0],
-        "to": document.edges[-1],
+        "edges": [edges[0], edges[-1]] if isinstance(edges, list) else edges,
         "events": sum(document.counts),
     }
 

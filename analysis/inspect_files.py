@@ -132,8 +132,8 @@ def _table(path: Path) -> Facts:
                 kinds[name] = str(column.type)
                 if pa.types.is_primitive(column.type) and len(column):
                     found = pc.min_max(column).as_py()
-                    low, high = ends.get(name, (found["min"], found["max"]))
-                    ends[name] = (min(low, found["min"]), max(high, found["max"]))
+                    both = [*ends.get(name, ()), *(end for end in found.values() if end is not None)]
+                    ends |= {name: (min(both), max(both))} if both else {}
     columns = {name: [*ends[name]] if name in ends else kind for name, kind in kinds.items()}
     return {"kind": "feature table", "rows": rows, "files": files, "columns": columns}
 

@@ -155,7 +155,11 @@ def _newton_step(gradient: FloatArray, hessian: FloatArray) -> tuple[FloatArray,
         np.linalg.cholesky(scaled)
     except np.linalg.LinAlgError:
         damping = 1e-3 + 2 * abs(float(np.linalg.eigvalsh(scaled)[0]))
-    step = -scale * np.linalg.solve(scaled + damping * np.eye(scale.size), scale * gradient)
+    try:
+        step = -scale * np.linalg.solve(scaled + damping * np.eye(scale.size), scale * gradient)
+    except np.linalg.LinAlgError:
+        msg = "the fit ran to where the likelihood does not tell two parameters apart; use fewer shape parameters"
+        raise FitError(msg) from None
     return step, damping > 0
 
 

@@ -1,5 +1,6 @@
 """Notebooks as Markdown: their text and code, without outputs."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ def as_markdown(path: Path) -> str:
 
 
 def index_of(paths: Iterable[Path]) -> str:
-    """A page that names notebooks, with their titles and the paragraph below.
+    """A page that names notebooks, with their titles and the sentence below.
 
     Parameters
     ----------
@@ -44,7 +45,7 @@ def index_of(paths: Iterable[Path]) -> str:
         blocks = as_markdown(path).split("\n\n")
         title = blocks[0].splitlines()[0].removeprefix("# ")
         rest = blocks[0].splitlines()[1:] or (blocks[1].splitlines() if len(blocks) > 1 else [])
-        words = " ".join(line.strip() for line in rest).strip()
+        words = re.split(r"(?<=[.?!]) ", " ".join(line.strip() for line in rest).strip())[0]
         about = "" if words.startswith("```") else f": {words}"
         lines.append(f"- [{title}]({path.name}){about}")
     return "\n\n".join(lines[:2]) + "\n\n" + "\n".join(lines[2:]) + "\n"

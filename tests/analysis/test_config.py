@@ -16,7 +16,7 @@ SAMPLES = {
         "cross_section_pb": 1.0, "mass": 3000,
     },
     "twin_3000": {
-        "kind": "simulation", "process": "xyy", "year": "2017", "files": {"b.root": 1},
+        "kind": "simulation", "process": "xyy", "year": "2017", "files": {"e.root": 1},
         "cross_section_pb": 1.0, "mass": 3000,
     },
     "other": {"kind": "data", "process": "data", "year": "2017", "files": {"d.root": 1}},
@@ -33,7 +33,7 @@ CONFIG = {
 
 @pytest.fixture
 def write(tmp_path):
-    for name in "abcd":
+    for name in "abcde":
         (tmp_path / f"{name}.root").write_bytes(b"")
     (tmp_path / "samples.yaml").write_text(yaml.safe_dump({"samples": SAMPLES}))
 

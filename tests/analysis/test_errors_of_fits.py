@@ -9,14 +9,16 @@ import pytest
 
 from analysis.batched import BatchedFits
 from analysis.bias import bias_study
+from analysis.bias_config import BiasConfig
 from analysis.fit import fit_background
+from analysis.functions import user_function
 from analysis.limits import asymptotic_limit
 from analysis.minimiser import minimise
 from analysis.minuit import minuit_check
 from analysis.profile_likelihood import SignalTest
 from analysis.pseudo_experiments import Part, ScannedSelection, scan_toys
 from analysis.retraining_limits import linear_crossing
-from analysis.scan import signal_test
+from analysis.scan import scan, signal_test
 from analysis.scan_config import ScanConfig
 from analysis.scan_inputs import ScanInputs
 from analysis.signal_fit import fit_signal_shape
@@ -135,6 +137,14 @@ def test_only_functions_of_known_kinds_have_start_values():
         start_parameters(types.SimpleNamespace(name="odd"), spectrum(), 13000.0)
 
 
+def test_start_values_must_make_a_function_positive():
+    own = user_function("own", "-x - a*a", {"a": 1.0})
+    with pytest.raises(
+        FitError, match=r"function own: .* is not positive and finite in the whole fit range .*change"
+    ):
+        start_parameters(own, spectrum(), 13000.0)
+
+
 def test_one_efficiency_is_no_curve():
     with pytest.raises(
         InputError, match="1 cross sections and 1 efficiencies; give as many of each, at least two"
@@ -148,3 +158,62 @@ def test_biases_are_studied_with_one_function():
         ConfigError, match="function 'envelope': a study of biases takes one function, or auto; name"
     ):
         bias_study(inputs)
+
+
+ONE = BiasConfig(alternatives=("dijet2",), toys=10, injections=(0.0,))
+
+
+def bias_inputs(**options):
+    config = ScanConfig(fit_start=2000, fit_stop=6000, limits=False, minuit=False, **options)
+    return ScanInputs(spectrum(), (3000.0,), SIGNAL, config)
+
+
+def test_a_bias_of_a_function_that_cannot_be_fitted():
+    message = "mass 3000 GeV: no background function could be fitted; add candidates or change the fit range: dijet6"
+    with pytest.raises(FitError, match=message):
+        bias_study(bias_inputs(function="dijet6", candidates=("dijet6",)), ONE)
+
+
+def test_a_bias_where_no_fit_range_serves():
+    counts = np.random.default_rng(1).poisson(3000 * np.exp(-(EDGES[:-1] - 2000) / 150))
+    config = ScanConfig(function="dijet2", range_search=True, limits=False, minuit=False)
+    with pytest.raises(FitError, match="mass 5000 GeV: "):
+        bias_study(ScanInputs(Spectrum(EDGES, counts), (5000.0,), SIGNAL, config), ONE)
+
+
+def test_a_range_in_which_two_parameters_do_the_same_is_left_for_another():
+    config = bias_inputs(function="dijet6", candidates=("dijet6",), range_search=True).config
+    (point,) = scan(spectrum(), [3000.0], SIGNAL, config).points
+    messages = [step.message for step in point.range_steps if step.message]
+    assert any("does not tell two parameters apart; use fewer shape parameters" in text for text in messages)
+
+
+@pytest.mark.parametrize(
+    ("failing", "message"),
+    [
+        (1, "^dijet2: no fit of background and signal to the expectation of an alternative function; "),
+        (2, "^mass 2600 GeV, alternative dijet2: dijet2: no fit .*; leave out the mass or the alternative"),
+    ],
+)
+def test_an_expectation_that_cannot_be_fitted_is_named(failing, message, monkeypatch):
+    calls = []
+
+    class Failing(BatchedFits):
+        def best(self, templates):
+            calls.append(templates)
+            found = super().best(templates)
+            return dataclasses.replace(found, converged=found.converged & (len(calls) != failing))
+
+    monkeypatch.setattr("analysis.bias.BatchedFits", Failing)
+    with pytest.raises(FitError, match=message):
+        bias_study(bias_inputs(function="dijet2"), ONE, grid=(2600.0,))
+
+
+def test_an_alternative_that_fails_at_a_mass_of_the_grid_only(monkeypatch):
+    def narrow(whole, mass, _):
+        return whole if mass == 3000 else whole.between(2000.0, 2200.0)
+
+    monkeypatch.setattr("analysis.bias.fit_range", narrow)
+    alternative = BiasConfig(alternatives=("dijet4",), toys=10, injections=(0.0,))
+    with pytest.raises(FitError, match="; use "):
+        bias_study(bias_inputs(function="dijet2"), alternative, grid=(2100.0,))

@@ -81,7 +81,7 @@ def test_derivatives_against_finite_differences(text, values):
         ("", r"cannot be read near"),
         ("x**2", r"does not use the parameter 'p1'"),
         ("p1 * 1" + "0" * 400, r"the number 10000000…"),
-        ("p1" + " + x" * 200, r"802 characters; at most 500"),
+        ("p1" + " + x" * 200, r"802 characters; write it with at most 500"),
         ("(" * 240 + "p1" + ")" * 240, r"cannot be read|nested too deeply"),
     ],
 )  # fmt: skip

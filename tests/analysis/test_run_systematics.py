@@ -94,7 +94,7 @@ def test_shifts_of_a_selection_by_hand():
     found = uncertainties()
     (one,) = found.masses
     assert one.signals == ("s2500", "s3500")
-    assert one.fit_range == (2000, 6008)  # the last filled bin + 5 GeV, snapped up
+    assert one.fit_ends == (2000, 6008)  # the last filled bin + 5 GeV, snapped up
     shifts = {shift.name: (shift.up, shift.down) for shift in one.shifts}
     assert list(shifts) == ["jes", "scales", "signal_statistics", "luminosity"]
     assert shifts["jes"] == pytest.approx((1 / 32, -3 / 64))
