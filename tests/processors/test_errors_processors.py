@@ -9,14 +9,17 @@ import pytest
 from data.errors import ConfigError, InputError
 from data.luminosity import GoldenJson
 from processors.chunks import Chunk
-from processors.config import JetsConfig
+from processors.config import JetsConfig, ProcessingConfig
 from processors.dask_pool import _jobqueue
 from processors.dijets import event_flags
+from processors.loop import work_items
 from processors.lund import lund_image
 from processors.lund_reweighting_config import LundConfig
 from processors.lund_reweighting_events import SampleReweighting
-from processors.resolve import FileSchema
+from processors.preflight import plan_sample
+from processors.resolve import Demand, FileSchema
 from processors.substructure import nsubjettiness
+from processors.tasks import open_events
 
 JETS = ak.Array([[{"pt": 100.0, "eta": 0.0, "phi": 0.0, "mass": 0.0}] * 3])
 
@@ -68,3 +71,37 @@ def test_batch_workers_of_dask_need_its_job_queue(tmp_path, monkeypatch):
     told = r"dask-jobqueue is not installed; install it with pip install 'oddjet\[dask\]'"
     with pytest.raises(ConfigError, match=told):
         _jobqueue()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            {"genEventSumw": None},
+            "tree 'Runs' has no branch genEventSumw, needed for the weights; use a file",
+        ),
+        (
+            {"genEventSumw2": np.array([np.nan])},
+            "branch genEventSumw2 of tree 'Runs' holds NaN or inf; replace the file by a whole copy",
+        ),
+    ],
+)
+def test_generated_sums_that_are_none(tmp_path, make_nano_file, make_sample, change, told):
+    runs = {
+        "genEventCount": np.array([100]),
+        "genEventSumw": np.array([90.0]),
+        "genEventSumw2": np.array([100.0]),
+    }
+    kept = {name: values for name, values in (runs | change).items() if values is not None}
+    path = make_nano_file(tmp_path / "a.root", 50, simulation=True, trees={"Runs": kept})
+    with pytest.raises(InputError, match=rf"a\.root' of sample '.*': {told}"):
+        plan_sample(make_sample([path], kind="simulation"), Demand())
+
+
+def test_a_file_that_was_exchanged_since_the_run_began(tmp_path, make_nano_file, make_sample):
+    path = make_nano_file(tmp_path / "a.root", 50)
+    (item,) = work_items(plan_sample(make_sample([path]), Demand()), ProcessingConfig())
+    make_nano_file(path, 50)
+    told = r"a\.root' of sample '.*' is not the one that was there when the run began; run it again"
+    with pytest.raises(InputError, match=told), open_events(item, frozenset({"event"})):
+        pass

@@ -61,7 +61,7 @@ def run(stories, *, retries=3, n=4, pool=None, finished=None):
         event = left[number].pop(0) if left.get(number) else Outcome()
 
         def work():
-            if isinstance(event, Dead):
+            if isinstance(event, Exception):
                 raise event
             return event
 
@@ -135,6 +135,13 @@ def test_bugs_and_full_disks_end_the_run_at_once(quick, outcome):
         assert "KeyError" in str(error)
     else:
         assert isinstance(error, OutputError)
+
+
+def test_an_answer_that_cannot_be_taken_ends_the_run(quick):
+    plan, done, _started, error = run({1: [RuntimeError("no such class")]}, pool=FakePool(1))
+    assert (done, str(error), type(error)) == ([0], "no such class", RuntimeError)
+    (trouble,) = plan.troubles.values()
+    assert str(trouble.error) == "chunk 'a.root' entries 10–19: RuntimeError: no such class"
 
 
 def test_a_worker_that_dies_once_costs_one_more_attempt(quick):
