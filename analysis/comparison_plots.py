@@ -163,7 +163,7 @@ def _draw_fraction(axes: Axes, name: str, test: Sculpting, colour: str) -> None:
     )
     axes.axhline(1.0, color="black", linewidth=1.0)
     reach = 1.15 * float((np.abs(ratio - 1) + error).max())
-    axes.set_ylim(1 - reach, 1 + 1.5 * reach)
+    axes.set_ylim(max(1 - reach, 0.0), 1 + 1.5 * reach)
     axes.yaxis.set_major_locator(MaxNLocator(3, prune="both"))
     axes.text(0.02, 0.93, f"{name}, p = {test.p_value:.2g}", transform=axes.transAxes, va="top", fontsize=20)
 

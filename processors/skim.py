@@ -36,7 +36,7 @@ class Skim(ChunkWork):
 
 
 def read_features(
-    folder: Path, columns: Collection[str] | None = None, regions: Collection[str] | None = None
+    folder: str | Path, columns: Collection[str] | None = None, regions: Collection[str] | None = None
 ) -> dict[str, npt.NDArray[Any]]:
     """Read a sample's feature table, one row group after the other: what is held is what is returned, and one of these.
 
@@ -59,7 +59,7 @@ def read_features(
     InputError
         If there is no table or a file is damaged.
     """
-    files = sorted(folder.glob("*.parquet"))
+    files = sorted(Path(folder).glob("*.parquet"))
     if not files:
         msg = f"{folder}: no feature table; run `oddjet skim` first"
         raise InputError(msg)

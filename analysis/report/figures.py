@@ -13,8 +13,9 @@ from analysis.plots.spectrum import SignalOverlay, SpectrumData, selection_figur
 from analysis.plots.style import PlotLabel, scientific
 from analysis.report.bars import Bars
 from analysis.report.histograms import mass_spectrum, score_shapes
+from analysis.report.look_elsewhere import local_p, local_z, signed
 from analysis.report.marks import Chart
-from analysis.report.numbers import fixed, percent, significant
+from analysis.report.numbers import percent, significant
 from analysis.report.record import (
     BackgroundFit,
     RunRecord,
@@ -179,7 +180,7 @@ def _spectrum(record: RunRecord, name: str, label: PlotLabel) -> Drawn:
     )
     excess = ""
     if best is not None and overlay is not None:
-        excess = f" Dashed: signal plus background at {best.mass:g} GeV (local Z = {fixed(best.z)})."
+        excess = f" Dashed: signal plus background at {best.mass:g} GeV (local Z {signed(local_z(best))})."
     title = "Dijet mass before selection" if name == INCLUSIVE else f"Dijet mass after {readable(name)}"
     return Drawn(
         "spectra",
@@ -249,7 +250,7 @@ def _p_values(record: RunRecord, label: PlotLabel) -> Drawn:
         best = largest_excess(points)
         if best is not None:
             words.append(
-                f"{name}: smallest p₀ {significant(best.p0, 2)} (Z = {fixed(best.z)}) at {best.mass:g} GeV"
+                f"{name}: smallest p₀ {signed(local_p(best))} (Z {signed(local_z(best))}) at {best.mass:g} GeV"
             )
     return Drawn(
         "scan",

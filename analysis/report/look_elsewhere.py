@@ -18,6 +18,11 @@ def local_p(point: ScanPoint) -> str:
     return f"< {significant(point.p0, 2)}" if point.is_bound else significant(point.p0, 2)
 
 
+def signed(number: str) -> str:
+    """A number of `local_z` or `local_p` behind its sign, that of equality where it has none of its own."""
+    return number if number[0] in "<>" else f"= {number}"
+
+
 def largest_of_all(scan: Scan) -> tuple[str, ScanPoint] | None:
     """The selection and the mass of the largest local significance; None where no fit is valid."""
     best: tuple[str, ScanPoint] | None = None

@@ -9,7 +9,7 @@ from scipy.stats import norm
 from analysis.plots.scan import WindowSpan
 from analysis.plots.spectrum import SignalOverlay, poisson_interval
 from analysis.report.charts import reach
-from analysis.report.look_elsewhere import local_p, local_z
+from analysis.report.look_elsewhere import local_p, local_z, signed
 from analysis.report.marks import CYCLE, Band, Chart, Colour, Line, Panel, Points, Steps
 from analysis.report.numbers import fixed, interval, significant, with_error
 from analysis.report.record import BackgroundFit, ScanPoint
@@ -81,7 +81,7 @@ def p_value_chart(
         for name, points in selections.items():
             used = f" in {points[k].window}" if points[k].window else ""
             found = (
-                f"Z {_equals(local_z(points[k]))}, p₀ {_equals(local_p(points[k]))}"
+                f"Z {signed(local_z(points[k]))}, p₀ {signed(local_p(points[k]))}"
                 if points[k].valid
                 else "no valid fit"
             )
@@ -308,11 +308,6 @@ def _borders(masses: FloatArray) -> FloatArray:
 
 def _number(value: float | None, *, valid: bool) -> float:
     return float("nan") if value is None or not valid else value
-
-
-def _equals(text: str) -> str:
-    """A number after its sign: that of equality where it has none of its own."""
-    return text if text[0] in "<>" else f"= {text}"
 
 
 def finite(value: float) -> float | None:

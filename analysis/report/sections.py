@@ -8,7 +8,7 @@ from markupsafe import Markup
 from analysis.report import tables
 from analysis.report.charts import draw_chart
 from analysis.report.event_display import anomalous_table
-from analysis.report.look_elsewhere import global_significance, largest_of_all, local_p, local_z
+from analysis.report.look_elsewhere import global_significance, largest_of_all, local_p, local_z, signed
 from analysis.report.marks import Chart
 from analysis.report.numbers import MISSING, count, fixed, percent, significant, with_error
 from analysis.report.record import RunRecord, ScanPoint, fit_label, readable
@@ -91,7 +91,7 @@ def headline(record: RunRecord) -> str:
     where = f" in window {point.window}" if point.window else ""
     words = (
         f"The largest excess is that of {readable(name)} at {point.mass:g} GeV{where}: local significance {local_z(point)}σ "
-        f"(p₀ {'' if point.is_bound else '= '}{local_p(point)}), "
+        f"(p₀ {signed(local_p(point))}), "
         f"{global_significance(record.scan)}."
     )
     return " ".join(

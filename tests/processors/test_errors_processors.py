@@ -8,6 +8,7 @@ import pytest
 
 from data.errors import ConfigError, InputError
 from data.luminosity import GoldenJson
+from processors.branch_search import Demand
 from processors.chunks import Chunk
 from processors.config import JetsConfig, ProcessingConfig
 from processors.dask_pool import _jobqueue
@@ -17,7 +18,7 @@ from processors.lund import lund_image
 from processors.lund_reweighting_config import LundConfig
 from processors.lund_reweighting_events import SampleReweighting
 from processors.preflight import plan_sample
-from processors.resolve import Demand, FileSchema
+from processors.resolve import FileSchema
 from processors.substructure import nsubjettiness
 from processors.tasks import open_events
 

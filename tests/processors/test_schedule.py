@@ -141,7 +141,32 @@ def test_an_answer_that_cannot_be_taken_ends_the_run(quick):
     plan, done, _started, error = run({1: [RuntimeError("no such class")]}, pool=FakePool(1))
     assert (done, str(error), type(error)) == ([0], "no such class", RuntimeError)
     (trouble,) = plan.troubles.values()
-    assert str(trouble.error) == "chunk 'a.root' entries 10–19: RuntimeError: no such class"
+    assert str(trouble.error) == "chunk 'a.root' entries 10–19: no such class"
+
+
+class Late(FakePool):
+    """What cannot be taken comes when the run winds up."""
+
+    def submit(self, function, /, *arguments):
+        future = super().submit(function, *arguments)
+        if not future.exception():
+            return future
+        self._error, self._late = future.exception(), concurrent.futures.Future()
+        return self._late
+
+    def withdraw(self, futures):
+        if not self._late.done():
+            self._late.set_exception(self._error)
+        return {self._late}
+
+
+def test_an_answer_that_cannot_be_taken_is_told_beside_what_ended_the_run(quick):
+    stories = {0: [Outcome(bug="KeyError: 'x'")], 1: [RuntimeError("no such class")]}
+    plan, done, _started, error = run(stories, pool=Late(2))
+    assert (done, type(error)) == ([], ChunkBugError)
+    told = sorted(str(trouble.error) for trouble in plan.troubles.values())
+    assert told[1] == "chunk 'a.root' entries 10–19: no such class"
+    assert "entries 0–9 failed by an error of the code: KeyError: 'x'" in told[0]
 
 
 def test_a_worker_that_dies_once_costs_one_more_attempt(quick):
