@@ -165,7 +165,7 @@ def load_config(
     ConfigError
         If a key, sample, method, option or mass is unknown or out of range.
     """
-    mapping = read_yaml(path)
+    written = mapping = read_yaml(path)
     for override in overrides:
         mapping = override_key(mapping, override)
     if region == "signal":
@@ -173,7 +173,7 @@ def load_config(
     if region == "validation":
         given = any(override.startswith("run.output=") for override in overrides)
         mapping = validation_overrides(mapping, str(path), keep_output=given)
-    config = with_paths(Config.parse(mapping, str(path)), path.parent)
+    config = with_paths(_parse(mapping, written, path, overrides), path.parent)
     defined = read_samples(path.parent / config.samples)
     names = (config.search.data, *config.search.signals, *config.search.background)
     for name in names:
@@ -198,6 +198,19 @@ def load_config(
         for name in config.limits.references:
             check_columns(name, models.check_options(name, {}, str(path)), config.features, str(path))
     return config, samples
+
+
+def _parse(
+    mapping: Mapping[str, Any], written: Mapping[str, Any], path: Path, overrides: tuple[str, ...]
+) -> Config:
+    """Validate; what is wrong only with the overrides is told of them, not of the file."""
+    try:
+        return Config.parse(mapping, str(path))
+    except ConfigError:
+        if not overrides:
+            raise
+    Config.parse(written, str(path))
+    return Config.parse(mapping, f"{path} with {' '.join(f'--set {override}' for override in overrides)}")
 
 
 def validation_overrides(

@@ -117,7 +117,37 @@ def _reason(problem: dict[str, Any]) -> str:
         wanted = f"at least {limits['min_length']}" if least else f"at most {limits['max_length']}"
         found = limits["actual_length"]
         return f"expected {wanted} {'entry' if wanted.endswith(' 1') else 'entries'}, found {found}"
-    return str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] == "missing":
+        return "missing, and it has no default"
+    reason = str(problem["msg"]).removeprefix("Value error, ")
+    wanted = reason.removeprefix("Input should be ").partition(", unable to")[0]
+    kind = "a number " if wanted.startswith(("greater", "less")) else ""
+    return (
+        reason if wanted == reason else f"expected {kind}{_PLAIN.get(wanted, wanted)}, found {_found(value)}"
+    )
+
+
+_PLAIN = {
+    "a valid tuple": "a list in brackets",
+    "a valid list": "a list in brackets",
+    "a valid number": "a number",
+    "a valid integer": "a whole number",
+    "a valid boolean": "true or false",
+    "a valid string": "text",
+}
+"""What pydantic wants, in the words of those who write YAML."""
+
+
+def _found(value: object) -> str:
+    """A value as a message has it, short."""
+    if value is None:
+        return "nothing"
+    kinds = ((dict, "a mapping"), (list, "a list"))
+    return next((words for kind, words in kinds if isinstance(value, kind)), str(value)[:_SHORT] or "no text")
+
+
+_SHORT = 60
+"""Characters of a value in a message."""
 
 
 def _known_keys(cls: type[Section], path: tuple[object, ...]) -> list[str]:
@@ -180,7 +210,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         msg = f"{path}: not valid YAML; correct it there: {error}"
         raise ConfigError(msg) from None
     if not isinstance(content, dict):
-        msg = f"{path}: expected a mapping of keys to values at the top, found {type(content).__name__}"
+        found = "nothing" if content is None else type(content).__name__
+        msg = f"{path}: expected a mapping of keys to values at the top, found {found}; check that it is the right file"
         raise ConfigError(msg)
     return cast("dict[str, Any]", content)
 

@@ -78,13 +78,13 @@ def _statement(module: Module, node: ast.AST) -> ast.stmt:
 def is_control_flow(module: Module, name: str, node: ast.Call) -> bool:
     """Whether nobody ever reads the error's message.
 
-    Classes with a private name are caught by those who raise them; an AssertionError says that a line cannot be
-    reached; Python itself asks for the AttributeError of a ``__getattr__``.
+    Classes with a private name are caught by those who raise them; an AssertionError or NotImplementedError says
+    that a line cannot be reached; Python itself asks for the AttributeError of a ``__getattr__``.
     """
     function = module.around(node)
     return (
         name.startswith("_")
-        or name == "AssertionError"
+        or name in {"AssertionError", "NotImplementedError"}
         or (name == "AttributeError" and function is not None and function.name == "__getattr__")
     )
 
@@ -152,7 +152,6 @@ _BUILTIN_MEANING = {
         "reaches you as a ConfigError or an InputError, with the file and the key in front."
     ),
     "TypeError": "A value of another type than the function takes.",
-    "NotImplementedError": "A case that the code does not have.",
     "ConstructorError": "A mapping of a YAML file is wrong; it reaches you as a ConfigError with the file in front.",
 }
 _INTRODUCTION = """# Errors

@@ -412,7 +412,8 @@ def test_wrong_content_names_file_key_and_stage(small):
     del scan["selections"]["inclusive"][2]["valid"]
     path.write_text(json.dumps(scan))
     with pytest.raises(
-        InputError, match=r"scan\.json: key 'selections\.inclusive\.2\.valid': Field required; .*scan"
+        InputError,
+        match=r"scan\.json: key 'selections\.inclusive\.2\.valid': missing, and it has no default; .*scan",
     ):
         write_report(small, "Wrong", {}, {})
 

@@ -124,7 +124,7 @@ def test_no_efficiency_no_limit(tmp_path):
         ({"rows": [[10, 0.1], [20, 0.2, 0.01]]}, InputError, "some have an error and some have none"),
         ({"rows": [[10, 0.1, 0.01], [20, 0.2, 0.0]]}, InputError, r"row 2 \(20 fb\): error 0 of the efficiency"),
         ({"rows": [[10, 0.1], [20, "0.2"]]}, ConfigError, r"key 'rows.1.1': expected a number, found \"0.2\"[^\n]*$"),
-        ({"rows": [[10, 0.1], [20, float("nan")]]}, ConfigError, r"key 'rows.1.1': Input should be a finite number$"),
+        ({"rows": [[10, 0.1], [20, float("nan")]]}, ConfigError, r"key 'rows.1.1': expected a finite number, found nan$"),
         ({"rows": [[10, 0.1], [20]]}, ConfigError, r"key 'rows.1': expected at least 2 entries, found 1$"),
         ({"rows": [[10, 0.1], [20, None]]}, ConfigError, "rows.1"),
         ({"n_excluded": 0}, ConfigError, "n_excluded"),

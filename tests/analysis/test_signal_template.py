@@ -200,11 +200,13 @@ def test_signals_of_a_document():
     assert generic.width(2000.0) == pytest.approx(60)
     with pytest.raises(ConfigError, match=r"unknown key 'template.value'; did you mean 'values'"):
         read_signal({"template": {"edges": [1, 2], "value": [1]}}, "f.json")
-    with pytest.raises(ConfigError, match=r"f.json.2000: key 'template.values': Field required"):
+    with pytest.raises(
+        ConfigError, match=r"f.json.2000: key 'template.values': missing, and it has no default"
+    ):
         read_signal({"2000": {"template": {"edges": [1, 2]}}}, "f.json")
     with pytest.raises(InputError, match="'x' is not a mass in GeV"):
         read_signal({"x": {"template": document}})
-    with pytest.raises(ConfigError, match=r"signal.3000: key 'template': Field required"):
+    with pytest.raises(ConfigError, match=r"signal.3000: key 'template': missing, and it has no default"):
         read_signal({"2000": {"template": document}, "3000": {"mean": 3}})
 
 

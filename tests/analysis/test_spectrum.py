@@ -73,7 +73,7 @@ def test_json_regular_edges_and_missing_trailing_zeros(tmp_path):
         (
             {"edges": {"lo": 1, "width": -4, "n": 5}, "counts": [1]},
             ConfigError,
-            r"'edges.width': Input should be greater than 0",
+            r"'edges.width': expected a number greater than 0, found ",
         ),
         ([1, 2], ConfigError, r"expected a mapping"),
     ],

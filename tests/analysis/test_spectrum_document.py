@@ -43,13 +43,13 @@ def parse(**changes):
         ({"counts": None}, r"key 'counts'"),
         ({"masses": [2500, 2500]}, r"key 'masses': the mass 2500 stands twice"),
         ({"masses": [-5]}, r"key 'masses.0': .*greater than 0"),
-        ({"signal": {"shape": "gauss"}}, r"key 'signal.shape': Input should be 'double_crystal_ball'"),
+        ({"signal": {"shape": "gauss"}}, r"key 'signal.shape': expected 'double_crystal_ball', found gauss"),
         ({"signal": {"shape": "double_crystal_ball", "sigma_over_mas": 1}}, r"unknown key 'signal.sigma_over_mas'; did you mean 'sigma_over_mass'"),
         ({"signal": {"2000": {**SHAPE, "n_low": 0.5}}}, r"key 'signal.2000.n_low': .*greater than 1"),
-        ({"signal": {"2000": {"mean": 1}}}, r"key 'signal.2000.sigma': Field required"),
+        ({"signal": {"2000": {"mean": 1}}}, r"key 'signal.2000.sigma': missing, and it has no default"),
         ({"signal": {"heavy": SHAPE}}, r"'heavy' is not a mass in GeV"),
         ({"signal": {}}, r"key 'signal': expected at least 1 entry, found 0"),
-        ({"signal": {"template": {"edges": [1, 2]}}}, r"key 'signal.template.values': Field required"),
+        ({"signal": {"template": {"edges": [1, 2]}}}, r"key 'signal.template.values': missing, and it has no default"),
         ({"fit": {"range": "serch"}}, r"key 'fit.range'.*'search'"),
         ({"fit": {"candidates": []}}, r"key 'fit.candidates'"),
         ({"fit": {"functoin": "auto"}}, r"unknown key 'fit.functoin'; did you mean 'function'"),
@@ -62,7 +62,7 @@ def parse(**changes):
 def test_wrong_keys_are_named(changes, message):
     with pytest.raises(ConfigError, match=message) as caught:
         parse(**changes)
-    several = "Field required" in message or "unknown key" in message  # one line a key
+    several = "missing, and it has no default" in message or "unknown key" in message  # one line a key
     assert several or "\n" not in str(caught.value)
 
 

@@ -214,7 +214,9 @@ def test_the_queue_is_asked_for_this_run_only(folder, tools):
 
 def test_a_command_that_refuses_is_quoted(folder, tools):
     tools("condor_submit_dag", "ERROR: no schedd", code=1)
-    with pytest.raises(BatchError, match=r"condor_submit_dag refused \(exit code 1\); see why: ERROR: no schedd"):
+    with pytest.raises(
+        BatchError, match=r"condor_submit_dag refused \(exit code 1\); see why: ERROR: no schedd"
+    ):
         submit_dag(folder.path, "t")
 
 
@@ -302,7 +304,8 @@ def test_a_refusal_is_not_lost_in_the_names_of_hundreds_of_jobs(tools):
     )
     tools("condor_q", json.dumps(held))
     with pytest.raises(
-        BatchError, match=r"refused \(exit code 1\); see why: not allowed\nCouldn't find/release all of \(…\)$"
+        BatchError,
+        match=r"refused \(exit code 1\); see why: not allowed\nCouldn't find/release all of \(…\)$",
     ):
         release(parse_queue(json.dumps(held)))
 

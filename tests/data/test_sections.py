@@ -28,7 +28,7 @@ def test_unknown_keys_are_named_with_the_nearest_known_one():
 
 def test_every_problem_is_listed():
     with pytest.raises(
-        ConfigError, match=r"(?s)key 'processing.chunk_size': .*greater than 0.*key 'name': .*required"
+        ConfigError, match=r"(?s)key 'processing.chunk_size': .*greater than 0.*key 'name': missing"
     ):
         Outer.parse({"processing": {"chunk_size": 0}}, "run.yaml")
 

@@ -67,7 +67,10 @@ def test_a_closed_decay_is_refused(process, message):
     ("samples", "message"),
     [
         ({"a": sample(process="qdc")}, "needs process 'qdc', which is not in 'processes'"),
-        ({"a": sample(), "b": sample()}, "samples 'a' and 'b' share run 1, and event ids must be unique; give"),
+        (
+            {"a": sample(), "b": sample()},
+            "samples 'a' and 'b' share run 1, and event ids must be unique; give",
+        ),
         (
             {"a": sample(cross_section_pb=1)},
             "remove 'cross_section_pb', the cross section of a background is computed",

@@ -111,7 +111,7 @@ def test_too_few_events_for_a_density():
 
 
 def test_a_layer_without_units_is_refused():
-    with pytest.raises(ConfigError, match=r"key 'flow.hidden': Input should be greater than 0"):
+    with pytest.raises(ConfigError, match=r"key 'flow.hidden': expected a number greater than 0, found "):
         models.create("anode", **WINDOW, flow={"hidden": (0,)})
 
 
