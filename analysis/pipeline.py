@@ -7,6 +7,7 @@ change a result (chunk size, executor, workers) are not among them.
 
 import dataclasses
 import importlib
+import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -42,6 +43,8 @@ from processors.run import check_same_sources, run_histograms, run_skim
 
 if TYPE_CHECKING:
     from models.folded import FoldedMethod
+
+_LOG = logging.getLogger("oddjet")
 
 
 def run_all(run: Run) -> None:
@@ -89,6 +92,8 @@ def train(run: Run, *, only_merge: bool = False) -> None:
     if elsewhere and not only_merge:
         _train_elsewhere(run)
     work = _collect_method if only_merge or elsewhere else _train_method
+    if not run.config.methods:
+        _LOG.info("no method is configured, there is nothing to train")
     countdown = Countdown("trainings", len(run.tasks()))
     for method, window in run.tasks():
         worked = run_stage(

@@ -61,7 +61,7 @@ def invalid_masses(root: Path) -> list[str]:
     """Masses whose fit is not valid, as ``SELECTION at MASS GeV: reason``."""
     selections = read_json(root / "scan.json")["selections"]
     return [
-        f"{name} at {row['mass']:g} GeV: {row['message']}"
+        f"{name} at {row['mass']:g} GeV: " + str(row["message"]).removeprefix(f"mass {row['mass']:g} GeV: ")
         for name, rows in selections.items()
         for row in rows
         if not row["valid"]

@@ -78,7 +78,8 @@ def expand(name: str, folder: Path, where: str, mirrors: Iterable[str], timeout:
     else:
         found = [str((folder / whole).resolve())]
         if not Path(found[0]).is_file():
-            msg = f"{where}: file '{name}' does not exist in {folder}; correct the path or remove it"
+            place = "" if Path(name).is_absolute() else f" in {folder}"
+            msg = f"{where}: file '{name}' does not exist{place}; correct the path or remove it"
             raise ConfigError(msg)
     if not found:
         msg = f"{where}: '{name}' matches no file; correct it or remove it"

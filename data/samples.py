@@ -356,6 +356,7 @@ def _beside(file: Path | None, key: str, entry: _FilesMixin, path: Path, where: 
         raise ConfigError(msg)
     absolute = (path.parent / file).resolve()
     if not absolute.is_file():
-        msg = f"{where}: {key} '{file}' does not exist in {path.parent}; correct the path or remove it"
+        place = "" if file.is_absolute() else f" in {path.parent}"
+        msg = f"{where}: {key} '{file}' does not exist{place}; correct the path or remove it"
         raise ConfigError(msg)
     return absolute

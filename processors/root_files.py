@@ -108,11 +108,25 @@ def reading(path: str, sample: str | None = None) -> Iterator[None]:
         other = " or remove it from the sample definition" if sample else ""
         msg = f"{where} does not exist; correct the path{other}"
         raise InputError(msg) from None
+    except PermissionError:
+        msg = f"{where} may not be read; ask for permission to read it, or give another"
+        raise InputError(msg) from None
     except Exception as error:  # whatever a decoder meets in damaged bytes
         if is_remote(path) or _withheld(error) is not None:
             raise damaged(path, sample, "it", error) from error
-        msg = f"{where} cannot be read, it is truncated or not a ROOT file ({_line(error)}); {remedy(sample)}"
+        if not _begins_as_root(path):
+            msg = f"{where} is not a ROOT file; give one in the format of NanoAOD"
+            raise InputError(msg) from error
+        msg = f"{where} cannot be read, it is truncated ({_line(error)}); {remedy(sample)}"
         raise InputError(msg) from error
+
+
+def _begins_as_root(path: str) -> bool:
+    """Whether a local file has the first bytes of every ROOT file, or lost even those."""
+    if Path(path).is_dir():
+        return False
+    with Path(path).open("rb") as file:
+        return b"root".startswith(file.read(4))
 
 
 def damaged(path: str, sample: str | None, what: str, error: BaseException) -> InputError:

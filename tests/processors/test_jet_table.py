@@ -219,7 +219,7 @@ def test_faults_of_the_file(tmp_path):
         write_jet_table(str(short), out, jets)
     text = tmp_path / "text.root"
     text.write_text("hello" * 1000)
-    with pytest.raises(InputError, match=r"text\.root' cannot be read, it is truncated or not a ROOT file"):
+    with pytest.raises(InputError, match=r"text\.root' is not a ROOT file; give one"):
         write_jet_table(str(text), out, jets)
     without = copy_of(source, tmp_path / "without.root", 3, drop=("FatJet_phi",))
     with pytest.raises(InputError, match=r"without\.root' has no branch FatJet_phi \(needed for"):
