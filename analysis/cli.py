@@ -25,6 +25,7 @@ from analysis.cli_common import (
     progress_bar,
     working,
 )
+from analysis.cli_help import Commands
 from analysis.doctor_cli import doctor_command
 from analysis.export_cli import export_command
 from analysis.init_cli import init_command
@@ -38,6 +39,7 @@ from data.simulation.ready import ready_recipes, recipe_path
 
 app = typer.Typer(
     name="oddjet",
+    cls=Commands,
     help="Search for a dijet resonance by the odd substructure of its jets: NanoAOD files in, p-values and limits out.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -248,3 +250,7 @@ def _fail(message: str) -> None:
     """Print an error and leave with exit code 1."""
     CONSOLE.print(f"error: {message}", style="bold red", markup=False, highlight=False, soft_wrap=True)
     sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

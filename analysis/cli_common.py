@@ -105,6 +105,8 @@ def working(run: "Run") -> "Iterator[Run]":
             close_clients()
             if _stamp(run) != before:
                 show_account(run)
+            if isinstance(sys.exception(), KeyboardInterrupt):
+                CONSOLE.print("interrupted: what is done is kept, the same command goes on from there")
 
 
 @contextlib.contextmanager
@@ -159,7 +161,8 @@ def progress_bar(doing: str, unit: str) -> Iterator[Progressing]:
 def conclude(runs: "list[Run]", *, limits: bool = False, as_json: bool = False) -> None:
     """Print the results, with the limits with retraining if they were asked for and the configuration has some.
 
-    ``as_json``: for programs, a list with one element a run. A mass without a valid fit, or a selection without a limit, is an error of the whole command.
+    ``as_json``: for programs, a list with one element a run. A mass without a valid fit, or a selection without a
+    limit, is an error of the whole command.
     """
     from analysis.limit_summary import limit_lines
     from analysis.summary import invalid_masses, summary_document, summary_lines

@@ -297,8 +297,8 @@ def _check_corrected_years(path: Path, samples: dict[str, Sample], config: Confi
         year(corrected)
         if corrected not in searched:
             msg = (
-                f"{path}: corrections.{corrected} corrects no sample of this search (those that it could are of {', '.join(searched) or 'no year'}); "
-                "correct the year, or remove the section"
+                f"{path}: corrections.{corrected} corrects no sample of this search (those that it could are of "
+                f"{', '.join(searched) or 'no year'}); correct the year, or remove the section"
             )
             raise ConfigError(msg)
 

@@ -239,7 +239,8 @@ def available_memory(meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) -> float:
     Returns
     -------
     float
-        Infinite where the system does not say.
+        Infinite where the system does not say. Files that the group keeps in memory without using them count as free:
+        the system drops them where memory is wanted.
     """
     free = float("inf")
     if meminfo.is_file():
@@ -247,7 +248,10 @@ def available_memory(meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) -> float:
         free = float(found.group(1)) * 1024 if found else free
     limit, used = cgroup / "memory.max", cgroup / "memory.current"
     if limit.is_file() and used.is_file() and (most := limit.read_text().strip()).isdigit():
-        free = min(free, max(float(most) - float(used.read_text()), 0.0))
+        kept = cgroup / "memory.stat"
+        idle = re.search(r"^inactive_file (\d+)$", kept.read_text(), re.MULTILINE) if kept.is_file() else None
+        taken = float(used.read_text()) - (float(idle.group(1)) if idle else 0.0)
+        free = min(free, max(float(most) - taken, 0.0))
     return free
 
 

@@ -10,7 +10,7 @@ from analysis.doctor import Check, available_cores, available_memory, cores_chec
 from analysis.plan_estimate import size_in_words
 from analysis.plan_view import plan_view
 from analysis.run import Run
-from data.credentials import Credential, check_samples, find_credentials
+from data.credentials import Credential, check_samples, check_target, find_credentials
 from data.errors import OddjetError, ReadError
 from data.samples import Sample
 from data.xrootd import is_remote
@@ -24,9 +24,23 @@ _MOST_FILES = 10
 def wanted_extras(run: Run) -> list[str]:
     """The extras that a configuration cannot do without."""
     wanted = ["dask"] if run.config.processing.executor == "dask" else []
-    if any(is_remote(file) for sample in run.samples.values() for file in sample.files):
+    if _remote_files(run) or is_remote(_target(run)):
         wanted.append("xrootd")
     return wanted
+
+
+def _remote_files(run: Run) -> list[str]:
+    """Files of which some address is on another machine, be it that of a replica."""
+    return [
+        file
+        for sample in run.samples.values()
+        for file in sample.files
+        if any(is_remote(address) for address in sample.access(file).addresses)
+    ]
+
+
+def _target(run: Run) -> str:
+    return run.config.run.copy_to or ""
 
 
 def run_checks(run: Run) -> Iterator[Check]:
@@ -113,7 +127,7 @@ def _bad_file(
 
 
 def credential_checks(run: Run, environment: Mapping[str, str], now: dt.datetime) -> Iterator[Check]:
-    """Proxy and token, where files are on other machines, and the sites that they may be read from.
+    """Proxy and token, where files or outputs are on other machines, and the sites that files may be read from.
 
     Parameters
     ----------
@@ -122,14 +136,18 @@ def credential_checks(run: Run, environment: Mapping[str, str], now: dt.datetime
     environment, now
         Variables of the process, and the time.
     """
-    remote = [file for sample in run.samples.values() for file in sample.files if is_remote(file)]
-    if not remote:
+    remote, target = _remote_files(run), _target(run)
+    if not remote and not is_remote(target):
         yield Check("files", "ok", "all are local: no proxy or token is needed")
         return
-    blocked = sorted({site for sample in run.samples.values() for site in sample.sites.blocked})
-    yield Check("sites", "ok", f"{len(remote)} remote files; blocked: {', '.join(blocked) or 'no site'}")
+    if remote:
+        blocked = sorted({site for sample in run.samples.values() for site in sample.sites.blocked})
+        yield Check("sites", "ok", f"{len(remote)} remote files; blocked: {', '.join(blocked) or 'no site'}")
+    if is_remote(target):
+        yield Check("outputs", "ok", f"copied to {target}")
     try:
         check_samples(run.samples.values())
+        check_target(target, run.samples.values())
         found = find_credentials(environment)
     except OddjetError as error:
         yield Check("credentials", "fail", str(error))

@@ -1,9 +1,9 @@
 """Single events looked up again in their ROOT files, for the event display."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import awkward as ak
 import numpy as np
@@ -106,13 +106,14 @@ def read_events(
     Raises
     ------
     InputError
-        If a file cannot be read, or holds other jets than the feature table has; the message names it.
+        If a file cannot be read, holds other jets than the feature table has, or an event twice; the message names it.
     IncompleteError
         If an event is in none of the files.
     """
     missing = {one.id: one for one in wanted}
     order = [one.name for one in missing.values()]
     found: dict[str, DisplayEvent] = {}
+    others: dict[str, str] = {}
     for path in sorted(sample.files):
         if not _may_hold((sections or {}).get(path), missing):
             continue
@@ -124,17 +125,57 @@ def read_events(
             if not int(tree.num_entries):
                 continue
             schema = resolve_jets(tree.keys(recursive=False), path, config)
-            for entry, one in _entries(tree, schema, missing):
-                found[one.name] = _read(tree, path, schema, (entry, one), config)
-                del missing[one.id]
-    if missing:
-        names = ", ".join(one.name for one in missing.values())
+            for one, entries in _entries(tree, schema, missing).items():
+                read = [_read(tree, path, schema, (entry, missing[one]), config) for entry in entries]
+                same = [event for event in read if event is not None]
+                name = missing[one].name
+                if not same:
+                    others[name] = f"file '{path}': entry {', '.join(map(str, entries))}"
+                    continue
+                found[name] = _only(same, path, name)
+                del missing[one]
+    _check_all_found(sample.name, list(missing.values()), others)
+    return {name: found[name] for name in order}
+
+
+def _only(events: Sequence[DisplayEvent], path: str, name: str) -> DisplayEvent:
+    """The event of an id in a file, which must stand there once."""
+    if len(events) > 1:
+        entries = ", ".join(str(event.entry) for event in events)
         msg = (
-            f"sample '{sample.name}': no file holds the selected events {names} (run:luminosity block:event) any more; "
-            "bring the files back that `oddjet skim` read, or run it again with those that there are"
+            f"file '{path}': the event {name} (run:luminosity block:event) stands there {len(events)} times with the same "
+            f"jets, in entries {entries}; remove the copies and run `oddjet skim` again"
+        )
+        raise InputError(msg)
+    return events[0]
+
+
+def _check_all_found(sample: str, missing: Sequence[Wanted], others: Mapping[str, str]) -> None:
+    """Refuse events that were not found; ``others``: where their ids belong to other jets.
+
+    Raises
+    ------
+    InputError
+        If a file has other jets for an id.
+    IncompleteError
+        If no file has an id.
+    """
+    without = "or write `report: {events: 0}` into the configuration for a report without event display"
+    for one in missing:
+        if one.name in others:
+            (eta, phi), (second, other) = one.j1, one.j2
+            msg = (
+                f"{others[one.name]}, event {one.name}, has no jets at η = {eta:.3f}, φ = {phi:.3f} and η = {second:.3f}, "
+                f"φ = {other:.3f} as the feature table has; the file has changed: run `oddjet skim` again, {without}"
+            )
+            raise InputError(msg)
+    if missing:
+        names = ", ".join(one.name for one in missing)
+        msg = (
+            f"sample '{sample}': no file holds the selected events {names} (run:luminosity block:event) any more; "
+            f"bring the files back that `oddjet skim` read, run it again with those that there are, {without}"
         )
         raise IncompleteError(msg)
-    return {name: found[name] for name in order}
 
 
 def _may_hold(sections: IntArray | None, missing: Iterable[EventId]) -> bool:
@@ -145,24 +186,25 @@ def _may_hold(sections: IntArray | None, missing: Iterable[EventId]) -> bool:
     return not here.isdisjoint(map(tuple, sections.tolist()))
 
 
-def _entries(tree: Any, schema: FileSchema, missing: Mapping[EventId, Wanted]) -> list[tuple[int, Wanted]]:
-    """The entries of a file that are wanted."""
+def _entries(tree: Any, schema: FileSchema, missing: Collection[EventId]) -> dict[EventId, list[int]]:
+    """The entries of a file that have an id that is wanted; ids may repeat, as in simulation."""
     total = int(tree.num_entries)
     events = np.array([one[2] for one in missing], dtype=np.uint64)
-    found = []
+    found: dict[EventId, list[int]] = {}
     for start in range(0, total, STEP):
         branches = Branches(tree, start, min(start + STEP, total))
         columns: list[npt.NDArray[Any]] = [ak.to_numpy(branches[schema.roles[name]]) for name in ID_COLUMNS]
         for row in np.flatnonzero(np.isin(columns[2].astype(np.uint64), events)).tolist():
-            one = missing.get((int(columns[0][row]), int(columns[1][row]), int(columns[2][row])))
-            if one is not None:
-                found.append((start + row, one))
+            one = (int(columns[0][row]), int(columns[1][row]), int(columns[2][row]))
+            if one in missing:
+                found.setdefault(one, []).append(start + row)
     return found
 
 
 def _read(
     tree: Any, path: str, schema: FileSchema, wanted: tuple[int, Wanted], config: JetsConfig
-) -> DisplayEvent:
+) -> DisplayEvent | None:
+    """An entry as the page shows it; None where it has other jets than the wanted event."""
     entry, one = wanted
     branches = Branches(tree, entry, entry + 1)
     chunk = Chunk(None, path, entry, 1, schema, branches)
@@ -170,9 +212,10 @@ def _read(
     count = len(jets.entry)
     everyone = np.arange(count)
     pt, eta, phi = (jets.of(name, everyone).astype(np.float64) for name in ("pt", "eta", "phi"))
-    roles = {
-        _nearest(one, place, eta, phi, path, entry): role for role, place in (("j1", one.j1), ("j2", one.j2))
-    }
+    first, second = (_nearest(place, eta, phi) for place in (one.j1, one.j2))
+    if first is None or second is None:
+        return None
+    roles: dict[int, Literal["j1", "j2"]] = {first: "j1", second: "j2"}
     mass: list[float | None] = [None] * count
     if "m" in schema.roles or "m" in schema.computed:
         mass = [max(value, 0.0) for value in jets.of("m", everyone).astype(np.float64).tolist()]
@@ -201,18 +244,10 @@ def _read(
     )
 
 
-def _nearest(
-    one: Wanted, place: tuple[float, float], eta: FloatArray, phi: FloatArray, path: str, entry: int
-) -> int:
-    """The jet of a file that the feature table has."""
+def _nearest(place: tuple[float, float], eta: FloatArray, phi: FloatArray) -> int | None:
+    """The jet of an entry that the feature table has; None without such a jet."""
     distance = np.maximum(np.abs(eta - place[0]), np.abs(wrap(phi - place[1])))
-    if not len(distance) or distance.min() > _NEAR:
-        msg = (
-            f"file '{path}': entry {entry}, event {one.name}, has no jet at η = {place[0]:.3f}, φ = {place[1]:.3f} as the "
-            "feature table has; the file has changed: run `oddjet skim` again"
-        )
-        raise InputError(msg)
-    return int(np.argmin(distance))
+    return int(np.argmin(distance)) if len(distance) and distance.min() <= _NEAR else None
 
 
 @dataclass(frozen=True)

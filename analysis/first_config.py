@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import yaml
+
 from analysis.first_events import Suggestion
 from analysis.first_look import FileLook, Possible
 from analysis.first_samples import SampleDraft, SearchDraft
@@ -53,15 +55,20 @@ def _sample_lines(sample: SampleDraft, draft: SearchDraft, folder: Path) -> list
     if sample.name in draft.left_out:
         lines.append(f"  # not in the search: {draft.left_out[sample.name]}")
     lines += [
-        f"  {sample.name}:",
+        f"  {plain_text(sample.name)}:",
         f"    kind: {'data' if sample.part == 'data' else 'simulation'}",
-        f"    process: {sample.process}",
+        f"    process: {plain_text(sample.process)}",
         f'    year: "{guess.year}"  # {guess.how}{others}',
         *_kind_lines(sample),
     ]
     if any(look.tree != "Events" for look in sample.looks):
-        lines.append(f"    tree: {sample.looks[0].tree}")
+        lines.append(f"    tree: {plain_text(sample.looks[0].tree)}")
     return [*lines, "    files:", *(f"      {_file(look, folder)}: {look.entries}" for look in sample.looks)]
+
+
+def plain_text(name: str) -> str:
+    """A text as YAML reads it again: in quotes where it would be a number, true or nothing without them."""
+    return name if yaml.safe_load(name) == name else json.dumps(name)
 
 
 def number_of_files(sample: SampleDraft) -> str:
@@ -76,10 +83,8 @@ def _kind_lines(sample: SampleDraft) -> list[str]:
         why = "of the whole year: the files do not tell; limits in fb scale with it"
         lines = [f"    luminosity_ifb: {luminosity:g}  # {why}"]
         if sample.mock:
-            return [
-                "    mock: true  # simulation, searched as if it were data: every event counts once, without its weight",
-                *lines,
-            ]
+            meaning = "simulation, searched as if it were data: every event counts once, without its weight"
+            return [f"    mock: true  # {meaning}", *lines]
         return [*lines, "    # golden_json: FILE  # certified luminosity sections; without it all are taken"]
     lines = ["    cross_section_pb: 0.001  # the files do not tell: a placeholder"]
     if sample.mass is not None:
@@ -143,15 +148,16 @@ def _search_lines(draft: SearchDraft) -> list[str]:
         lines.append(
             "  # No file holds data. This simulation is searched in their stead, to see that all works."
         )
-    lines.append(f"  data: {data.name}")
+    lines.append(f"  data: {plain_text(data.name)}")
     if draft.signals:
-        names = ", ".join(one.name for one in draft.signals)
+        names = ", ".join(plain_text(one.name) for one in draft.signals)
         lines.append(f"  signals: [{names}]  # shape of the peak, and efficiency")
     else:
         lines.append(
             "  # signals: [NAME]  # simulated signals; without one the shape is generic, and limits are in events"
         )
-    if backgrounds := [one.name for one in draft.samples if one.part == "background" and one.weighted]:
+    known = [one for one in draft.samples if one.part == "background" and one.weighted]
+    if backgrounds := [plain_text(one.name) for one in known]:
         lines.append(f"  # background: [{', '.join(backgrounds)}]  # for the methods that take it")
     return lines
 

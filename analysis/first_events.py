@@ -61,7 +61,8 @@ def suggest(mjj: FloatArray, scale: float, signals: Sequence[float] = ()) -> Sug
     -------
     Suggestion
         The masses around which signal region and both side bands hold enough events for a training, at least half of
-        the lower one where the spectrum falls; if there are none, those in the upper part of the spectrum; if there are few events at all, one mass in their midst.
+        the lower one where the spectrum falls; if there are none, those in the upper part of the spectrum; if there are
+        few events at all, one mass in their midst.
     """
     if not len(mjj):
         return Suggestion(0.0, None, (3000.0,), trainable=False)

@@ -206,7 +206,7 @@ def what_is_possible(looks: Sequence[FileLook]) -> Possible:
     Parameters
     ----------
     looks
-        Files of one search, those without entries too.
+        Files of one search; those without entries count where no file has any.
 
     Returns
     -------
@@ -218,7 +218,8 @@ def what_is_possible(looks: Sequence[FileLook]) -> Possible:
     InputError
         If a file has neither the jets nor particles to cluster them from.
     """
-    kinds = list({look.branches: look for look in looks if look.entries}.values())
+    filled = [look for look in looks if look.entries]
+    kinds = list({look.branches: look for look in filled or looks}.values())
     problems: list[str] = []
     for jets in (JetsConfig(), JetsConfig(source="particles")):
         try:

@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Literal
@@ -16,7 +16,10 @@ Part = Literal["data", "signal", "background"]
 _MASS_STEP = 50.0
 _SIGNAL_WORDS = r"signal|prime|qstar|xyy|wkk|graviton|radion|bulk|resonan"
 _MASS_AFTER = r"(?i)(?<![a-z0-9])(?:mx|m)[-_]?(\d{4})(?!\d)"
-_FOUR_DIGITS = r"(?<!\d)(\d{4})(?!\d)"
+_FOUR_DIGITS = r"(?<!\d)(?!20(?:1[5-9]|2[0-6]))(\d{4})(?!\d)"
+"""A mass in GeV; not a year of data taking."""
+_NUMBERED = re.compile(r"[-_.](part)?(\d{1,3})$")
+"""How the name of a file of a dataset may end."""
 _STORE = ("mc", "data")
 
 
@@ -135,9 +138,10 @@ def _data(looks: Sequence[FileLook]) -> list[SampleDraft]:
 def _simulated(looks: Sequence[FileLook]) -> list[SampleDraft]:
     """Simulation, a sample for each dataset and year."""
     groups: dict[tuple[str, str], list[FileLook]] = {}
-    for look in looks:
-        if look.simulated:
-            groups.setdefault((dataset_of(look.path), year_of([look]).year), []).append(look)
+    simulated = [look for look in looks if look.simulated]
+    names = datasets_of([look.path for look in simulated])
+    for look in simulated:
+        groups.setdefault((names[look.path], year_of([look]).year), []).append(look)
     return [_simulated_sample(name, files) for (name, _), files in groups.items()]
 
 
@@ -161,15 +165,45 @@ def _mass(name: str, looks: Iterable[FileLook]) -> tuple[float | None, str]:
     return (float(marked.group(1)), "by its name") if marked and marked.group(1)[0] != "0" else (None, "")
 
 
-def dataset_of(path: str) -> str:
-    """The name of the dataset that a file belongs to: that of CMS's store, else the file's without its number."""
+def datasets_of(paths: Sequence[str]) -> dict[str, str]:
+    """The dataset that each file belongs to: that of CMS's store, else the file's name without its number.
+
+    A number at the end of a name counts the files of a dataset where the word "part" says so, or where the numbers of
+    all files of one name run from 0 or 1 without a gap. Any other is part of the name: a mass, a range of pT.
+
+    Parameters
+    ----------
+    paths
+        Files and addresses.
+
+    Returns
+    -------
+    dict
+        Each of them to its dataset.
+    """
+    numbers: dict[str, set[int]] = {}
+    for path in paths:
+        if found := _NUMBERED.search(stem := PurePosixPath(path).stem):
+            numbers.setdefault(stem[: found.start()], set()).add(int(found[2]))
+    counted = {name for name, of in numbers.items() if min(of) <= 1 and max(of) - min(of) == len(of) - 1}
+    return {path: _stored_dataset(path) or _named_dataset(path, counted) for path in paths}
+
+
+def _stored_dataset(path: str) -> str | None:
     parts = PurePosixPath(path.partition("://")[2] or path).parts
     for first, second in itertools.pairwise(parts):
         if first == "store" and second in _STORE:
             after = parts[parts.index(second) + 1 :]
             return plain_name(after[1] if len(after) > 2 else after[0])
-    stem = PurePosixPath(parts[-1]).stem
-    return plain_name(re.sub(r"[-_.](part)?\d{1,3}$", "", stem))
+    return None
+
+
+def _named_dataset(path: str, counted: Collection[str]) -> str:
+    stem = PurePosixPath(path).stem
+    found = _NUMBERED.search(stem)
+    if found and (found[1] or stem[: found.start()] in counted):
+        return plain_name(stem[: found.start()])
+    return plain_name(stem)
 
 
 def _named(samples: Iterable[SampleDraft]) -> tuple[SampleDraft, ...]:

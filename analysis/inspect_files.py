@@ -1,5 +1,6 @@
 """What a file or folder holds, for the terminal and for programs."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -112,22 +113,29 @@ def _events(name: str) -> Facts:
 
 def _opened(path: Path) -> Iterator[tuple[Path, pq.ParquetFile]]:
     for file in sorted(path.glob("*.parquet")) if path.is_dir() else [path]:
-        try:
-            with pq.ParquetFile(file) as opened:
-                yield file, opened
-        except (OSError, pa.ArrowInvalid) as error:
-            msg = f"{file}: not a readable Parquet file ({error}); run `oddjet skim` again"
-            raise InputError(msg) from None
+        with _reading(file), pq.ParquetFile(file) as opened:
+            yield file, opened
+
+
+@contextlib.contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowInvalid) as error:
+        reason = " ".join(str(error).split())
+        msg = f"{file}: not a readable Parquet file ({reason}); run `oddjet skim` again"
+        raise InputError(msg) from None
 
 
 def _table(path: Path) -> Facts:
     rows, files, kinds = 0, 0, dict[str, str]()
     ends: dict[str, tuple[float, float]] = {}
-    for _, opened in _opened(path):
+    for file, opened in _opened(path):
         files += 1
         rows += opened.metadata.num_rows
         for group in range(opened.num_row_groups):
-            table = opened.read_row_group(group)
+            with _reading(file):
+                table = opened.read_row_group(group)
             for name, column in zip(table.column_names, table.columns, strict=True):
                 kinds[name] = str(column.type)
                 if pa.types.is_primitive(column.type) and len(column):

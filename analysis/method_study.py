@@ -1,8 +1,8 @@
 """A trained method in its window: what it gains, whether it is flat in mass, and which events it finds most anomalous."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from models.metrics import MIN_BACKGROUND, roc, sic_at
 from models.sculpting import sculpting
 
 MOST_BACKGROUND = 20_000
-"""Side-band events that are scored for the significance improvement."""
+"""Background events that are scored for the significance improvement."""
 BIN_WIDTH = 100.0
 """Bins of the sculpting test, GeV; those of few selected events are merged."""
 _POINTS = 60
@@ -100,34 +100,92 @@ def thinned(table: Table, most: int = MOST_BACKGROUND) -> dict[str, npt.NDArray[
     return rows_of(table, np.sort(np.argsort(random, kind="stable")[:most]))
 
 
-def improvement(signal: FloatArray, weight: FloatArray, background: FloatArray) -> Improvement | None:
+def gains(
+    method: Method, signals: Mapping[str, Table], beside: Table, simulated: Table | None
+) -> dict[str, Improvement]:
+    """Significance improvement of each signal over simulated background, or where there is too little over side bands.
+
+    Every event, whether the method was trained on it or not, has the rank of one fold, that of its id. The mean over
+    the folds, which events of other samples have in the search, has another distribution and would not compare.
+
+    Parameters
+    ----------
+    method
+        Trained.
+    signals
+        Sample to its events in the signal region, shape (events,) each; ids and weights included.
+    beside
+        Data of the side bands, ids included.
+    simulated
+        Simulated background of the signal region, ids and weights included; None without any.
+
+    Returns
+    -------
+    dict
+        Sample to its significance improvement, where there are events enough.
+    """
+    if not signals:
+        return {}
+    reference: Literal["simulation", "side bands"] = "side bands"
+    table = thinned(beside)
+    weight = np.ones(len(table["mjj"]))
+    if simulated is not None:
+        own = thinned(simulated)
+        size = np.abs(np.asarray(own["weight"], dtype=np.float64))
+        if _effective(size) > MIN_BACKGROUND:
+            reference, table, weight = "simulation", own, size
+    background = judge(method, table, trained_on=True).score
+    found = {
+        sample: improvement(
+            (judge(method, one, trained_on=True).score, np.abs(np.asarray(one["weight"], dtype=np.float64))),
+            (background, weight),
+            reference,
+        )
+        for sample, one in signals.items()
+    }
+    return {sample: gain for sample, gain in found.items() if gain is not None}
+
+
+def _effective(weight: FloatArray) -> float:
+    """Effective number of weighted events."""
+    squares = float((weight**2).sum())
+    return float(weight.sum() ** 2 / squares) if squares > 0 else 0.0
+
+
+def improvement(
+    signal: tuple[FloatArray, FloatArray],
+    background: tuple[FloatArray, FloatArray],
+    reference: Literal["simulation", "side bands"],
+) -> Improvement | None:
     """Significance improvement of all cuts on a score.
 
     Parameters
     ----------
-    signal, weight
-        Scores of simulated signal in the signal region, and the events' weights (their size counts).
-    background
-        Scores of data in the side bands.
+    signal, background
+        Scores and weights, not negative; shape (events,) each.
+    reference
+        What the background is.
 
     Returns
     -------
     Improvement or None
         At background efficiencies that 25 events or more pass; None where there are too few events.
     """
-    if len(background) <= MIN_BACKGROUND or not np.abs(weight).sum() > 0:
+    events = _effective(background[1])
+    if events <= MIN_BACKGROUND or not signal[1].sum() > 0:
         return None
-    label = np.concatenate([np.ones(len(signal)), np.zeros(len(background))])
-    weights = np.concatenate([np.abs(weight), np.ones(len(background))])
-    curve = roc(np.concatenate([signal, background]), label, weights)
-    kept = np.geomspace(MIN_BACKGROUND / len(background), 1.0, _POINTS)
-    gains = [sic_at(curve, fraction) for fraction in kept.tolist()]
+    scores, weights = (np.concatenate(pair) for pair in zip(signal, background, strict=True))
+    label = np.repeat([1.0, 0.0], [len(signal[0]), len(background[0])])
+    curve = roc(scores, label, weights)
+    kept = np.geomspace(MIN_BACKGROUND / events, 1.0, _POINTS)
+    found = [sic_at(curve, fraction) for fraction in kept.tolist()]
     return Improvement(
+        reference=reference,
         background_efficiency=tuple(kept.tolist()),
         signal_efficiency=tuple(curve.at(kept)[0].tolist()),
-        value=tuple(value for value, _ in gains),
-        error=tuple(error for _, error in gains),
-        background_events=len(background),
+        value=tuple(value for value, _ in found),
+        error=tuple(error for _, error in found),
+        background_events=events,
     )
 
 

@@ -76,7 +76,8 @@ def plan_lines(view: "PlanView") -> Iterator[str]:
     toys = f", {view.global_toys:,} pseudo-experiments for global p-values" if view.global_toys else ""
     yield f"scan: {span} GeV in {view.selections} selection{'s' if view.selections > 1 else ''} each{toys}"
     if view.limit_trainings is not None:
-        yield f"limits with retraining: {view.limit_trainings} trainings"
+        least = "at least " if view.more_trainings else ""
+        yield f"limits with retraining: {least}{view.limit_trainings} trainings"
     yield from _stage_lines(view)
     yield from _estimate_lines(view)
 
@@ -102,16 +103,20 @@ def _stage_lines(view: "PlanView") -> Iterator[str]:
 
 
 def _estimate_lines(view: "PlanView") -> Iterator[str]:
-    from analysis.plan_estimate import size_in_words
+    from analysis.plan_estimate import START, size_in_words
 
     if all(view.stages.values()):
         return
-    parts = [f"{kind} {time_words(seconds)}" for kind, seconds in view.seconds.items() if seconds >= 0.05]
-    least = "at least " if view.unknown else "about "
+    parts = [f"start {time_words(START)}"]
+    parts += [f"{kind} {time_words(seconds)}" for kind, seconds in view.seconds.items() if seconds >= 0.05]
+    least = "at least " if view.unknown or view.more_trainings else "about "
     processes = "1 process" if view.workers == 1 else f"{view.workers} processes"
     yield f"time: {least}{time_words(view.wall)} with {processes} (one core: {', '.join(parts)})"
     if view.unknown:
         yield f"  without the trainings of {', '.join(view.unknown)}, whose time is not known"
+    if view.more_trainings:
+        yield "  without another pass over the signals of the limits and further trainings, for systematic uncertainties:"
+        yield "  the trainings before tell which are needed"
     if any(sample.selected is None for sample in view.samples):
         yield "  how many events pass the selection is not known: all are counted; --measure looks at some"
     yield f"disk: up to {size_in_words(view.disk)} for feature tables while they are made"

@@ -66,15 +66,12 @@ class SampleCost:
         Entries a second and core in a pass.
     searched
         Whether it is the data: scored by one fold, others by all.
-    filled
-        Whether histograms are filled of it.
     """
 
     entries: int
     selected: float
     rate: float
     searched: bool
-    filled: bool
 
 
 def event_rate(*, particles: bool) -> float:

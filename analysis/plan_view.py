@@ -8,8 +8,9 @@ import numpy as np
 
 from analysis import plan_estimate as cost
 from analysis.chunk_trial import try_chunk
+from analysis.limit_pipeline import uncertain
 from analysis.run import Run
-from analysis.stages import planned
+from analysis.stages import planned, study_stage
 from analysis.survey import survey
 from data.eventid import N_FOLDS
 from data.files import read_json
@@ -94,6 +95,8 @@ class PlanView:
         Of the scan.
     limit_trainings
         Folds that the limits with retraining train; None without limits.
+    more_trainings
+        Whether they train more for systematic uncertainties, how often is told by results of the trainings before.
     stages
         Stage to whether it is up to date.
     workers
@@ -116,6 +119,7 @@ class PlanView:
     selections: int
     global_toys: int
     limit_trainings: int | None
+    more_trainings: bool
     stages: Mapping[str, bool]
     workers: int
     seconds: Mapping[str, float]
@@ -181,6 +185,7 @@ def plan_view(run: Run, *, measure: bool = False) -> PlanView:
         selections=1 + len(methods),
         global_toys=config.scan.global_toys,
         limit_trainings=limits,
+        more_trainings=trains_more(run, stages),
         stages=stages,
         workers=config.processing.workers,
         seconds=_seconds(run, samples, methods, stages),
@@ -253,6 +258,24 @@ def _limit_trainings(run: Run) -> int | None:
     return len(methods) * injections * run.limits.seeds * N_FOLDS
 
 
+def trains_more(run: Run, stages: Mapping[str, bool]) -> bool:
+    """Whether the limits have trainings for systematic uncertainties to do, or it is not known yet.
+
+    Parameters
+    ----------
+    run
+        The run.
+    stages
+        Stage to whether it is up to date; a survey leaves out those that no result asks for yet.
+    """
+    if run.config.limits is None:
+        return False
+    named = [study_stage(*one) for one in uncertain(run)]
+    return not all(
+        stages.get(f"{name} injection", False) and stages.get(f"{name} retraining", True) for name in named
+    )
+
+
 def _seconds(
     run: Run, samples: Mapping[str, SampleView], methods: tuple[MethodView, ...], stages: Mapping[str, bool]
 ) -> dict[str, float]:
@@ -281,7 +304,6 @@ def _stage_seconds(
             _selected(view),
             view.rate,
             searched=rest == run.data.name,
-            filled=rest in run.filled,
         )
         return cost.pass_seconds(about, windows if kind == "hist" else None)
     if kind == "train":

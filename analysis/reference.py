@@ -18,7 +18,7 @@ import pdoc.render
 from pdoc.extract import walk_specs
 from pdoc.render_helpers import to_html
 
-from analysis.notebook_pages import as_markdown, index_of
+from analysis.notebook_pages import as_markdown
 from data.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,7 +26,7 @@ PACKAGES = ("data", "models", "processors", "analysis", "condor")
 FRONT = "README.md"
 NOTEBOOKS = "notebooks"
 INDEX = f"{NOTEBOOKS}/README.md"
-"""Stands for the page that lists the notebooks."""
+"""The page that lists the notebooks."""
 _TEMPLATES = Path(__file__).with_name("reference_pages")
 _TITLE = re.compile(r"^# (.+)$", re.MULTILINE)
 _LINK = re.compile(r"(?P<before>(?:href|src)=\")(?P<target>[^\"#:]+)(?P<anchor>#[^\"]*)?\"")
@@ -42,9 +42,9 @@ def page_texts() -> dict[str, str]:
     """
     top = [ROOT / FRONT, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
     beside = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.md"))
-    texts = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in [*top, *beside]}
+    pages = [*top, *beside, ROOT / INDEX]
+    texts = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in pages}
     notebooks = sorted((ROOT / NOTEBOOKS).glob("*.ipynb"))
-    texts[INDEX] = index_of(notebooks)
     return texts | {str(path.relative_to(ROOT)): as_markdown(path) for path in notebooks}
 
 

@@ -126,7 +126,11 @@ class Run:
             If the stage has not been run.
         """
         if not self.manifest(stage).is_file():
-            msg = f"{self.root}: stage '{stage}' is not done; run `oddjet {stage.split(maxsplit=1)[0]}` with this configuration first, or `oddjet run`, which does all stages"
+            command = stage.split(maxsplit=1)[0]
+            msg = (
+                f"{self.root}: stage '{stage}' is not done; run `oddjet {command}` with this configuration first, or "
+                "`oddjet run`, which does all stages"
+            )
             raise IncompleteError(msg)
         return read_manifest(self.manifest(stage)).identity()
 

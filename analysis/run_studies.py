@@ -1,6 +1,6 @@
 """The stage ``studies``: what the report shows beyond the scan, from the tables of features and the trained methods."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,19 +15,17 @@ from analysis.feature_shapes import COMMON, compare_features, shown_features, wi
 from analysis.method_study import (
     Judgement,
     flatness,
-    improvement,
+    gains,
     judge,
     most_anomalous,
     ordinary_events,
     rows_of,
-    thinned,
 )
 from analysis.report.histograms import PEAK, mass_spectrum
 from analysis.run import Run, searched_table, selection_label, untrained
 from analysis.stages import Product, planned, run_stage
 from analysis.study_record import (
     EventRecord,
-    Improvement,
     Matrices,
     MethodStudy,
     StudyRecord,
@@ -54,10 +52,11 @@ Columns = dict[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class _Tables:
-    """What all windows share: the data, the signals by sample, the features shown, and the searched mass histogram."""
+    """What all windows share: the tables by sample, the features shown, and the searched mass histogram."""
 
     data: Columns
     signals: Mapping[str, Columns]
+    background: Sequence[Columns]
     features: tuple[str, ...]
     histogram: Histogram
 
@@ -95,7 +94,7 @@ def _study(run: Run) -> Product:
     if run.config.methods:
         signals = {name: searched_table(run, name, columns) for name in run.config.search.signals}
         histogram = read_histograms(run.root / "histograms" / f"{run.data.name}.h5")["mjj"]
-        tables = _Tables(data, signals, features, histogram)
+        tables = _Tables(data, signals, background, features, histogram)
         windows = {window.name: _window(run, window, tables) for window in run.config.windows()}
     record = StudyRecord(windows=windows, simulation=simulation)
     wanted = wanted_events(data, names_of_events(record))
@@ -119,12 +118,19 @@ def _joined(tables: list[Columns], features: tuple[str, ...]) -> Columns:
 
 @dataclass(frozen=True)
 class _Here:
-    """A window's events: the data in the signal region and in the side bands, and signals in the signal region."""
+    """A window's events: data in the signal region and the side bands, signals and simulated background in the former."""
 
     window: Window
     inside: Columns
     beside: Columns
     signals: Mapping[str, Columns]
+    simulated: Columns | None
+
+    def ranked(self, method: Method) -> int:
+        """Events among which the scores of a method are ranks."""
+        if method.calibrated_on == "side bands":
+            return len(self.inside["mjj"]) + len(self.beside["mjj"])
+        return 0 if self.simulated is None else len(self.simulated["mjj"])
 
 
 def _window(run: Run, window: Window, tables: _Tables) -> WindowStudy:
@@ -137,7 +143,14 @@ def _window(run: Run, window: Window, tables: _Tables) -> WindowStudy:
         if len(where) and np.mean(where == SIGNAL) > PEAK
     }
     beside = (region == LOW) | (region == HIGH)
-    here = _Here(window, rows_of(tables.data, region == SIGNAL), rows_of(tables.data, beside), signals)
+    parts = [rows_of(table, regions.of(table["mjj"]) == SIGNAL) for table in tables.background]
+    here = _Here(
+        window,
+        rows_of(tables.data, region == SIGNAL),
+        rows_of(tables.data, beside),
+        signals,
+        _joined(parts, tuple(parts[0])) if parts else None,
+    )
     samples = {run.data.name: here.inside, **signals}
     judged: dict[str, dict[str, Judgement]] = {sample: {} for sample in samples}
     found = {}
@@ -146,8 +159,7 @@ def _window(run: Run, window: Window, tables: _Tables) -> WindowStudy:
         method = models.load(folder)
         for sample, table in samples.items():
             judged[sample][name] = judge(method, table, trained_on=label in run.trained_on(sample))
-        own = {sample: of_methods[name] for sample, of_methods in judged.items()}
-        plain = _method(run, method, label, here, own, tables.histogram)
+        plain = _method(run, method, label, here, judged[run.data.name][name], tables.histogram)
         found[name] = plain.model_copy(update={"training": training_curves(read_bundle(folder)[1])})
     alike = {}
     if len(found) > 1:
@@ -165,44 +177,32 @@ def _method(
     method: Method,
     label: str,
     here: _Here,
-    judged: Mapping[str, Judgement],
+    own: Judgement,
     histogram: Histogram,
 ) -> MethodStudy:
-    """A method in its window, without its training; ``judged``: what it says of the signal region of the data and of each signal."""
+    """A method in its window, without its training; ``own``: what it says of the data of the signal region."""
     axis, region = histogram.axes["mjj"], run.config.selection.region
     low, high = run.config.scan.fit_start or float(axis.edges[0]), float(axis.edges[-1])
     edges, events = mass_spectrum(histogram, region, INCLUSIVE, low, high, _FINE)
     _, selected = mass_spectrum(histogram, region, label, low, high, _FINE)
-    own, rows = judged[run.data.name], len(here.inside["mjj"]) + len(here.beside["mjj"])
     anomalous = most_anomalous(
         method,
         here.inside,
         own,
         ordinary_events(here.beside, method.inputs),
         count=run.config.report.events,
-        # Of a fold's events in the window the most anomalous one is half a step from the end.
-        least=N_FOLDS / (2.0 * max(rows, 1)),
+        # Of the events that a fold's ranks are among, the most anomalous one is half a step from the end.
+        least=N_FOLDS / (2.0 * max(here.ranked(method), 1)),
     )
     return MethodStudy(
         in_signal_region=len(here.inside["mjj"]),
         selected=int(np.count_nonzero(own.selected)),
         flatness=flatness(edges, events, selected, method.signal_region),
-        improvement=_gains(method, here, judged),
+        ranked_in="window" if method.calibrated_on == "side bands" else "background",
+        improvement=gains(method, here.signals, here.beside, here.simulated),
         anomalous=anomalous,
         training={},
     )
-
-
-def _gains(method: Method, here: _Here, judged: Mapping[str, Judgement]) -> dict[str, Improvement]:
-    """Significance improvement of each signal, where there are events enough."""
-    if not here.signals:
-        return {}
-    background = judge(method, thinned(here.beside), trained_on=True).score
-    found = {
-        sample: improvement(judged[sample].score, table["weight"].astype(np.float64), background)
-        for sample, table in here.signals.items()
-    }
-    return {sample: gain for sample, gain in found.items() if gain is not None}
 
 
 def _alike(judged: Mapping[str, Judgement], table: Columns) -> Matrices | None:

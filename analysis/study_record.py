@@ -76,25 +76,28 @@ class Flatness(Section):
 
 
 class Improvement(Section):
-    """Significance improvement of a simulated signal over the data of the side bands.
+    """Significance improvement of a simulated signal in the signal region.
 
     Parameters
     ----------
+    reference
+        What the background efficiency is of: simulated background of the signal region, or data of the side bands.
     background_efficiency, signal_efficiency, value, error
         Of cuts from tight to loose: efficiencies, their ε_S/√ε_B, and its binomial standard deviation.
     background_events
-        Events of the side bands that were scored.
+        Events of the reference that were scored; of weighted events their effective number.
     """
 
+    reference: Literal["simulation", "side bands"]
     background_efficiency: Numbers
     signal_efficiency: Numbers
     value: Numbers
     error: Numbers
-    background_events: int
+    background_events: float
 
 
 class TrainingCurve(Section):
-    """Validation losses of the networks of one part of a method, all folds together.
+    """Losses of the networks of one part of a method, all folds together.
 
     Parameters
     ----------
@@ -103,7 +106,9 @@ class TrainingCurve(Section):
     first
         Trees or epochs before the first loss: 0 for trees, 1 for networks.
     median, low, high
-        Of those that still train after each epoch or tree; ``low`` to ``high`` holds all of them.
+        Validation losses of those that still train after each epoch or tree; ``low`` to ``high`` holds all of them.
+    training
+        Median of their training losses: of trees after each tree, of networks the mean over each epoch.
     """
 
     members: int
@@ -111,6 +116,7 @@ class TrainingCurve(Section):
     median: Numbers
     low: Numbers
     high: Numbers
+    training: Numbers
 
 
 class Contribution(Section):
@@ -144,9 +150,9 @@ class Anomalous(Section):
     mjj, masses
         Dijet mass and soft-drop masses of j1 and j2, GeV.
     score
-        Rank among the events of the window.
+        Rank among the events that `MethodStudy.ranked_in` names.
     rarity
-        −log₁₀(1 − score): 3 is one event in a thousand.
+        −log₁₀(1 − score): 3 is one event in a thousand of these.
     typical
         Rarity of an event whose features are the medians of the side bands, or the mean of some side-band events where
         jets are exchanged as a whole.
@@ -178,6 +184,8 @@ class MethodStudy(Section):
     ----------
     in_signal_region, selected
         Events of the data there, and those of them that are selected.
+    ranked_in
+        The events among which scores are ranks: data of the window, or simulated background of its signal region.
     flatness
         None where too few events are selected for a test.
     improvement
@@ -191,6 +199,7 @@ class MethodStudy(Section):
 
     in_signal_region: int
     selected: int
+    ranked_in: Literal["window", "background"]
     training: dict[str, dict[str, TrainingCurve]]
     flatness: Flatness | None
     improvement: dict[str, Improvement]

@@ -16,7 +16,8 @@ def summary_lines(root: Path) -> list[str]:
         A finished run folder.
     """
     scan, account = read_json(root / "scan.json"), read_json(root / "account.json")
-    lines = [f"{scan['sample']}: {account['processed']:,} of {account['expected']:,} events processed"]
+    number = f"{account['processed']:,} of {account['expected']:,}"
+    lines = [f"{scan['sample']} searched; {number} events of all samples processed"]
     found = scan.get("global", {}).get("selections", {})
     lines += [f"  {_excess(name, rows, found.get(name))}" for name, rows in scan["selections"].items()]
     page = root / "report" / "index.html"

@@ -3,6 +3,7 @@
 import difflib
 import json
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self, cast
 
@@ -80,7 +81,7 @@ def _describe(cls: type[Section], mapping: dict[Any, Any], problem: dict[str, An
     location = problem["loc"]
     key = _key(mapping, location, absent=problem["type"] == "missing")
     if problem["type"] != "extra_forbidden":
-        reason = _reason(problem)
+        reason = reason_of(problem)
         return f"key '{key}': {reason}" if key else reason
     known = _known_keys(cls, location[:-1])
     near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
@@ -102,8 +103,19 @@ def _key(mapping: dict[Any, Any], location: tuple[object, ...], *, absent: bool)
     return ".".join(keys)
 
 
-def _reason(problem: dict[str, Any]) -> str:
-    """What is wrong; pydantic's words do not know how YAML reads an unquoted number or an empty section."""
+def reason_of(problem: Mapping[str, Any]) -> str:
+    """What is wrong; pydantic's words do not know how YAML reads an unquoted number or an empty section.
+
+    Parameters
+    ----------
+    problem
+        One of the errors of a `pydantic.ValidationError`.
+
+    Returns
+    -------
+    str
+        Half a sentence, to follow the key.
+    """
     value = problem["input"]
     if problem["type"] in {"string_type", "invalid_key"} and isinstance(value, bool | int | float):
         text = "" if isinstance(value, bool) else f': "{value}"'

@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from data.errors import ConfigError, InputError
 from data.sections import Section
@@ -43,6 +43,8 @@ class Method(abc.ABC):
     """Whether a selection with the default options is promised to be flat in mjj."""
     takes: ClassVar[Mapping[str, bool]] = {}
     """Further tables that `fit` takes by keyword: ``signal``, ``background``, ``wide``; True where it needs them."""
+    calibrated_on: ClassVar[Literal["side bands", "background"]] = "side bands"
+    """``background``: ranks and thresholds come from the held-out simulated background in the signal region."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]]
     """Options of the presets ``quick`` (minutes become seconds) and ``paper`` (the authors' recipe)."""
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.errors import TrainingError
-from data.workers import attached
+from data.workers import attached, starting
 from models import trees
 from models.arrays import Arrays
 from models.jobs import Job, Member, Result, StackJob, StackResult, Training, TreeJob, side_by_side
@@ -82,11 +82,13 @@ def _mapper(workers: int) -> Iterator[Map]:
 
         def mapped(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
             try:
-                return list(pool.map(function, items))
+                with starting():
+                    found = pool.map(function, items)
+                return list(found)
             except BrokenProcessPool:
                 msg = (
                     f"a training process died, one of {workers}; most often memory ran out: lower processing.workers, "
-                    "then run again"
+                    'then run again; a script that trains with workers does so under `if __name__ == "__main__":`'
                 )
                 raise TrainingError(msg) from None
 
@@ -179,13 +181,19 @@ def _collected(
     places = {}
     for part, result in zip(parts, trained, strict=False):
         for position, place in enumerate(part.places):
-            places[place] = (result.networks[position], result.validation[position], result.history[position])
+            places[place] = (
+                result.networks[position],
+                result.validation[position],
+                result.history[position],
+                result.training_history[position],
+            )
     collected: dict[int, Result] = {}
     for number, job in stacks.items():
         own = [places[number, place] for place in range(len(job.members))]
         collected[number] = StackResult(
-            tuple(networks for networks, _, _ in own),
-            np.array([loss for _, loss, _ in own]),
-            np.stack([history for _, _, history in own]),
+            tuple(networks for networks, _, _, _ in own),
+            np.array([loss for _, loss, _, _ in own]),
+            np.stack([history for _, _, history, _ in own]),
+            np.stack([history for _, _, _, history in own]),
         )
     return collected

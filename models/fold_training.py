@@ -8,7 +8,7 @@ import abc
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, cast
 
 from data.errors import TrainingError
 from data.eventid import N_FOLDS
@@ -76,8 +76,6 @@ class FoldTraining(Method):
 
     bands: ClassVar[tuple[int, ...]] = (LOW, SIGNAL, HIGH)
     """Regions of the window that must hold events."""
-    calibrated_on: ClassVar[Literal["side bands", "background"]] = "side bands"
-    """``background``: ranks and thresholds come from the held-out simulated background in the signal region."""
     fixed_cut: ClassVar[float | None] = None
     """Raw score above which the method always selects, whatever the working point."""
     score_is: ClassVar[str]
@@ -141,7 +139,7 @@ class FoldTraining(Method):
     def recorded_fold(
         self, sample: TrainingSample, extras: Mapping[str, TrainingSample], fold: int
     ) -> Training[Arrays]:
-        """`train_fold`, and the validation losses of its jobs.
+        """`train_fold`, and the losses of its jobs.
 
         Parameters
         ----------

@@ -41,7 +41,7 @@ from models.seeds import task_seed
 
 @dataclass(frozen=True)
 class _Trained:
-    """State after training: arrays, validation losses and calibration of each fold."""
+    """State after training: arrays, losses and calibration of each fold."""
 
     folds: tuple[Arrays, ...]
     losses: tuple[Arrays, ...]

@@ -16,13 +16,13 @@ import pydantic
 
 from data.sections import Section
 from data.types import FloatArray, IntArray
-from models.arrays import Arrays, prefixed
+from models.arrays import Arrays, below, prefixed
 from models.networks.base import Network
 from models.problems import Problem
 from models.trees import HISTORY, TreeSettings
 
 LOSSES = "losses/"
-"""What the names of validation losses begin with among the arrays of a trained fold; scoring reads none of them."""
+"""What the names of losses begin with among the arrays of a trained fold; scoring reads none of them."""
 TREES = "trees"
 """Kind of the losses of boosted trees."""
 REGISTERS = 32
@@ -125,11 +125,14 @@ class StackResult:
         Best validation loss of each member, shape (members,).
     history
         Validation loss of each member after each epoch, shape (members, epochs), NaN after its end.
+    training_history
+        The same of the training loss, in the mean over each epoch.
     """
 
     networks: tuple[Arrays, ...]
     validation: FloatArray
     history: FloatArray
+    training_history: FloatArray
 
 
 @dataclass(frozen=True)
@@ -187,7 +190,7 @@ def _advanced(
 
 
 def recorded(training: Training[Arrays]) -> Training[Arrays]:
-    """The training of a fold with the validation losses of all its jobs among what it returns.
+    """The training of a fold with the losses of all its jobs among what it returns.
 
     Parameters
     ----------
@@ -197,8 +200,8 @@ def recorded(training: Training[Arrays]) -> Training[Arrays]:
     Returns
     -------
     dict
-        The fold's arrays, and ``losses/KIND/NAME`` of each job, float32, shape (members, epochs; of trees their number
-        and 1), ∞ after a member's end. KIND is ``trees`` or the kind of network in words.
+        The fold's arrays, and ``losses/KIND/NAME/validation`` and ``…/training`` of each job, float32, shape (members,
+        epochs; of trees their number and 1), ∞ after a member's end. KIND is ``trees`` or the kind of network in words.
     """
     losses: Arrays = {}
     answer: Sequence[Any] | None = None
@@ -209,13 +212,15 @@ def recorded(training: Training[Arrays]) -> Training[Arrays]:
             return {**stop.value, **prefixed(LOSSES, losses)}
         answer = yield jobs
         for job, result in zip(jobs, answer, strict=True):
-            losses[_free_name(job, losses)] = _losses_of(result)
+            losses |= prefixed(f"{_free_name(job, losses)}/", _losses_of(result))
 
 
 def _free_name(job: Job, taken: Mapping[str, Any]) -> str:
     """Kind and name of a job; jobs of one kind without names of their own are numbered."""
     kind = TREES if isinstance(job, TreeJob) else _in_words(type(job.network).__name__)
-    number = next(number for number in itertools.count(1) if f"{kind}/{job.name or number}" not in taken)
+    number = next(
+        number for number in itertools.count(1) if f"{kind}/{job.name or number}/validation" not in taken
+    )
     return f"{kind}/{job.name or number}"
 
 
@@ -224,7 +229,14 @@ def _in_words(name: str) -> str:
     return "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name).strip()
 
 
-def _losses_of(result: Result) -> npt.NDArray[np.float32]:
+def _losses_of(result: Result) -> Arrays:
     """Losses with ∞ after a member's end: NaN would equal no NaN where bundles are compared."""
-    history = result.history if isinstance(result, StackResult) else result[HISTORY]
-    return np.nan_to_num(history, nan=np.inf, posinf=np.inf).astype(np.float32)
+    found = (
+        {"validation": result.history, "training": result.training_history}
+        if isinstance(result, StackResult)
+        else below(result, HISTORY)
+    )
+    return {
+        which: np.nan_to_num(history, nan=np.inf, posinf=np.inf).astype(np.float32)
+        for which, history in found.items()
+    }

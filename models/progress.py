@@ -34,6 +34,7 @@ class Progress:
         self.kept_losses = np.full((count, schedule.keep), np.inf)
         self.kept = torch.zeros(count, schedule.keep, width)
         self.history = np.full((count, schedule.epochs), np.nan)
+        self.training_history = np.full((count, schedule.epochs), np.nan)
 
     def rates(self, chosen: npt.NDArray[np.int64]) -> FloatArray:
         """Learning rates for the next step of some members.
@@ -93,6 +94,7 @@ class Progress:
                 )
                 raise TrainingError(msg)
             self.history[number, epoch] = loss
+            self.training_history[number, epoch] = training[position]
             self._keep(number, loss, flat[position])
             watched = loss if self.schedule.monitor == "validation" else float(training[position])
             self.waited[number] = (

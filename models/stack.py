@@ -268,7 +268,8 @@ class _Trainer:
             order = order[np.isfinite(progress.kept_losses[number][order])]
             views = self.layout.views(progress.kept[number][torch.from_numpy(order)])
             networks.append({name: np.ascontiguousarray(view.numpy()) for name, view in views.items()})
-        return StackResult(tuple(networks), progress.kept_losses.min(axis=1), progress.history)
+        best = progress.kept_losses.min(axis=1)
+        return StackResult(tuple(networks), best, progress.history, progress.training_history)
 
 
 def _first_rows(network: Network, members: Sequence[Member]) -> tuple[torch.Tensor, _Layout]:

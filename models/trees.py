@@ -4,7 +4,7 @@ Inputs are binned once for a whole problem; scikit-learn then sees small integer
 largest part of its time on tables of some ten thousand events, and thresholds are mapped back to input units.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from data.sections import Section
 from data.types import FloatArray
-from models.arrays import Arrays, take
+from models.arrays import Arrays, prefixed, take
 from models.kernels.forest import member_logits
 from models.preprocessing import Inputs
 from models.problems import Problem
@@ -28,8 +28,8 @@ _NODE = {
     "missing_left": ("missing_go_to_left", np.uint8),
     "value": ("value", np.float64),
 }
-HISTORY = "history"
-"""Array of the members' validation losses, tree by tree (or epoch by epoch), ∞ after their ends; scoring reads none."""
+HISTORY = "history/"
+"""Stands before the members' losses, ``validation`` and ``training``: tree by tree, from none on; scoring reads none."""
 REACH = 0.9995
 """Quantile of an input up to which bins of equal width reach."""
 _ORDER = (
@@ -96,7 +96,8 @@ def train(problem: Problem, settings: TreeSettings, seed: Callable[..., int]) ->
     Returns
     -------
     dict
-        The arrays that `probability` reads, and `HISTORY`, float32 (members, trees + 1).
+        The arrays that `probability` reads, and the losses below `HISTORY`, float32 (members, trees + 1), ∞ after a
+        member's end.
     """
     edges = [bin_edges(values, settings.bins) for values in problem.x.T]
     binned = binned_inputs(problem.x, edges)
@@ -118,11 +119,21 @@ def train(problem: Problem, settings: TreeSettings, seed: Callable[..., int]) ->
                     sample_weight_val=problem.weight[validation],
                 )
             members.append(forest_arrays(model, edges))
-            losses.append(-np.asarray(model.validation_score_))
-    history = np.full((len(losses), max(map(len, losses))), np.inf, dtype=np.float32)
-    for row, loss in zip(history, losses, strict=True):
-        row[: len(loss)] = loss
-    return {**join(members), HISTORY: history}
+            scores = {"validation": model.validation_score_, "training": model.train_score_}
+            losses.append({which: -np.asarray(score) for which, score in scores.items()})
+    return {**join(members), **prefixed(HISTORY, _histories(losses))}
+
+
+def _histories(losses: Sequence[Mapping[str, FloatArray]]) -> Arrays:
+    """Losses of members that end at different trees, ∞ after their ends."""
+    found: Arrays = {}
+    for which in losses[0]:
+        longest = max(len(one[which]) for one in losses)
+        history = np.full((len(losses), longest), np.inf, dtype=np.float32)
+        for row, one in zip(history, losses, strict=True):
+            row[: len(one[which])] = one[which]
+        found[which] = history
+    return found
 
 
 def _booster(settings: TreeSettings, state: int) -> HistGradientBoostingClassifier:

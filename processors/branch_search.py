@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from data.samples import Kind
 from processors.config import FeaturesConfig, JetsConfig
-from processors.further import chosen_features
+from processors.further import Feature, chosen_features
 from processors.schema import (
     B_TAG_ROLES,
     CLUSTERED_B_TAG_ROLES,
@@ -105,9 +105,19 @@ class BranchSearch:
         """What the further features need beside the particles."""
         for feature in chosen_features(self.demand.features.further):
             before = len(self.missing)
-            self.take_all(feature.roles())
+            self.take_all(feature.roles() | self._roles_of_absent(feature))
             if len(self.missing) > before or (feature.particles and not self.has_particles()):
                 self.further_missing.append(feature.name)
+
+    def _roles_of_absent(self, feature: Feature) -> dict[str, Role]:
+        """What columns would need that a feature is made of and the table is without."""
+        absent = {*feature.made_of} & {*self.demand.features.without}
+        b_tag = B_TAG_ROLES if self.demand.jets.source == "stored" else CLUSTERED_B_TAG_ROLES
+        return {
+            name: Role(role.branches, f"the feature {feature.name}")
+            for name, role in {**FEATURE_ROLES, **b_tag}.items()
+            if absent & {*role.columns[:1]}
+        }
 
     def has_particles(self) -> bool:
         """Whether something can be computed of the file's particles."""

@@ -26,6 +26,7 @@ from processors.schema import (
     FRACTION_ROLES,
     JET_ID_ROLES,
     JET_ROLES,
+    LABEL,
     LEPTON_LINK_ROLES,
     LINK_ROLES,
     OBJECT_ROLES,
@@ -64,6 +65,7 @@ _TAKEN: Mapping[str, Role] = {
     **CORRECTION_ROLES,
     **QUARK_FLAGS,
     **OBJECT_ROLES,
+    "label": LABEL,
 }
 
 
@@ -179,18 +181,23 @@ def register(feature: Feature) -> None:
     Raises
     ------
     ValueError
-        If its name is no plain word or that of a weight, another file has it, a role stands for other branches already, or it is made of
-        a column that there is not.
+        If its name is no plain word, another feature has it, a column of it begins as those of varied weights, a role
+        stands for other branches already, or it is made of a column that there is not.
     """
     before = _FEATURES.get(feature.name)
-    if before is not None and before.values.__module__ != feature.values.__module__:
-        msg = f"feature '{feature.name}' is in {before.values.__module__} and {feature.values.__module__}; rename one"
+    if before is not None and not _is_run_again(before, feature):
+        places = [f"{one.values.__module__}.{one.values.__qualname__}" for one in (before, feature)]
+        msg = f"feature '{feature.name}' is declared twice, by {places[0]} and {places[1]}; rename one"
         raise ValueError(msg)
     if not feature.name.isidentifier():
         msg = f"feature '{feature.name}': a name is letters, digits and underscores; rename it"
         raise ValueError(msg)
-    if feature.name.startswith(VARIED_WEIGHTS):
-        msg = f"feature '{feature.name}': names that begin with {VARIED_WEIGHTS} are those of varied weights; rename it"
+    weights = [column for column in feature.columns() if column.startswith(VARIED_WEIGHTS)]
+    if weights:
+        msg = (
+            f"feature '{feature.name}': its column {weights[0]} begins with {VARIED_WEIGHTS}, as those of varied "
+            "weights do; rename it"
+        )
         raise ValueError(msg)
     roles = {**_TAKEN, **{role: one for other in _FEATURES.values() for role, one in other.roles().items()}}
     for role, own in feature.roles().items():
@@ -202,6 +209,12 @@ def register(feature: Feature) -> None:
         msg = f"feature '{feature.name}': made_of names '{unknown[0]}'; choose among {', '.join(DISPENSABLE)}"
         raise ValueError(msg)
     _FEATURES[feature.name] = feature
+
+
+def _is_run_again(before: Feature, feature: Feature) -> bool:
+    """Whether a cell of a notebook declares its feature anew; a file that is imported declares each once."""
+    names = [(one.values.__module__, one.values.__qualname__) for one in (before, feature)]
+    return names[0] == names[1] and names[0][0] == "__main__"
 
 
 def known_features() -> dict[str, Feature]:

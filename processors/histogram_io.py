@@ -40,6 +40,9 @@ def read_histograms(path: Path) -> Histograms:
     InputError
         If the file is missing, truncated, or holds something else.
     """
+    if not path.is_file():
+        msg = f"{path}: does not exist; run `oddjet hist` first, or `oddjet run`, which does all stages"
+        raise InputError(msg)
     try:
         with h5py.File(path, "r") as file:
             return {name: hist.Hist(uhi.io.hdf5.read(file[name])) for name in sorted(file)}

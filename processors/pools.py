@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import loky
 
-from data.workers import attached
+from data.workers import attached, starting
 
 AHEAD = 2
 """Tasks handed out for each worker, so that none waits for the process that hands them out."""
@@ -103,7 +103,8 @@ class ProcessPool:
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future:
         """Start a task."""
-        future: Future = self._executor.submit(function, *arguments)
+        with starting():
+            future: Future = self._executor.submit(function, *arguments)
         return future
 
     def share(self, value: Any) -> Any:

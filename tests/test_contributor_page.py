@@ -26,6 +26,17 @@ MOST_REGISTRATIONS = 1
 """Lines that a recipe may add to a file that there is."""
 FEATURES = ("girth", "met_over_mjj")
 COLUMNS = ("girth_j1", "girth_j2", "met_over_mjj")
+EXISTING = (
+    "tests/test_architecture.py", "tests/test_docstrings.py", "tests/test_pages.py", "tests/analysis/test_plan.py",
+    "tests/analysis/test_ready_configs.py", "tests/condor/test_submit_files.py",
+    "tests/data/test_simulation_points.py", "tests/models/test_every_method.py",
+    "tests/processors/test_further_features.py",
+)  # fmt: skip
+"""Tests that go over all methods, features, signals or sites, or name those that come with oddjet."""
+CHOSEN = (
+    "mahalanobis or girth or met_over_mjj or zprime_qq or mysite or compared or costs or schemas_are_up_to_date or ready_recipes "
+    "or imported_is_ours or wrong_recipe or shipped_profiles or a_profile_may or wrong_configurations"
+)
 DRIVER = """
 import json
 import numpy as np
@@ -53,6 +64,8 @@ method = models.create("mahalanobis", **window, features=COLUMNS).fit(table)
 method.save("bundle")
 loaded = models.load("bundle").evaluate(table)
 assert all(np.array_equal(one, other) for one, other in zip(method.evaluate(table), loaded))
+alone = models.create("mahalanobis", **window, features=COLUMNS[:1]).fit(table).evaluate(table)
+assert np.all(np.isfinite(alone[0]))
 said["kept"] = float(np.mean(loaded[1] == 5))
 mjj = read_histograms(RUN / "histograms.h5")["mjj"]
 said["filled"] = {
@@ -67,9 +80,10 @@ print(json.dumps(said))
 def copy(tmp_path_factory):
     """The packages with the page's files among them; the caches of compiled code come along."""
     folder = tmp_path_factory.mktemp("oddjet")
-    for package in PACKAGES:
+    for package in (*PACKAGES, "tests"):
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("mini"))
     shutil.copy(ROOT / "pyproject.toml", folder)
+    (folder / "data" / "mini").symlink_to(ROOT / "data" / "mini")
     for name, text in BLOCKS.items():
         assert not (folder / name).exists()
         (folder / name).write_text(text)
@@ -140,6 +154,27 @@ def test_its_code_is_as_the_house_rules_want_it(copy):
             [*ruff, *check, "--no-cache", *files], cwd=copy, capture_output=True, text=True, check=False
         )  # fmt: skip
         assert done.returncode == 0, done.stdout
+
+
+def test_the_tests_that_there_are_take_what_it_adds(copy):
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--basetemp", copy / "pytest",
+            "-m", "not slow", "-k", CHOSEN, *EXISTING,
+        ],
+        cwd=copy,
+        env=os.environ | {"PYTHONPATH": str(copy)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    for ran in (
+        "test_the_package_imported_is_ours[models]",
+        "[mahalanobis]",
+        "[models/methods/mahalanobis.py]",
+    ):
+        assert f"{ran} PASSED" in done.stdout
 
 
 def test_paths_and_commands_of_the_page_are_there():

@@ -210,6 +210,52 @@ def _draw_pulls(axes: Axes, data: SpectrumData) -> None:
     axes.set_ylabel("Pull", loc="center")
 
 
+def data_figure(
+    edges: FloatArray, observed: FloatArray, label: PlotLabel, notes: tuple[str, ...] = ()
+) -> Figure:
+    """A spectrum without a fit.
+
+    Parameters
+    ----------
+    edges
+        Bin edges in GeV, shape (n + 1,).
+    observed
+        Events per bin, shape (n,).
+    label
+        What stands above the plot.
+    notes
+        Lines of text for the corner.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Events against mass, on a linear axis.
+    """
+    scale, unit = _density(edges)
+    down, up = poisson_interval(observed)
+    there = observed > 0
+    with plot_style():
+        figure = new_figure(height=8.0)
+        axes = figure.add_subplot()
+        axes.stairs(observed * scale, edges, color="black", linewidth=2.5, label="Observed")
+        axes.errorbar(
+            ((edges[1:] + edges[:-1]) / 2)[there],
+            (observed * scale)[there],
+            yerr=(np.stack([down, up]) * scale)[:, there],
+            fmt="none",
+            ecolor="black",
+            elinewidth=1.6,
+        )
+        axes.set_xlim(edges[0], edges[-1])
+        axes.set_ylim(0.0, 1.4 * float(((observed + up) * scale).max(initial=1.0)))
+        axes.set_xlabel(MASS_LABEL)
+        axes.set_ylabel(unit)
+        axes.legend(loc="upper right")
+        axes.text(0.04, 0.95, "\n".join(notes), transform=axes.transAxes, va="top", fontsize=20)
+        draw_label(axes, label)
+    return figure
+
+
 def selection_figure(
     edges: FloatArray,
     before: FloatArray,

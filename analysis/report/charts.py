@@ -184,18 +184,28 @@ def _steps(mark: Steps, x: Axis, y: Axis) -> str:
     edges = [f"{x(float(edge)):.0f}" for edge in mark.edges]
     dash = " dashed" if mark.dashed else ""
     found = ""
+    filled = [slice(first, last) for first, last in _runs(mark.values)]
     if mark.low is not None and mark.high is not None:
-        back = _outline(edges[::-1], mark.low[::-1], y)
-        found += f'<path class="area {mark.colour}" d="M{_outline(edges, mark.high, y)}L{back}Z"/>'
-    line = _outline(edges, mark.values, y)
-    if mark.filled:
-        found += f'<path class="area {mark.colour}" d="M{line}V{y.start:g}H{edges[0]}Z"/>'
-    return found + f'<path class="line {mark.colour}{dash}" d="M{line}"/>'
+        area = ""
+        for part in filled:
+            ends = edges[part.start : part.stop + 1]
+            back = _outline(ends[::-1], mark.low[part][::-1], y)
+            area += f"M{_outline(ends, mark.high[part], y)}L{back}Z"
+        found += f'<path class="area {mark.colour}" d="{area}"/>'
+    line = "".join(f"M{_outline(edges[part.start : part.stop + 1], mark.values[part], y)}" for part in filled)
+    return found + f'<path class="line {mark.colour}{dash}" d="{line}"/>'
+
+
+def _runs(values: FloatArray) -> list[tuple[int, int]]:
+    """First bin, and that after the last, of each stretch of bins that hold a number."""
+    there = np.concatenate([[False], ~np.isnan(values), [False]])
+    turns = np.flatnonzero(there[1:] != there[:-1]).tolist()
+    return list(zip(turns[::2], turns[1::2], strict=True))
 
 
 def _outline(edges: Sequence[str], values: FloatArray, y: Axis) -> str:
     """Steps along edges, in the order given: a place, then across and up or down."""
-    heights = [f"{y(float(value)):.0f}" for value in np.nan_to_num(values)]
+    heights = [f"{y(float(value)):.0f}" for value in values]
     path, last = f"{edges[0]} {heights[0]}", len(heights) - 1
     for place, (height, edge) in enumerate(zip(heights, edges[1:], strict=True)):
         if place and height != heights[place - 1]:
@@ -284,7 +294,7 @@ def _legend(chart: Chart) -> str:
     keys = []
     for label, mark in marks.items():
         kind = {Points: "dot", Band: "area"}.get(type(mark), "line")
-        if isinstance(mark, Steps) and (mark.filled or mark.low is not None):
+        if isinstance(mark, Steps) and mark.low is not None:
             kind = "area"
         dash = " dashed" if getattr(mark, "dashed", False) else ""
         keys.append(f'<li><i class="key {kind} {mark.colour}{dash}"></i>{escape(label)}</li>')

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from analysis.report.numbers import MISSING, count, percent, significant
+from analysis.report.numbers import MISSING, count, counted, percent, significant
 from analysis.report.record import Account, CutflowStep
 from analysis.report.tables import Table
 
@@ -36,7 +36,7 @@ def account_tables(account: Account) -> list[Table]:
     return [
         Table("Entries of each sample: from the files' headers, and as processed.", head, tuple(rows)),
         Table(
-            f"Entries of each of the {len(by_file)} files.",
+            f"Entries of {'the file' if len(by_file) == 1 else f'each of the {count(len(by_file))} files'}.",
             ("Sample", "File", "Expected", "Processed", "Selected"),
             by_file,
             text_columns=2,
@@ -68,11 +68,24 @@ def luminosity_tables(account: Account) -> list[Table]:
             percent(sections.fraction),
             significant(sections.certified_ifb, 4),
             significant(sections.luminosity_ifb, 4),
+            count(sections.sections_without_luminosity),
         )
         for sample, sections in account.luminosity.items()
     )
-    head = ("Sample", "Certified sections", "Processed", "Share", "Certified [fb⁻¹]", "Processed [fb⁻¹]")
-    return [Table("Certified luminosity sections (golden JSON), and their recorded luminosity.", head, rows)]
+    head = (
+        "Sample",
+        "Certified sections",
+        "Processed",
+        "Share",
+        "Certified [fb⁻¹]",
+        "Processed [fb⁻¹]",
+        "Processed without luminosity",
+    )
+    caption = (
+        "Certified luminosity sections (golden JSON), and their recorded luminosity. Processed sections that the table of "
+        "luminosities does not hold add nothing to the fb⁻¹."
+    )
+    return [Table(caption, head, rows)]
 
 
 def cutflow_tables(cutflow: Mapping[str, Sequence[CutflowStep]]) -> list[Table]:
@@ -128,5 +141,5 @@ def account_counts(account: Account) -> dict[str, str]:
         "expected": count(account.expected),
         "processed": count(account.processed),
         "selected": count(sum(file.selected for file in account.files)),
-        "files": count(len(account.files)),
+        "files": counted(len(account.files), "file"),
     }

@@ -1,7 +1,7 @@
 """The report's figures: what a run left in its folder, turned into plots with captions and alternative text."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from analysis.plots.spectrum import SignalOverlay, SpectrumData, selection_figur
 from analysis.plots.style import PlotLabel, scientific
 from analysis.report.bars import Bars
 from analysis.report.histograms import mass_spectrum, score_shapes
+from analysis.report.labels import fit_label, readable
 from analysis.report.look_elsewhere import local_p, local_z, signed
 from analysis.report.marks import Chart
 from analysis.report.numbers import percent, significant
@@ -21,9 +22,7 @@ from analysis.report.record import (
     RunRecord,
     Scan,
     ScanPoint,
-    fit_label,
     largest_excess,
-    readable,
 )
 from analysis.report.scan_charts import (
     limit_chart,
@@ -92,7 +91,8 @@ def draw_figures(record: RunRecord, label: PlotLabel) -> Iterator[Drawn]:
         labels = record.searched["score"].axes["selection"]
         for name in sorted(labels, key=lambda label: order.index(label) if label in order else len(order)):
             yield _score(record, name, label)
-    yield _p_values(record, label)
+    if any(largest_excess(points) for points in record.scan.selections.values()):
+        yield _p_values(record, label)
     for name, points in record.scan.selections.items():
         yield from _limits(record, name, points, label)
 
@@ -130,18 +130,16 @@ def _points_of(record: RunRecord, name: str) -> tuple[ScanPoint, ...]:
         point
         for selection, points in record.scan.selections.items()
         for point in points
-        if name == _label_of(selection, point)
+        if name == fit_label(selection, point.window)
     )
 
 
 def owner_of(scan: Scan, label: str) -> str:
     """The selection of the scan that a label belongs to; the label itself where none does."""
-    labels = {_label_of(name, point): name for name, points in scan.selections.items() for point in points}
+    labels = {
+        fit_label(name, point.window): name for name, points in scan.selections.items() for point in points
+    }
     return labels.get(label, label)
-
-
-def _label_of(selection: str, point: ScanPoint) -> str:
-    return fit_label(selection, None if selection == INCLUSIVE else point.window)
 
 
 def _overlay(fit: BackgroundFit, best: ScanPoint | None) -> SignalOverlay | None:
@@ -209,7 +207,13 @@ def _score(record: RunRecord, name: str, label: PlotLabel) -> Drawn:
         signals=shapes.signals,
         notes=(readable(name),),
     )
-    signals = f"; dashed: signal simulation ({', '.join(shapes.signals)})" if shapes.signals else ""
+    signals = (
+        f"; dashed: signal simulation ({', '.join(shapes.signals)}), which, where no fold was trained on it, has the mean of "
+        "all folds' scores, while each event of the data has that of the one fold that never saw it: the shapes do not "
+        "compare in their tails"
+        if shapes.signals
+        else ""
+    )
     return Drawn(
         "scores",
         f"score_{name}",
@@ -222,7 +226,7 @@ def _score(record: RunRecord, name: str, label: PlotLabel) -> Drawn:
     )
 
 
-def _spans(points: tuple[ScanPoint, ...]) -> tuple[WindowSpan, ...]:
+def window_spans(points: Sequence[ScanPoint]) -> tuple[WindowSpan, ...]:
     """Neighbouring masses that share a window."""
     spans = []
     for name, group in itertools.groupby(points, key=lambda point: point.window):
@@ -233,7 +237,7 @@ def _spans(points: tuple[ScanPoint, ...]) -> tuple[WindowSpan, ...]:
 
 
 def _all_spans(record: RunRecord) -> tuple[WindowSpan, ...]:
-    return next(filter(None, map(_spans, record.scan.selections.values())), ())
+    return next(filter(None, map(window_spans, record.scan.selections.values())), ())
 
 
 def _column(points: tuple[ScanPoint, ...], key: str) -> FloatArray:
@@ -272,7 +276,7 @@ def _curve(points: tuple[ScanPoint, ...], suffix: str) -> LimitCurve | None:
 
 
 def _limits(record: RunRecord, name: str, points: tuple[ScanPoint, ...], label: PlotLabel) -> Iterator[Drawn]:
-    for suffix, unit, words in (("", "events", "signal events"), ("_fb", "fb", "cross section in fb")):
+    for suffix, unit, words in (("", "events", "signal events"), ("_fb", "fb", "cross section × B in fb")):
         curve = _curve(points, suffix)
         if curve is None:
             continue
@@ -285,7 +289,7 @@ def _limits(record: RunRecord, name: str, points: tuple[ScanPoint, ...], label: 
             unit=unit,
             notes=(name,),
             reference=None if other is None else (INCLUSIVE, other),
-            windows=_spans(points),
+            windows=window_spans(points),
         )
         comparison = f" Also shown: the median expected limit of {INCLUSIVE}." if other is not None else ""
         yield Drawn(
@@ -298,7 +302,7 @@ def _limits(record: RunRecord, name: str, points: tuple[ScanPoint, ...], label: 
             chart=limit_chart(
                 points,
                 unit,
-                _spans(points),
+                window_spans(points),
                 None if other is None or not inclusive else (INCLUSIVE, inclusive),
             ),
             owner=name,

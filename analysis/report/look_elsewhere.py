@@ -73,25 +73,32 @@ def global_significance(scan: Scan) -> str:
         if entry is None:
             entry, over = toys.selections.get(best[0]), f"the masses of {best[0]}"
         if entry is not None and entry.p_global is not None:
-            return f"global significance over {over} {_worth(entry)}"
+            return _worth(entry, entry.p_global, over)
     tests = sum(len(points) for points in scan.selections.values())
     bound = math.inf if best is None or best[1].p0 is None else tests * best[1].p0
-    if bound >= 0.5:
-        return f"which is no excess after a look at {count(tests)} places: as small a p₀ at one of them is likely by chance"
     if tests == 1:
         return "the only place looked at, so that the global significance is the local one"
+    if bound >= 0.5:
+        return f"which is no excess after a look at {count(tests)} places: as small a p₀ at one of them is likely by chance"
     return (
         f"global significance at least {fixed(float(norm.isf(bound)), 1)}σ (p at most {significant(bound, 2)}: the local one "
         f"times the {count(tests)} places looked at)"
     )
 
 
-def _worth(entry: GlobalEntry) -> str:
-    """Significance and p-value of pseudo-experiments."""
-    if entry.p_global is None or entry.p_global == 0:
-        least = float(norm.isf(1 / max(entry.n_toys, 2)))
-        return f"above {fixed(least, 1)}σ (p {_p_value(entry)})"
-    return f"{fixed(float(norm.isf(entry.p_global)), 1)}σ (p = {_p_value(entry)})"
+def _worth(entry: GlobalEntry, p_global: float, over: str) -> str:
+    """Significance and p-value of pseudo-experiments, as the end of a sentence."""
+    if p_global >= 0.5:
+        return f"which is no excess over {over} (global p = {_p_value(entry)})"
+    if p_global == 0:
+        least = fixed(float(norm.isf(_largest_p(entry.n_toys))), 1)
+        return f"global significance over {over} above {least}σ at 95 % CL (p {_p_value(entry)})"
+    return f"global significance over {over} {fixed(float(norm.isf(p_global)), 1)}σ (p = {_p_value(entry)})"
+
+
+def _largest_p(toys: int) -> float:
+    """The p-value that gives no such toy among so many with a probability of 5 %: 3/n for many."""
+    return float(1.0 - 0.05 ** (1.0 / max(toys, 1)))
 
 
 def _p_value(entry: GlobalEntry) -> str:
@@ -99,5 +106,6 @@ def _p_value(entry: GlobalEntry) -> str:
         return f"none: {entry.message}"
     bound = f"Gross–Vitells {significant(entry.gross_vitells, 2)}"
     if entry.p_global == 0:
-        return f"below 1/{entry.n_toys} (no toy is as extreme; {bound})"
+        most = significant(_largest_p(entry.n_toys), 2)
+        return f"below {most} at 95 % CL (none of {count(entry.n_toys)} toys is as extreme; {bound})"
     return f"{with_error(entry.p_global, entry.p_global_error)} ({entry.n_toys} toys; {bound})"

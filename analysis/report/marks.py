@@ -13,7 +13,7 @@ CYCLE: tuple[Colour, ...] = ("blue", "red", "violet", "orange", "green", "brown"
 
 @dataclass(frozen=True)
 class Steps:
-    """A histogram: one value a bin between ``edges``, with ``low`` to ``high`` about it where given.
+    """A histogram: one value a bin between ``edges``, with ``low`` to ``high`` about it where given; not-a-number is a gap.
 
     Attributes
     ----------
@@ -28,7 +28,6 @@ class Steps:
     label: str
     colour: Colour
     dashed: bool = False
-    filled: bool = False
     low: FloatArray | None = None
     high: FloatArray | None = None
 

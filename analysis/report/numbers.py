@@ -129,5 +129,59 @@ def interval(low: float, high: float) -> str:
     return f"{low:g} – {high:g}"
 
 
+def between(low: float | None, high: float | None) -> str:
+    """Two ends with three significant digits, e.g. ``0.12 – 0.345``.
+
+    Parameters
+    ----------
+    low, high
+        Ends, in one unit; what is None or not finite gives a dash.
+
+    Returns
+    -------
+    str
+        E.g. ``11.7 – 28.6``.
+    """
+    ends = (None if end is None or not math.isfinite(end) else end for end in (low, high))
+    return " – ".join(significant(end) for end in ends)
+
+
+def change(value: float, decimals: int = 2) -> str:
+    """A change with its sign, e.g. ``+1.20``; no sign where it rounds to nothing.
+
+    Parameters
+    ----------
+    value
+        The change.
+    decimals
+        Digits after the point.
+
+    Returns
+    -------
+    str
+        E.g. ``−0.3``.
+    """
+    text = f"{value:+.{decimals}f}"
+    return text[1:] if float(text) == 0 else _minus(text)
+
+
+def counted(number: int, one: str, several: str | None = None) -> str:
+    """A number of things, e.g. ``1 file``, ``2 files``.
+
+    Parameters
+    ----------
+    number
+        How many.
+    one, several
+        What they are called; without the second, the first with an s.
+
+    Returns
+    -------
+    str
+        E.g. ``10 masses``.
+    """
+    return f"{count(number)} {one if number == 1 else several or one + 's'}"
+
+
 def _minus(text: str) -> str:
     return text.replace("-", "−")

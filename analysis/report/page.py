@@ -13,22 +13,24 @@ from markupsafe import Markup
 
 from analysis.plots.style import PlotLabel, save_figure
 from analysis.report import event_tables, tables
+from analysis.report.bare_spectra import draw_bare_spectra
 from analysis.report.bars import Bars, draw_bars
 from analysis.report.charts import draw_chart
 from analysis.report.event_display import shown_events
 from analysis.report.figures import Drawn, draw_figures
+from analysis.report.limit_words import limit_words
 from analysis.report.look_elsewhere import global_p_values, over_methods
 from analysis.report.record import RunRecord, read_record
 from analysis.report.retraining import draw_retraining, retraining_tables
 from analysis.report.sections import (
     Shown,
-    comparison_parts,
     feature_parts,
     headline,
     selection_parts,
     simulation_parts,
     simulation_words,
 )
+from analysis.report.side_by_side import comparison_parts
 from analysis.report.systematics import draw_systematics, systematics_tables
 from data.files import atomic_path
 
@@ -78,7 +80,10 @@ def write_report(
     written: list[Path] = []
     images: Images = {}
     for drawn in itertools.chain(
-        draw_figures(record, label), draw_systematics(record, label), draw_retraining(record.limits, label)
+        draw_figures(record, label),
+        draw_bare_spectra(record, label),
+        draw_systematics(record, label),
+        draw_retraining(record.limits, label),
     ):
         written += save_figure(drawn.figure, run_folder / "plots", drawn.name)
         images.setdefault(drawn.section, []).append((drawn.owner, _embed(drawn)))
@@ -141,6 +146,7 @@ def _content(record: RunRecord, images: Images) -> dict[str, Any]:
         "methods": selection_parts(record, images),
         "features": feature_parts(record),
         "simulation_words": simulation_words(record),
+        "limit_words": limit_words(record),
         "events": shown_events(record.studies, record.events),
         "any_particles": any(event.has_particles for event in record.events.events.values()),
         "systematics_in_limits": record.systematics.in_limits,

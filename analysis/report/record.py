@@ -12,6 +12,7 @@ from analysis.scan_config import P0_IS_BOUND
 from analysis.study_record import EventRecord, StudyRecord
 from data.errors import InputError
 from data.files import read_json
+from data.sections import reason_of
 from processors.histogram_io import read_histograms
 from processors.histograms import Histograms
 
@@ -37,6 +38,8 @@ class ScanPoint(_Entry):
         Upper limits at 95 % confidence level, events; expected at −2, −1, 0, 1, 2 standard deviations.
     limit_observed_fb, limit_expected_fb
         The same as cross sections, fb.
+    calculator
+        How the limits are made, ``asymptotic`` or ``toys``.
     efficiency
         Of the signal, selected and in the fit range, of all generated.
     signal_uncertainty
@@ -54,6 +57,7 @@ class ScanPoint(_Entry):
     limit_expected: tuple[float | None, ...] | None = None
     limit_observed_fb: float | None = None
     limit_expected_fb: tuple[float | None, ...] | None = None
+    calculator: str | None = None
     efficiency: float | None = None
     signal_uncertainty: float | None = None
     function: str | None = None
@@ -379,7 +383,7 @@ def _parse(kind: type[_T], path: Path) -> _T:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         stage = _STAGES[path.name]
-        msg = f"{path}: key '{key}': {first['msg']}; write it again with `oddjet {stage} CONFIG.yaml`"
+        msg = f"{path}: key '{key}': {reason_of(first)}; write it again with `oddjet {stage} CONFIG.yaml`"
         raise InputError(msg) from None
 
 
@@ -387,13 +391,3 @@ def largest_excess(points: tuple[ScanPoint, ...]) -> ScanPoint | None:
     """The valid point with the largest local Z, at the lowest mass where several share it; None if none is."""
     tested = [point for point in points if point.valid and point.z is not None]
     return max(tested, key=lambda point: (point.z or 0.0, -point.mass), default=None)
-
-
-def fit_label(selection: str, window: str | None) -> str:
-    """The label of a selection in ``fits.json`` and on the histograms' ``selection`` axis."""
-    return selection if window is None else f"{selection}_{window}"
-
-
-def readable(label: str) -> str:
-    """A selection label for the reader's eye: ``cwola_B3`` becomes ``cwola B3``."""
-    return label.replace("_", " ")

@@ -15,7 +15,7 @@ from analysis.plots.style import PlotLabel
 from analysis.published_significances import CITATION, PUBLISHED, PublishedSignificances
 from analysis.report.figures import Drawn
 from analysis.report.limit_uncertainties import uncertainty_table
-from analysis.report.numbers import MISSING, count, fixed, percent, significant, with_error
+from analysis.report.numbers import MISSING, between, count, fixed, percent, significant, with_error
 from analysis.report.retraining_charts import exclusion_chart, significance_chart
 from analysis.report.tables import Table
 from processors.scorers import INCLUSIVE
@@ -111,14 +111,14 @@ def retraining_tables(record: LimitRecord | None) -> list[Table]:
     )
     return [
         Table(
-            "95 % CL upper limits on the cross section in fb: the crossing of σ = σ_excl(σ), with the interval from the "
+            "95 % CL upper limits on the cross section × B in fb: the crossing of σ = σ_excl(σ), with the interval from the "
             "efficiency's error; grid: the published rule, which knows the injected cross sections only (ties to the larger one).",
             head,
             tuple(limits),
             text_columns=2,
         ),
         Table(
-            "Cross sections in fb at which a significance is expected, with the interval from the efficiency's error.",
+            "Cross sections × B in fb at which a significance is expected, with the interval from the efficiency's error.",
             ("Signal", "Selection", "3σ", "5σ"),
             tuple(discovery),
             text_columns=2,
@@ -144,8 +144,8 @@ def expected_sensitivity(record: LimitRecord | None) -> str:
                 else "no injected cross section is expected to reach 5σ"
             )
             sentences.append(
-                f"For {signal}, with the methods trained again on each injected cross section, the expected limit is "
-                f"{', '.join(limits)}; {found}."
+                f"For {signal}, with the methods trained again on each injected cross section, the median expected 95 % CL upper "
+                f"limit is {', '.join(limits)}; {found}."
             )
     return " ".join(sentences)
 
@@ -168,7 +168,7 @@ def _limit_row(found: SelectionLimits) -> tuple[str, ...]:
     median = found.expected[_MEDIAN]
     return (
         _limit(found.observed),
-        _interval(found.observed.crossing_low_fb, found.observed.crossing_high_fb),
+        between(found.observed.crossing_low_fb, found.observed.crossing_high_fb),
         _limit(median),
         significant(found.observed.grid_tie_fb),
         significant(median.grid_tie_fb),
@@ -184,14 +184,10 @@ def _with_unit(point: LimitPoint) -> str:
     return f"{_limit(point)} fb" if point.status == "ok" else _limit(point)
 
 
-def _interval(low: float | None, high: float | None) -> str:
-    return f"{significant(low)} – {significant(high)}"
-
-
 def _discovery(point: DiscoveryPoint) -> str:
     if point.status != "ok":
         return _STATUS[point.status]
-    return f"{significant(point.cross_section_fb)} ({_interval(point.low_fb, point.high_fb)})"
+    return f"{significant(point.cross_section_fb)} ({between(point.low_fb, point.high_fb)})"
 
 
 def _injections(found: SelectionLimits, what: str) -> Table:

@@ -11,7 +11,7 @@ from analysis.plots.spectrum import SignalOverlay, poisson_interval
 from analysis.report.charts import reach
 from analysis.report.look_elsewhere import local_p, local_z, signed
 from analysis.report.marks import CYCLE, Band, Chart, Colour, Line, Panel, Points, Steps
-from analysis.report.numbers import fixed, interval, significant, with_error
+from analysis.report.numbers import between, fixed, interval, significant, with_error
 from analysis.report.record import BackgroundFit, ScanPoint
 from data.types import FloatArray
 
@@ -123,7 +123,7 @@ def limit_chart(
     for k, point in enumerate(points):
         found = (
             f"observed {significant(finite(observed[k]))} {unit}\nexpected {significant(finite(expected[k, 2]))} {unit}\n"
-            f"±1σ {interval_of(expected[k, 1], expected[k, 3])}, ±2σ {interval_of(expected[k, 0], expected[k, 4])}"
+            f"±1σ {between(expected[k, 1], expected[k, 3])}, ±2σ {between(expected[k, 0], expected[k, 4])}"
         )
         tips.append(
             (borders[k], borders[k + 1], f"{point.mass:g} GeV\n{found if point.valid else 'no valid fit'}")
@@ -195,10 +195,10 @@ def spectrum_chart(
         )
     )  # fmt: skip
     low = max(float((background * scale).min()) / 2, 1e-3)
-    high = float(max((observed + up).max(), background.max()) * scale[np.argmax(background)]) * 2.5
+    high = 2.5 * float(max(((observed + up) * scale).max(), (background * scale).max()))
     pull = np.array([np.nan if value is None else value for value in fit.pull])
     most = float(np.nanmax(np.abs(pull), initial=2.0)) * 1.15
-    lower: list[Steps] = [Steps(edges, pull, "", "grey", filled=False)]
+    lower: list[Steps] = [Steps(edges, pull, "", "grey")]
     if overlay is not None:
         lower.append(
             Steps(
@@ -324,19 +324,3 @@ def finite(value: float) -> float | None:
         None for infinities and what is not a number.
     """
     return float(value) if np.isfinite(value) else None
-
-
-def interval_of(low: float, high: float) -> str:
-    """Two limits in words.
-
-    Parameters
-    ----------
-    low, high
-        Edges of a bin, in any unit.
-
-    Returns
-    -------
-    str
-        E.g. ``100 – 200``.
-    """
-    return f"{significant(finite(low))} – {significant(finite(high))}"

@@ -8,27 +8,29 @@ from markupsafe import Markup
 from analysis.report import tables
 from analysis.report.charts import draw_chart
 from analysis.report.event_display import anomalous_table
+from analysis.report.figures import window_spans
+from analysis.report.labels import fit_label, readable
 from analysis.report.look_elsewhere import global_significance, largest_of_all, local_p, local_z, signed
 from analysis.report.marks import Chart
 from analysis.report.numbers import MISSING, count, fixed, percent, significant, with_error
-from analysis.report.record import RunRecord, ScanPoint, fit_label, readable
+from analysis.report.record import RunRecord, ScanPoint, largest_excess
 from analysis.report.retraining import expected_sensitivity
+from analysis.report.scan_charts import p_value_chart
 from analysis.report.study_charts import (
     feature_chart,
     feature_title,
     flatness_chart,
-    improvement_chart,
     simulation_chart,
     simulation_scale,
     training_chart,
 )
 from analysis.report.tables import Table
-from analysis.study_record import FeatureShape, Flatness, Improvement, Matrices, MethodStudy
+from analysis.study_record import FeatureShape, Flatness, MethodStudy
 from analysis.windows import window
 from processors.scorers import INCLUSIVE
 
 _FLAT = 0.01
-"""Probability of χ² below which a selected fraction is called not flat."""
+"""Probability below which a selected fraction is called not flat: twice the smaller one of χ² and of the slope."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class SelectionPart:
     name, title, words
         Its address, heading and first paragraph.
     spectra, scores, training
-        Figures: spectra with their fits; scores and flatness; losses of the trainings.
+        Figures: the scan, and spectra with their fits; scores and flatness; losses of the trainings.
     tables, anomalous
         Scan, fits and flatness; the most anomalous events.
     """
@@ -110,7 +112,11 @@ def _sensitivity(record: RunRecord, mass: float) -> str:
             if values is not None and values[2] is not None:
                 found.append(f"{significant(values[2])} {unit} ({readable(name)})")
                 break
-    return f"Without signal, the median expected limit there is {', '.join(found)}." if found else ""
+    return (
+        f"Without signal, the median expected 95 % CL upper limit there is {', '.join(found)}."
+        if found
+        else ""
+    )
 
 
 def selection_parts(
@@ -139,15 +145,17 @@ def _part(
         for section in ("spectra", "scores")
     }
     studies = {used: one.methods[name] for used, one in record.studies.windows.items() if name in one.methods}
-    labels = [fit_label(name, None if name == INCLUSIVE else used) for used in _windows(points)]
+    labels = [fit_label(name, used) for used in _windows(points)]
     fits = {label: record.fits[label] for label in labels if label in record.fits}
     flat = [_flat(name, used, one.flatness) for used, one in studies.items() if one.flatness is not None]
-    events = [anomalous_table(fit_label(name, used), one.anomalous) for used, one in studies.items()]
+    events = [
+        anomalous_table(fit_label(name, used), one.anomalous, one.ranked_in) for used, one in studies.items()
+    ]
     return SelectionPart(
         name=name,
         title="Without selection" if name == INCLUSIVE else f"Method {readable(name)}",
         words=_words(name, studies),
-        spectra=tuple(own["spectra"]),
+        spectra=(*_p_values(record, name, points), *own["spectra"]),
         scores=(*own["scores"], *flat),
         training=tuple(shown for used, one in studies.items() for shown in _training(name, used, one)),
         tables=(
@@ -157,6 +165,27 @@ def _part(
         ),
         anomalous=tuple(table for table in events if table is not None),
     )
+
+
+def _p_values(record: RunRecord, name: str, points: tuple[ScanPoint, ...]) -> tuple[Shown, ...]:
+    """Local p-values of a selection, beside those without any; none of a single mass, which the table tells."""
+    if len(points) < 2:
+        return ()
+    whole = record.scan.selections.get(INCLUSIVE)
+    curves = {name: points} if name == INCLUSIVE or whole is None else {INCLUSIVE: whole, name: points}
+    other = "; dashed: without selection" if len(curves) > 1 else ""
+    best = largest_excess(points)
+    found = (
+        "no mass has a valid fit"
+        if best is None
+        else f"the smallest is p₀ {signed(local_p(best))} (Z {signed(local_z(best))}) at {best.mass:g} GeV"
+    )
+    caption = (
+        f"{readable(name)}: local p-value of the background-only hypothesis against resonance mass{other}. No look-elsewhere "
+        "correction is applied."
+    )
+    chart = p_value_chart(curves, record.scan.masses, window_spans(points))
+    return (shown_chart(f"p_values_{name}", chart, caption, f"{caption} Of {readable(name)}, {found}."),)
 
 
 def _windows(points: Sequence[ScanPoint]) -> list[str | None]:
@@ -176,15 +205,18 @@ def _words(name: str, studies: Mapping[str, MethodStudy]) -> str:
 
 def _flat(name: str, used: str, found: Flatness) -> Shown:
     label = readable(fit_label(name, used))
+    worst = min(1.0, 2.0 * min(found.p_value, found.slope_p_value))
     verdict = (
         "The fraction is compatible with flat."
-        if found.p_value >= _FLAT
+        if worst >= _FLAT
         else "The fraction is not flat: the selection follows the mass, or signal lies beside the signal region. The fit of "
         "the spectrum takes up a smooth trend, not a bump."
     )
     caption = (
         f"{label}: fraction of the data that is selected, beside the signal region; error bars: binomial, for the flat "
-        f"fraction. χ²/ndf = {found.chi2:.1f}/{found.dof}, p = {significant(found.p_value, 2)}. {verdict}"
+        f"fraction. χ²/ndf = {found.chi2:.1f}/{found.dof}, p = {significant(found.p_value, 2)}; slope "
+        f"{with_error(found.slope, found.slope_error)}, p = {significant(found.slope_p_value, 2)}; of the smaller of both, "
+        f"p = {significant(worst, 2)}. {verdict}"
     )
     chart = flatness_chart(found, window(used).signal_region)
     return shown_chart(f"flatness_{name}_{used}", chart, caption, f"Sculpting test of {label}. {caption}")
@@ -199,10 +231,14 @@ def _training(name: str, used: str, found: MethodStudy) -> list[Shown]:
         members = ", ".join(
             f"{part}: {curve.members}" if several else str(curve.members) for part, curve in parts.items()
         )
-        what = "boosted ensembles" if next(iter(parts.values())).first == 0 else f"networks ({kind})"
+        trees = next(iter(parts.values())).first == 0
+        what = "boosted ensembles" if trees else f"networks ({kind})"
+        # While an epoch goes on the network still learns, and noise that trains it is on.
+        mean = "" if trees else ", in the mean over each epoch"
         caption = (
-            f"{label}: validation loss of the {what} of all folds, in number {members}. Line: median of those that still "
-            "train; band: all of them. It ends where less than half of them still train."
+            f"{label}: losses of the {what} of all folds, in number {members}. Line: median validation loss of those that "
+            f"still train; band: all of them. Dashed: their median training loss{mean}; a validation loss that rises while "
+            "it falls is over-training. Both end where less than half still train."
         )
         shown = {(f"{label}, {kind}" if not several else part): curve for part, curve in parts.items()}
         charts.append(
@@ -296,87 +332,3 @@ def simulation_words(record: RunRecord) -> str:
         f"Simulated background is scaled to the {count(sum(found.data))} events of the data, by {significant(simulation_scale(found))}: "
         f"its own cross sections and luminosity give {count(sum(found.simulation))}. Shaded: its statistical uncertainty."
     )
-
-
-def comparison_parts(record: RunRecord) -> tuple[list[Shown], list[Table]]:
-    """Significance improvements by window, and how alike methods are.
-
-    Parameters
-    ----------
-    record
-        The run.
-
-    Returns
-    -------
-    shown, tables
-        Charts, and tables of pairs of methods.
-    """
-    figures, found = [], []
-    for used, study in record.studies.windows.items():
-        curves = {
-            f"{readable(method)}, {sample}" if len(one.improvement) > 1 else readable(method): curve
-            for method, one in study.methods.items()
-            for sample, curve in one.improvement.items()
-        }
-        if curves:
-            samples = dict.fromkeys(sample for one in study.methods.values() for sample in one.improvement)
-            words = "; ".join(f"{name} {_largest_gain(curve)}" for name, curve in curves.items())
-            caption = (
-                f"Window {used}: significance improvement of {', '.join(samples)}. Largest: {words}; the errors are those of "
-                "the numbers of events that pass."
-            )
-            figures.append(shown_chart(f"improvement_{used}", improvement_chart(curves), caption, caption))
-        for sample, matrices in study.alike.items():
-            found += matrix_tables(used, sample, matrices, folded=sample != record.scan.sample)
-    return figures, found
-
-
-def _largest_gain(curve: Improvement) -> str:
-    """The largest improvement, and the background efficiency where it is reached."""
-    best = max(range(len(curve.value)), key=lambda k: curve.value[k])
-    return f"{with_error(curve.value[best], curve.error[best])} at {percent(curve.background_efficiency[best], 2)}"
-
-
-def matrix_tables(used: str, sample: str, matrices: Matrices, *, folded: bool) -> list[Table]:
-    """Complementarity of the methods in a window: correlation of scores, and overlap of what they select.
-
-    Parameters
-    ----------
-    used
-        Name of the window.
-    sample
-        Whose events are compared.
-    matrices
-        Of n methods, shape (n, n).
-    folded
-        Whether a reader opens them on demand.
-
-    Returns
-    -------
-    list of Table
-        Correlations; overlaps.
-    """
-    names = tuple(readable(name) for name in matrices.methods)
-    where = f"window {used}, {sample} in the signal region"
-    correlation = tuple(
-        (name, *(fixed(value) for value in row))
-        for name, row in zip(names, matrices.correlation, strict=True)
-    )
-    overlap = tuple(
-        (name, *(_share(value, both) for value, both in zip(row, counts, strict=True)))
-        for name, row, counts in zip(names, matrices.overlap, matrices.both, strict=True)
-    )
-    return [
-        Table(f"Rank correlation of the scores, {where}.", ("", *names), correlation, folded=folded),
-        Table(
-            f"Overlap of the selected events, {where}: selected by both over selected by either, and events selected by both.",
-            ("", *names),
-            overlap,
-            folded=folded,
-        ),
-    ]
-
-
-def _share(value: float | None, both: float) -> str:
-    events = count(both) if both == round(both) else significant(both)
-    return MISSING if value is None else f"{percent(value, 2)} ({events})"

@@ -8,13 +8,13 @@ from analysis.plots.score import ScoreShape
 from analysis.report.charts import reach
 from analysis.report.histograms import ScoreShapes
 from analysis.report.marks import CYCLE, Chart, Colour, Panel, Points, Steps
-from analysis.report.numbers import significant, with_error
+from analysis.report.numbers import between, with_error
 from analysis.report.scan_charts import finite
 from data.types import FloatArray
 
 _EXTRAS = CYCLE[2:]
 """Colours of what is neither of the side bands (the first) nor of the signal region (the second)."""
-_PEAKED = 0.5
+PEAKED = 0.5
 """Share of the events in one bin above which the others would not be seen on a linear axis."""
 
 
@@ -66,7 +66,7 @@ def shape_chart(
     Chart
         Fractions, and below them signal region over side bands, each with its statistical uncertainty.
     """
-    log = log or float(max(region.normalised()[0].max(), beside.normalised()[0].max())) > _PEAKED
+    log = log or float(max(region.normalised()[0].max(), beside.normalised()[0].max())) > PEAKED
     marks = _shapes(edges, region, beside, signals, selected or {})
     shown = [mark.values if isinstance(mark, Steps) else mark.y for mark in marks]
     ratio, tips = _ratio(edges, region.normalised(), beside.normalised())
@@ -112,7 +112,7 @@ def _ratio(
             edges[k],
             edges[k + 1],
             (
-                f"{significant(edges[k])} – {significant(edges[k + 1])}\nsignal region {100 * inside[k]:.2f} %, side bands "
+                f"{between(edges[k], edges[k + 1])}\nsignal region {100 * inside[k]:.2f} %, side bands "
                 f"{100 * outside[k]:.2f} %\nratio {with_error(finite(ratio[k]), float(error_of[k]))}"
             ),
         )

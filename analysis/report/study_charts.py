@@ -8,10 +8,10 @@ import numpy as np
 from analysis.plots.score import ScoreShape
 from analysis.plots.spectrum import poisson_interval
 from analysis.report.charts import reach
-from analysis.report.marks import CYCLE, Band, Chart, Line, Panel, Points, Steps
-from analysis.report.numbers import interval, significant, with_error
+from analysis.report.marks import CYCLE, Band, Chart, Colour, Line, Panel, Points, Steps
+from analysis.report.numbers import between, interval, percent, significant, with_error
 from analysis.report.scan_charts import MASS
-from analysis.report.shape_charts import ratio_panel, shape_chart
+from analysis.report.shape_charts import PEAKED, ratio_panel, shape_chart
 from analysis.study_record import (
     FeatureComparison,
     FeatureShape,
@@ -22,6 +22,9 @@ from analysis.study_record import (
 )
 from data.types import FloatArray
 
+_POINTS = 60
+"""Of the curve of a random choice."""
+_REFERENCES = {"simulation": "simulated background", "side bands": "side bands"}
 _FEW, _MOST_TIPS = 8, 40
 """Epochs below which each has a dot, and most of them that can be pointed at."""
 _OF_EVENT = {"delta_m": "difference of the soft-drop masses [GeV]", "mjj": MASS}
@@ -33,10 +36,6 @@ _NAMES = {
     "deepb": "b-tag score",
     "n_pf": "number of particles",
 }
-
-
-_PEAKED = 0.5
-"""Share of the events in one bin above which the axis is logarithmic."""
 
 
 def feature_title(name: str) -> str:
@@ -97,7 +96,7 @@ def simulation_chart(name: str, found: FeatureComparison) -> Chart:
     spread, own = (
         np.divide(size, expected, out=np.zeros(len(data)), where=there) for size in (np.sqrt(data), error)
     )
-    log = float(data.max()) > _PEAKED * float(data.sum())
+    log = float(data.max()) > PEAKED * float(data.sum())
     marks = (
         Steps(edges, expected, "Simulated background", "blue", low=expected - error, high=expected + error),
         Points(
@@ -114,7 +113,7 @@ def simulation_chart(name: str, found: FeatureComparison) -> Chart:
             edges[k],
             edges[k + 1],
             (
-                f"{significant(edges[k])} – {significant(edges[k + 1])}\n{data[k]:.0f} in data, "
+                f"{between(edges[k], edges[k + 1])}\n{data[k]:.0f} in data, "
                 f"{with_error(float(expected[k]), float(error[k]))} simulated"
             ),
         )
@@ -201,39 +200,50 @@ def improvement_chart(curves: Mapping[str, Improvement]) -> Chart:
         )
         for k, (name, curve) in enumerate(curves.items())
     ]
+    errors = [_error_band(curve, CYCLE[k % len(CYCLE)]) for k, curve in enumerate(curves.values())]
+    chance = np.geomspace(lowest, 1.0, _POINTS)
+    random = Line(chance, np.sqrt(chance), "Random choice, √ε", "grey", dashed=True)
+    what = _REFERENCES[next(iter(curves.values())).reference]
     places = np.geomspace(lowest, 1.0, 31)
     tips = []
     for low, high in itertools.pairwise(places):
         middle = float(np.sqrt(low * high))
-        lines = [f"{significant(100 * middle, 2)} % of the side bands kept"]
+        lines = [f"{significant(100 * middle, 2)} % of the {what} kept"]
         for name, curve in curves.items():
             if middle >= curve.background_efficiency[0]:
                 at = [
-                    np.interp(middle, curve.background_efficiency, column)
-                    for column in (curve.value, curve.error)
+                    float(np.interp(middle, curve.background_efficiency, column))
+                    for column in (curve.value, curve.error, curve.signal_efficiency)
                 ]
-                lines.append(f"{name}: {with_error(float(at[0]), float(at[1]))}")
+                lines.append(f"{name}: {with_error(at[0], at[1])}, {percent(at[2], 2)} of the signal kept")
         tips.append((float(low), float(high), "\n".join(lines)))
     panel = Panel(
-        tuple(marks),
+        (*errors, random, *marks),
         "ε(signal) / √ε(background)",
-        reach([np.array(curve.value) for curve in curves.values()], log=False),
+        reach([np.array(curve.value) + np.array(curve.error) for curve in curves.values()], log=False),
         height=230.0,
         levels=((1.0, ""),),
     )
-    return Chart((panel,), "Background efficiency (side bands)", (lowest, 1.0), (), tuple(tips), log=True)
+    return Chart((panel,), f"Background efficiency ({what})", (lowest, 1.0), (), tuple(tips), log=True)
+
+
+def _error_band(curve: Improvement, colour: Colour) -> Band:
+    """One standard deviation about a curve."""
+    value, error = np.array(curve.value), np.array(curve.error)
+    return Band(np.array(curve.background_efficiency), value - error, value + error, "", colour)
 
 
 def training_chart(parts: Mapping[str, TrainingCurve]) -> Chart:
-    """Validation losses of parts of one kind: after each tree, from none on, or after each epoch, from the first on."""
+    """Losses of parts of one kind: after each tree, from none on, or after each epoch, from the first on."""
     ends = [curve.first + len(curve.median) - 1 for curve in parts.values()]
     first = min(curve.first for curve in parts.values())
     marks: list[Band | Line] = []
     for number, (name, curve) in enumerate(parts.items()):
         x, colour = curve.first + np.arange(len(curve.median), dtype=np.float64), CYCLE[number % len(CYCLE)]
         marks.append(Band(x, np.array(curve.low), np.array(curve.high), "", colour))
+        marks.append(Line(x, np.array(curve.training), "", colour, dashed=True))
         marks.append(Line(x, np.array(curve.median), name, colour, marked=len(x) < _FEW))
-    values = np.concatenate([[*curve.low, *curve.high] for curve in parts.values()])
+    values = np.concatenate([[*curve.low, *curve.high, *curve.training] for curve in parts.values()])
     low, high = float(values.min()), float(values.max())
     room = 0.08 * (high - low) or 0.1
     last = max(*ends, first + 1)
@@ -248,7 +258,8 @@ def training_chart(parts: Mapping[str, TrainingCurve]) -> Chart:
                     significant(side[epoch - curve.first], 4)
                     for side in (curve.median, curve.low, curve.high)
                 ]
-                lines.append(f"{name}: {at[0]} ({at[1]} – {at[2]})")
+                training = significant(curve.training[epoch - curve.first], 4)
+                lines.append(f"{name}: {at[0]} ({at[1]} – {at[2]}), in training {training}")
         tips.append((max(epoch - stride / 2, first), min(epoch + stride / 2, last), "\n".join(lines)))
-    panel = Panel(tuple(marks), "Validation loss", (low - room, high + room), height=200.0)
+    panel = Panel(tuple(marks), "Loss", (low - room, high + room), height=200.0)
     return Chart((panel,), f"{what.capitalize()}s", (float(first), float(last)), (), tuple(tips))

@@ -6,19 +6,17 @@ from analysis.plots.style import PlotLabel
 from analysis.plots.systematics import source_name, systematics_figure
 from analysis.report.bars import Bar, Bars
 from analysis.report.figures import Drawn
-from analysis.report.numbers import MISSING, percent
+from analysis.report.labels import fit_label, readable
+from analysis.report.numbers import MISSING, change, percent
 from analysis.report.record import (
     MassSystematics,
     RunRecord,
     SelectionSystematics,
     YieldShift,
-    fit_label,
     largest_excess,
-    readable,
 )
 from analysis.report.tables import Table
 from analysis.systematics import SourceShift
-from processors.scorers import INCLUSIVE
 
 
 def draw_systematics(record: RunRecord, label: PlotLabel) -> Iterator[Drawn]:
@@ -40,7 +38,7 @@ def draw_systematics(record: RunRecord, label: PlotLabel) -> Iterator[Drawn]:
         best = largest_excess(points)
         if best is None:
             continue
-        used = fit_label(name, None if name == INCLUSIVE else best.window)
+        used = fit_label(name, best.window)
         selection = record.systematics.selections.get(used)
         there = [one for one in selection.masses if one.mass == best.mass] if selection else []
         if not there:
@@ -57,8 +55,9 @@ def draw_systematics(record: RunRecord, label: PlotLabel) -> Iterator[Drawn]:
             "systematics",
             f"systematics_{name}",
             figure,
-            f"{readable(used)}, {one.mass:g} GeV: relative change of the selected signal's yield at ±1 standard deviation of "
-            f"each source, with the trained selection fixed; total in quadrature {totals}. {used_by}.",
+            f"{readable(used)}, {one.mass:g} GeV: uncertainties by change of yield: relative change of the selected signal's "
+            "yield at ±1 standard deviation of each source, with the trained selection fixed; the largest first, which is "
+            f"not the order of what they do to the fitted signal; total in quadrature {totals}. {used_by}.",
             f"Bars of the signal yield's uncertainties of {readable(used)} at {one.mass:g} GeV, the largest first: "
             f"{_largest(one)}; total {totals}.",
             chart=_bars(one),
@@ -80,11 +79,9 @@ def _shift(source: YieldShift) -> SourceShift:
 
 def _largest(one: MassSystematics) -> str:
     ordered = sorted(one.sources, key=lambda source: -max(abs(source.up), abs(source.down)))
-    return ", ".join(f"{source.name} {_both(source)}" for source in ordered[:3])
-
-
-def _both(source: YieldShift) -> str:
-    return both_changes(source.up, source.down)
+    return ", ".join(
+        f"{plain_name(source.name)} {both_changes(source.up, source.down)}" for source in ordered[:3]
+    )
 
 
 def both_changes(first: float, second: float) -> str:
@@ -100,12 +97,7 @@ def both_changes(first: float, second: float) -> str:
     str
         E.g. ``+1.2 / −1.1 %``.
     """
-    return f"{_signed(first)} / {_signed(second)} %"
-
-
-def _signed(change: float) -> str:
-    text = f"{100 * change:+.1f}".replace("-", "−")
-    return "0.0" if text in {"+0.0", "−0.0"} else text
+    return f"{change(100 * first, 1)} / {change(100 * second, 1)} %"
 
 
 def systematics_tables(selections: Mapping[str, SelectionSystematics]) -> list[Table]:
@@ -135,7 +127,8 @@ def _table(label: str, shown: Sequence[MassSystematics], *, simulated: bool, fol
     rows = []
     for name in names:
         found = [next((source for source in one.sources if source.name == name), None) for one in shown]
-        rows.append((plain_name(name), *(MISSING if source is None else _both(source) for source in found)))
+        changes = (MISSING if one is None else both_changes(one.up, one.down) for one in found)
+        rows.append((plain_name(name), *changes))
     rows.append(("Total", *(both_changes(one.up, -one.down) for one in shown)))
     head = ("Source", *(f"{one.mass:g} GeV" if simulated else "All masses" for one in shown))
     caption = (

@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.report.labels import readable
 from analysis.report.look_elsewhere import local_p, local_z
-from analysis.report.numbers import MISSING, count, fixed, interval, percent, significant, with_error
+from analysis.report.numbers import MISSING, count, counted, fixed, interval, percent, significant, with_error
 from analysis.report.record import (
     BackgroundFit,
     Scan,
     ScanPoint,
     largest_excess,
-    readable,
 )
 from analysis.windows import window
 from processors.scorers import INCLUSIVE
@@ -35,6 +35,8 @@ class Table:
         Whether the reader opens it on demand, because it can be long.
     words
         Further columns that hold words, and many of them, by number.
+    stacked
+        Whether the last column stands below the others where the page is narrow.
     """
 
     caption: str
@@ -43,6 +45,7 @@ class Table:
     text_columns: int = 1
     folded: bool = False
     words: tuple[int, ...] = ()
+    stacked: bool = False
 
     def is_word(self, column: int) -> bool:
         """Whether a column holds words rather than numbers."""
@@ -120,7 +123,7 @@ def _excess(name: str, points: tuple[ScanPoint, ...]) -> Excess:
 
 
 def _tested(points: Sequence[ScanPoint]) -> str:
-    return "1 mass tested" if len(points) == 1 else f"{len(points)} masses tested"
+    return f"{counted(len(points), 'mass', 'masses')} tested"
 
 
 def _median(expected: tuple[float | None, ...] | None) -> float | None:
@@ -167,8 +170,10 @@ def fit_tables(fits: Mapping[str, BackgroundFit]) -> list[Table]:
     Returns
     -------
     list of Table
-        Ranges in GeV, functions, χ².
+        Ranges in GeV, functions, χ²; none where no fit is valid.
     """
+    if not fits:
+        return []
     quality = tuple(
         (
             readable(label),
@@ -270,7 +275,8 @@ def remark_table(scan: Scan) -> Table | None:
         if point.message
     )
     head = ("Selection", "Mass [GeV]", "Valid", "Remark")
-    return Table("Remarks of the fits.", head, rows, text_columns=3, words=(3,)) if rows else None
+    caption = "Remarks of the fits."
+    return Table(caption, head, rows, text_columns=3, words=(3,), stacked=True) if rows else None
 
 
 def limit_tables(points: Sequence[ScanPoint], name: str) -> list[Table]:
@@ -305,7 +311,14 @@ def limit_tables(points: Sequence[ScanPoint], name: str) -> list[Table]:
             )
             for point in points
         )
-        tables.append(Table(f"{caption}, fb.", (*head, "Efficiency"), cross_sections, text_columns=0))
+        tables.append(
+            Table(
+                f"{caption} on the cross section × B, fb.",
+                (*head, "Efficiency"),
+                cross_sections,
+                text_columns=0,
+            )
+        )
     return tables
 
 
@@ -355,8 +368,7 @@ def conditions(scan: Scan) -> str:
     """Sample, luminosity and energy of a scan in one line."""
     luminosity = "" if scan.luminosity_ifb is None else f", {significant(scan.luminosity_ifb)} fb⁻¹"
     low, high = min(scan.masses), max(scan.masses)
-    tested = (
-        f"{len(scan.masses)} masses from {low:g} to {high:g} GeV" if low < high else f"tested at {low:g} GeV"
-    )
+    place = f"from {low:g} to {high:g} GeV" if low < high else f"at {low:g} GeV"
+    tested = f"{counted(len(scan.masses), 'mass', 'masses')} {place}"
     region = "" if scan.region == "signal" else f", region {scan.region} (signal region not opened)"
     return f"Sample {scan.sample}{luminosity}, √s = {scan.sqrt_s / 1000:g} TeV{region}; {tested}"

@@ -42,6 +42,11 @@
       else hide();
     });
     chart.addEventListener("pointerleave", hide);
+    // A finger that is lifted has left the chart; its click comes after.
+    chart.addEventListener("click", (event) => {
+      const target = event.target.closest("[data-tip]");
+      if (target) show(target, event.clientX, event.clientY);
+    });
     chart.addEventListener("blur", hide);
     chart.addEventListener("keydown", (event) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];

@@ -18,7 +18,7 @@ from data.simulation.config import FB_PER_PB, Generator, SampleRecipe, Simulatio
 from data.simulation.generator import survey_cross_section
 from data.simulation.merge import merge_sample
 from data.simulation.processes import Background, Process
-from data.workers import attached
+from data.workers import attached, starting
 
 Progress = Callable[[int, int], None]
 _log = logging.getLogger(__name__)
@@ -182,7 +182,8 @@ def _produce_all(
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=attached()) as pool:
-        futures = [pool.submit(produce, block, config, work) for block in missing]
+        with starting():
+            futures = [pool.submit(produce, block, config, work) for block in missing]
         try:
             for future in as_completed(futures):
                 future.result()

@@ -181,8 +181,8 @@ class Cvae(InterpolatedMethod):
     *Assumes* that inputs change smoothly and little with mjj, and that the latent variables do not depend on mjj, to
     which the divergence in the loss drives them. Where an input's mean moves by several of its widths between the bands
     the interpolation does not close (on a toy that shifts by 95 GeV at a width of 24 GeV the background it generated was
-    told from the true one with an area under the curve of 0.58): use `cathode` there. *Is blind to* signals that fill the side bands as well, to anything that its
-    inputs do not show, and to signals too weak for the classifier to learn.
+    told from the true one with an area under the curve of 0.58): use `cathode` there. *Is blind to* signals that fill
+    the side bands as well, to anything that its inputs do not show, and to signals too weak for the classifier to learn.
 
     Parameters
     ----------

@@ -108,11 +108,11 @@ class RAnode(OuterDensityMethod):
     w signal, the fraction w of signal learnt as well. The score is the logarithm of signal over background density at
     the event's mjj; the density of mjj itself does not count unless ``mass_in_score`` says so.
 
-    The signal's flow follows the background's (of an ensemble, its best network): it acts on the latent values of the background's flow, where background
-    is a standard normal distribution. So it begins at the background's density and learns where data exceed it; one
-    that begins elsewhere finds first the tails that the background's flow describes badly, and often nothing else. w
-    is not the share of signal events: the signal's density may hold background as well, which leaves the order of the
-    scores as it is.
+    The signal's flow follows the background's (of an ensemble, its best network): it acts on the latent values of the
+    background's flow, where background is a standard normal distribution. So it begins at the background's density and
+    learns where data exceed it; one that begins elsewhere finds first the tails that the background's flow describes
+    badly, and often nothing else. w is not the share of signal events: the signal's density may hold background as
+    well, which leaves the order of the scores as it is.
 
     *Assumes* that the background's density changes smoothly with mjj and its rate there follows a power law. *Is blind
     to* signals that fill the side bands as well; where the interpolation is wrong, the signal's flow learns its error.

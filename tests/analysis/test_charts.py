@@ -122,6 +122,23 @@ def test_gaps_stay_gaps_and_lone_points_are_dots():
     assert dots.count("M") == 1
 
 
+def test_bins_without_a_number_are_gaps_of_a_histogram():
+    values = np.array([1.0, np.nan, 2.0])
+    for low, high in ((None, None), (values - 0.5, values + 0.5)):
+        steps = Steps(EDGES, values, "pull", "grey", low=low, high=high)
+        root = svg_of(str(draw_chart(chart(panels=(Panel((steps,), "y", (-1.0, 5.0)),)), "x" * 50)))
+        drawn = {
+            (one.get("class") or "").split()[0]: one.get("d") for one in root.iter("path") if one.get("class")
+        }
+        shown = ("line",) if low is None else ("line", "area")
+        x = Axis(0.0, 4.0, LEFT, WIDTH - RIGHT)
+        for kind in shown:
+            places = [float(place) for place in re.findall(r"[MLH](\d+)", drawn[kind])]
+            assert drawn[kind].count("M") == 2
+            assert not [place for place in places if x(1.0) + 1 < place < x(2.0) - 1]
+            assert {round(x(end)) for end in EDGES} == set(places)
+
+
 def classes(text, name):
     return [one for one in svg_of(text).iter() if (one.get("class") or "").split()[:1] == [name]]
 

@@ -40,6 +40,14 @@ def oddjet(monkeypatch, capsys, *arguments):
     return stopped.value.code or 0, " ".join((captured.out + captured.err).split())
 
 
+def test_the_module_is_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "analysis.cli", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "Usage:" in done.stdout
+    assert "substructure" in done.stdout
+
+
 @pytest.fixture
 def search(tmp_path, make_nano_file):
     """A configuration that reads one small file, and a way to make it anew."""

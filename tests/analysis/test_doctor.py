@@ -184,6 +184,8 @@ def test_free_memory_is_what_system_and_group_leave(tmp_path):
     (tmp_path / "memory.max").write_text("1000000\n")
     (tmp_path / "memory.current").write_text("400000\n")
     assert doctor.available_memory(tmp_path / "meminfo", tmp_path) == 600000
+    (tmp_path / "memory.stat").write_text("anon 5\nfile 300000\ninactive_file 250000\nactive_file 7\n")
+    assert doctor.available_memory(tmp_path / "meminfo", tmp_path) == 850000
     (tmp_path / "memory.max").write_text("max\n")
     assert doctor.available_memory(tmp_path / "meminfo", tmp_path) == 2000 * 1024
     assert doctor.available_memory(tmp_path / "no", tmp_path / "no") == float("inf")
@@ -226,6 +228,35 @@ def test_credentials_must_be_valid_for_long_enough(remote, monkeypatch, hours, s
     assert found[0].text == "1 remote files; blocked: *.b.org"
     assert found[-1].state == state
     assert "token" in found[-1].text
+
+
+@pytest.mark.parametrize(("hours", "state"), [(5, "ok"), (1, "fail")])
+def test_outputs_that_are_copied_away_need_credentials(search, monkeypatch, hours, state):
+    definition = yaml.safe_load((search.parent / "samples.yaml").read_text())
+    sites = {"credential": "token", "hours": 2}
+    (search.parent / "samples.yaml").write_text(yaml.safe_dump({**definition, "sites": sites}))
+    run = Run(*load_config(search, ("run.copy_to=root://c.org//out",)))
+    monkeypatch.setenv("BEARER_TOKEN", token(hours))
+    found = list(credential_checks(run, os.environ, dt.datetime.now(dt.UTC)))
+    assert found[0].text == "copied to root://c.org//out"
+    assert found[-1].state == state
+    assert wanted_extras(run) == ["xrootd"]
+    if state == "fail":
+        assert "outputs cannot be copied to root://c.org//out (run.copy_to): the token" in found[-1].text
+
+
+def test_replicas_of_local_files_need_credentials(search, monkeypatch):
+    definition = yaml.safe_load((search.parent / "samples.yaml").read_text())
+    definition["samples"]["mock"]["files"] = {"a.root": {"replicas": ["root://c.org//a.root"]}}
+    (search.parent / "samples.yaml").write_text(
+        yaml.safe_dump(definition | {"sites": {"credential": "token"}})
+    )
+    run = Run(*load_config(search))
+    monkeypatch.setenv("BEARER_TOKEN", token(-1))
+    found = list(credential_checks(run, os.environ, dt.datetime.now(dt.UTC)))
+    assert [check.state for check in found] == ["ok", "fail"]
+    assert found[0].text == "1 remote files; blocked: no site"
+    assert wanted_extras(run) == ["xrootd"]
 
 
 def test_extras_that_a_configuration_wants(remote, search):

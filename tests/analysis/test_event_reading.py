@@ -86,7 +86,7 @@ def test_without_particles_the_stored_subjets_are_shown():
 def test_an_event_that_no_file_holds_is_named():
     with pytest.raises(
         IncompleteError,
-        match=r"sample 'mock': no file holds the selected events 1:2:3 .*bring the files back",
+        match=r"sample 'mock': no file holds the selected events 1:2:3 .*bring the files back.*report: \{events: 0\}",
     ):
         read_events(SAMPLES["mock"], [Wanted((1, 2, 3), (0.0, 0.0), (0.1, 0.1))], JetsConfig())
 
@@ -96,9 +96,60 @@ def test_other_jets_than_in_the_table_are_refused(particles):
     (one,) = wanted_events(table, names(table, [0]))
     moved = Wanted(one.id, (one.j1[0] + 0.01, one.j1[1]), one.j2)
     with pytest.raises(
-        InputError, match=r"signal_particles_0\.root': entry \d+, event .* has no jet at η = .*oddjet skim"
+        InputError,
+        match=r"signal_particles_0\.root': entry \d+, event .* has no jets at η = .*oddjet skim.*events: 0",
     ):
         read_events(sample, [moved], JetsConfig())
+
+
+def event_twice(make_nano_file, folder, *, copy):
+    """A file where two events share an id; a copy has the same jets too. Gives the entries and what is wanted of each."""
+    kept = {}
+
+    def change(columns):
+        first, second = np.flatnonzero(ak.to_numpy(ak.num(columns["FatJet"])) >= 2)[:2].tolist()
+        index = np.arange(len(columns["event"]))
+        if copy:
+            index[second] = first
+        for name in list(columns):
+            columns[name] = columns[name][index]
+        for name in ("run", "luminosityBlock", "event"):
+            columns[name][second] = columns[name][first]
+        jets, own = (
+            columns["FatJet"],
+            tuple(int(columns[name][first]) for name in ("run", "luminosityBlock", "event")),
+        )
+        places = {
+            row: [(float(jets.eta[row, k]), float(jets.phi[row, k])) for k in (0, 1)]
+            for row in (first, second)
+        }
+        kept.update({row: Wanted(own, *of_row) for row, of_row in places.items()})
+
+    path = make_nano_file(folder / "twice.root", 30, change=change)
+    mock = SAMPLES["mock"].model_dump()
+    return Sample(**(mock | {"files": {str(path): None}})), kept
+
+
+def test_of_events_that_share_an_id_the_one_with_the_jets_is_read(make_nano_file, tmp_path):
+    sample, kept = event_twice(make_nano_file, tmp_path, copy=False)
+    assert len(kept) == 2
+    for entry, one in kept.items():
+        (event,) = read_events(sample, [one], JetsConfig()).values()
+        assert event.entry == entry
+    moved = Wanted(one.id, (one.j1[0] + 0.3, one.j1[1]), one.j2)
+    both = ", ".join(map(str, kept))
+    with pytest.raises(InputError, match=rf"twice\.root': entry {both}, event {one.name}, has no jets at"):
+        read_events(sample, [moved], JetsConfig())
+
+
+def test_an_event_that_stands_twice_in_a_file_is_refused(make_nano_file, tmp_path):
+    sample, kept = event_twice(make_nano_file, tmp_path, copy=True)
+    (one, _), entries = kept.values(), ", ".join(map(str, kept))
+    with pytest.raises(
+        InputError,
+        match=rf"twice\.root': the event {one.name} .* 2 times with the same jets, in entries {entries}",
+    ):
+        read_events(sample, [one], JetsConfig())
 
 
 def test_files_of_other_sections_are_not_opened(particles, tmp_path):

@@ -9,7 +9,7 @@ import uproot
 
 from analysis.first_events import LEAST_FOR_FIT, LEAST_IN_BAND, TESTED, can_train, fit_start, suggest
 from analysis.first_look import FileLook, files_of, look_at_file, look_at_files, plain_name, what_is_possible
-from analysis.first_samples import dataset_of, draft_search
+from analysis.first_samples import datasets_of, draft_search
 from analysis.first_year import RUNS, year_of
 from analysis.windows import window_of
 from data.errors import ConfigError, InputError
@@ -117,7 +117,53 @@ def test_a_menu_of_several_years_is_a_choice_that_is_said():
     ],
 )
 def test_the_dataset_of_a_file(path, name):
-    assert dataset_of(path) == name
+    assert datasets_of([path]) == {path: name}
+
+
+@pytest.mark.parametrize(
+    ("names", "datasets"),
+    [
+        (["wkk_3000_170", "wkk_3000_400"], ["wkk_3000_170", "wkk_3000_400"]),
+        (["QCD_HT_500", "QCD_HT_700"], ["QCD_HT_500", "QCD_HT_700"]),
+        (["QCD_HT_500_1", "QCD_HT_500_2", "QCD_HT_700_1"], ["QCD_HT_500", "QCD_HT_500", "QCD_HT_700"]),
+        (["tt_10", "tt_0", "tt_2"], ["tt_10", "tt_0", "tt_2"]),
+        (["tt_01", "tt_00", "tt_02"], ["tt", "tt", "tt"]),
+        (["tt_part7", "tt_part9"], ["tt", "tt"]),
+    ],
+)
+def test_numbers_count_files_only_where_none_is_missing(names, datasets):
+    paths = [f"/d/{name}.root" for name in names]
+    assert datasets_of(paths) == dict(zip(paths, datasets, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "mass", "process"),
+    [
+        ("graviton_2017_3000", 3000.0, "graviton_2017"),
+        ("zprime_2500_2018", 2500.0, "zprime_2018"),
+        ("wkk_3000_1500", 3000.0, "wkk_1500"),
+        ("signal_2016", None, "signal_2016"),
+        ("xyy_M2017", 2017.0, "xyy"),
+        ("radion_2050", 2050.0, "radion"),
+    ],
+)
+def test_a_year_is_no_mass(name, mass, process):
+    draft = draft_search([look("/d/data.root", runs=(297050,)), look(f"/d/{name}.root", mc=True)])
+    sample = next(one for one in draft.samples if one.name == name)
+    assert (sample.mass, sample.process) == (mass, process)
+
+
+def test_different_processes_are_different_samples():
+    draft = draft_search(
+        [
+            look("/d/data.root", runs=(297050,)),
+            *(
+                look(f"/d/{name}.root", mc=True)
+                for name in ("wkk_3000_170", "wkk_3000_400", "QCD_1", "QCD_2")
+            ),
+        ]
+    )
+    assert [one.name for one in draft.samples] == ["data_2017", "wkk_3000_170", "wkk_3000_400", "QCD"]
 
 
 def test_names_are_plain():
@@ -189,6 +235,18 @@ def test_what_a_file_lacks_is_left_out_or_computed(tmp_path, make_nano_file):
     assert particles.particles
     assert particles.objects
     assert particles.jets.source == "stored"
+
+
+def test_a_file_without_entries_gives_what_its_branches_give():
+    ids = {"run", "luminosityBlock", "event"}
+    with pytest.raises(InputError, match=r"a\.root' has no branch FatJet_pt"):
+        what_is_possible([look(branches=ids, entries=0)])
+    stored = look_at_file(str(MINI / "qcd_particles_0.root"))
+    names = {name for name in stored.branches if not name.startswith("PFCand")}
+    possible = what_is_possible([look(branches=names, entries=0, mc=True)])
+    assert (possible.particles, possible.objects) == (False, True)
+    filled = look("/d/b.root", branches=stored.branches)
+    assert what_is_possible([look(branches=names, entries=0), filled]).particles
 
 
 def test_without_stored_jets_they_are_clustered():

@@ -95,6 +95,18 @@ def test_all_comments_stand_where_a_choice_was_made(oddjet, tmp_path, make_nano_
     assert schema.is_file()
 
 
+@pytest.mark.parametrize("name", ["3000", "null", "no", "1e3"])
+def test_a_name_that_yaml_would_read_as_something_else(oddjet, tmp_path, make_nano_file, name):
+    make_nano_file(tmp_path / f"{name}.root", 60, simulation=True)
+    make_nano_file(tmp_path / "tt.root", 30, simulation=True)
+    code, out, err = oddjet("init", "tt.root", f"{name}.root")
+    assert (code, err) == (0, "")
+    config, samples = load_config(tmp_path / "search.yaml")
+    assert (config.search.data, samples[name].process, samples[name].mock) == (name, name, True)
+    assert list(read_samples(tmp_path / "search_samples.yaml")) == ["tt", name]
+    assert f"{name}: mock data" in out
+
+
 def test_files_below_the_folder_are_named_relative_to_it(oddjet, tmp_path, make_nano_file):
     (tmp_path / "in").mkdir()
     (tmp_path / "conf").mkdir()

@@ -112,6 +112,17 @@ def test_a_damaged_table_is_named(table):
         inspect(str(table))
 
 
+def test_a_damaged_page_of_a_table_is_named(table):
+    path = table / "part_00000.parquet"
+    content = bytearray(path.read_bytes())
+    content[4:60] = b"\xff" * 56
+    path.write_bytes(content)
+    with pytest.raises(
+        InputError, match=r"part_00000\.parquet: not a readable Parquet file .*; run `oddjet skim` again"
+    ):
+        inspect(str(table))
+
+
 def test_a_trained_method(bundle):
     found = inspect(str(bundle))
     assert found == inspect(str(bundle / "bundle.json"))
@@ -183,6 +194,79 @@ def test_a_manifest(run_folder):
     found = inspect(str(run_folder / "manifests" / "skim.mock.json"))
     assert (found["kind"], found["stage"], found["entries_read"]) == ("manifest of a stage", "skim", 7)
     assert found["inputs"] == ["a.root"]
+
+
+CUTFLOW = [{"step": "all", "events": 9, "weighted": 9.0}, {"step": "trigger", "events": 4, "weighted": 4.0}]
+
+
+def test_what_trainings_of_the_limits_leave(tmp_path):
+    sources = [
+        {"name": "jes", "up": 0.1, "down": -0.1, "relevance": 1.0, "feature": "m_j1", "retrained": True}
+    ]
+    documents = {
+        "cwola.injection": {"cross_section_fb": 5.0, "fit_range": [2000.0, 4000.0], "message": None},
+        "cwola.retraining": {
+            "cross_section_fb": 5.0, "efficiencies": [0.2, 0.3], "sources": sources, "background": None,
+        },
+    }  # fmt: skip
+    found = {}
+    for name, content in documents.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+        found[name] = inspect(str(tmp_path / f"{name}.json"))
+    assert found["cwola.injection"] == {"kind": "best injection", **documents["cwola.injection"]}
+    assert found["cwola.retraining"]["kind"] == "trainings with varied signals"
+    assert found["cwola.retraining"]["sources"] == {"jes": {"up": 0.1, "down": -0.1, "retrained": True}}
+
+
+def test_a_selection_without_a_fit(tmp_path):
+    (tmp_path / "fits.json").write_text('{"inclusive": null}')
+    assert inspect(str(tmp_path / "fits.json")) == {
+        "kind": "fits of the background",
+        "selections": {"inclusive": {"invalid": True}},
+    }
+
+
+def test_the_cutflow(tmp_path):
+    (tmp_path / "cutflow.json").write_text(json.dumps({"mock": CUTFLOW}))
+    found = inspect(str(tmp_path / "cutflow.json"))
+    assert found == {"kind": "cutflow", "events": {"mock": {"all": 9, "trigger": 4}}}
+    counts = {"expected": 9, "processed": 9, "without_particles": 0}
+    (tmp_path / "mock.json").write_text(json.dumps({**counts, "cutflow": CUTFLOW, "luminosity": None}))
+    assert inspect(str(tmp_path / "mock.json")) == {
+        "kind": "record of pass 2 over a sample", **counts, "events": {"all": 9, "trigger": 4},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "w.json",
+            {"channels": [{"name": "a"}], "observations": [], "measurements": [], "version": "1"},
+            r"w\.json: HistFactory workspace without the key 'samples'; it was damaged .*: write it again",
+        ),
+        (
+            "a.json",
+            {"files": [], "expected": 1, "processed": 1},
+            r"a\.json: account of the events without the key 'complete'; it was damaged",
+        ),
+        (
+            "a.json",
+            {"sample": "a", "masses": [1], "selections": [1]},
+            r"a\.json: result of a scan with another value than belongs there \('list' object has no attribute",
+        ),
+        (
+            "a.json",
+            {"files": None, "expected": 1, "processed": 1, "complete": True},
+            r"a\.json: account of the events with another value than belongs there \(object of type 'NoneType'",
+        ),
+        ("cutflow.json", [1], r"cutflow\.json: cutflow with another value than belongs there"),
+    ],
+)
+def test_a_damaged_document_is_named(tmp_path, name, content, message):
+    (tmp_path / name).write_text(json.dumps(content))
+    with pytest.raises(InputError, match=message):
+        inspect(str(tmp_path / name))
 
 
 def test_a_spectrum():

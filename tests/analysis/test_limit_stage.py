@@ -18,6 +18,7 @@ import analysis
 from analysis.cli import app
 from analysis.cli_common import conclude
 from analysis.config import load_config
+from analysis.inspect_files import inspect
 from analysis.limit_pipeline import run_limits
 from analysis.limit_record import LimitRecord, UncertaintySource
 from analysis.limit_study import StudyRecord
@@ -119,6 +120,14 @@ def finished(inputs, tmp_path_factory):
 
 def record_of(run):
     return LimitRecord.parse(read_json(run.root / "limits.json"), "limits.json")
+
+
+def test_the_files_of_the_limits_can_be_inspected(finished):
+    found = {path.name: inspect(str(path)) for path in (finished.root / "limits").rglob("*.json")}
+    assert {one["kind"] for one in found.values()} == {"trainings with an injected signal"}
+    own = found["cwola.json"]
+    assert (own["method"], own["window"], own["seeds"]) == ("cwola", "B3", 2)
+    assert own["cross_sections_fb"] == list(CROSS_SECTIONS)
 
 
 def test_limits_of_a_method_that_learns(finished):

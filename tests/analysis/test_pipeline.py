@@ -14,6 +14,7 @@ import models
 from analysis import fold_tasks
 from analysis.cli_common import CONSOLE, show_account, working
 from analysis.config import load_config
+from analysis.inspect_files import inspect
 from analysis.pipeline import histogram, scan, skim, train, write_run_report
 from analysis.run import Run
 from analysis.scan import scan as scan_spectrum
@@ -113,6 +114,14 @@ def finished(inputs, tmp_path_factory):
     out = tmp_path_factory.mktemp("finished") / "run"
     run_in(inputs, out)
     return out
+
+
+def test_every_file_of_a_run_can_be_inspected(finished):
+    kinds = {path: inspect(str(path))["kind"] for path in sorted(finished.rglob("*.json"))}
+    assert {"cutflow", "fits of the background", "systematic uncertainties"} <= set(kinds.values())
+    assert {"index of the workspaces", "record of pass 2 over a sample"} <= set(kinds.values())
+    assert {"what the files of a sample hold", "events of the report's displays"} <= set(kinds.values())
+    assert inspect(str(finished / "plans" / "mock.json"))["entries"] == 8000
 
 
 @pytest.fixture

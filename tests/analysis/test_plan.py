@@ -11,7 +11,7 @@ from analysis import plan_estimate as cost
 from analysis.config import load_config
 from analysis.pipeline import histogram, scan, skim
 from analysis.plan_cli import plan_lines
-from analysis.plan_view import plan_view
+from analysis.plan_view import plan_view, trains_more
 from analysis.run import Run
 from analysis.survey import survey
 
@@ -98,7 +98,30 @@ def test_limits_are_among_the_stages(search, tmp_path, make_nano_file):
     assert found["limit"] is False
     view = plan_view(run)
     assert view.limit_trainings == 2 * 2 * 5
-    assert "limits with retraining: 20 trainings" in list(plan_lines(view))
+    lines = list(plan_lines(view))
+    assert "limits with retraining: at least 20 trainings" in lines
+    assert any(line.startswith("time: at least") for line in lines)
+    assert "  the trainings before tell which are needed" in lines
+    plain = plan_view(run_of(search, *chosen, "limits.systematics=false"))
+    lines = list(plan_lines(plain))
+    assert "limits with retraining: 20 trainings" in lines
+    assert any(line.startswith("time: about") for line in lines)
+
+
+def test_trainings_for_systematic_uncertainties_are_open_until_they_are_done(search, tmp_path):
+    name = "limit signal cwola"
+    chosen = (
+        "limits={signals: {signal: [5, 10]}, systematics: true}",
+        WITH_A_METHOD,
+        "samples=with_signal.yaml",
+    )
+    run = run_of(search, *chosen, "search.signals=[signal]", f"run.output={tmp_path / 'out'}")
+    assert trains_more(run, {name: True, "limit": False})
+    assert trains_more(run, {name: True, f"{name} injection": False, f"{name} retraining": True})
+    assert trains_more(run, {name: True, f"{name} injection": True, f"{name} retraining": False})
+    assert not trains_more(run, {name: True, f"{name} injection": True, f"{name} retraining": True})
+    assert not trains_more(run, {name: True, f"{name} injection": True})
+    assert not trains_more(run_of(search), {})
 
 
 def test_the_view_counts_files_entries_chunks_and_selected(search):
@@ -136,8 +159,8 @@ def test_json_is_the_only_output(search, monkeypatch, capsys):
 
 
 def test_costs_grow_with_what_is_done():
-    data = cost.SampleCost(1000, 500.0, 100.0, searched=True, filled=True)
-    signal = cost.SampleCost(1000, 500.0, 100.0, searched=False, filled=True)
+    data = cost.SampleCost(1000, 500.0, 100.0, searched=True)
+    signal = cost.SampleCost(1000, 500.0, 100.0, searched=False)
     assert cost.pass_seconds(data) == pytest.approx(10.0)
     scored = cost.pass_seconds(data, {"cwola": 2}) - 10.0
     assert scored == pytest.approx(2 * 500 / cost.SCORED["cwola"])
@@ -150,12 +173,12 @@ def test_costs_grow_with_what_is_done():
     assert more > cost.worker_memory(10_000, particles=False, networks=False)
 
 
-def test_every_method_has_a_cost():
+def test_costs_are_those_of_methods():
     import models
 
-    names = set(models.available())
-    assert set(cost.SCORED) == names
-    assert set(cost.TRAINED) | set(cost.TRAINED_FEW) == names
+    assert set(cost.SCORED) <= set(models.available())
+    assert set(cost.TRAINED) | set(cost.TRAINED_FEW) == set(cost.SCORED)
+    assert cost.training_seconds("a_new_one", "quick", 1e5) is None  # told as "not known"
 
 
 @pytest.mark.parametrize(("size", "words"), [(500, "0 kB"), (2.5e6, "2.5 MB"), (25e9, "25 GB")])

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis.notebook_pages import index_of
 from analysis.reference import PACKAGES, ROOT, Reference, page_texts, place_of, public_modules
 from data.errors import ConfigError
-from data.files import write_json
 
 
 def build(folder, *packages):
@@ -66,6 +64,10 @@ def test_the_readme_is_the_front_page_and_leads_to_all_others(reference):
     assert '<img src="files/notebooks/images/demo_limits.png"' in front
     notebooks = (reference / "pages" / "notebooks-README.html").read_text()
     assert 'href="../pages/notebooks-substructure_validation.html"' in notebooks
+    rows = re.findall(r"<td><a href=\"([^\"]+)\">", notebooks)
+    assert rows == re.findall(
+        r"^\| \[\w+\]\((\w+)\.ipynb\)", (ROOT / "notebooks" / "README.md").read_text(), re.MULTILINE
+    )
 
 
 def test_docstrings_of_numpydoc_are_understood(reference):
@@ -81,18 +83,6 @@ def test_wrong_folders_and_packages_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="holds other files; give a new folder for the reference"):
         Reference(tmp_path, ["condor"]).write()
     assert (tmp_path / "thesis.tex").exists()
-
-
-def test_notebooks_are_named_with_their_titles(tmp_path):
-    def notebook(name, *cells):
-        content = [{"cell_type": kind, "source": [text]} for kind, text in cells]
-        write_json(tmp_path / name, {"cells": content})
-        return tmp_path / name
-
-    first = notebook("a.ipynb", ("markdown", "# One\nof two. And more"), ("code", "x = 1"))
-    second = notebook("b.ipynb", ("markdown", "# Two"), ("code", "y = 1"))
-    lines = index_of([first, second]).splitlines()
-    assert lines[-2:] == ["- [One](a.ipynb): of two.", "- [Two](b.ipynb)"]
 
 
 @pytest.mark.slow

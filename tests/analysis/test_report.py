@@ -73,7 +73,7 @@ class Page(html.parser.HTMLParser):
         if "id" in values:
             assert values["id"] not in self.ids
             self.ids.add(values["id"])
-        if tag == "svg":
+        if tag == "svg" and "chart" in values.get("class", "").split():
             self.charts.append(values)
         if tag not in self.VOID:
             self.open.append(tag)
@@ -102,7 +102,7 @@ def test_sections_in_order_and_linked(full):
         *("limits", "systematics", "events", "provenance"),
     ]
     links = [link for link in page.links if link.startswith("#")]
-    assert links[: len(page.sections)] == [f"#{name}" for name in page.sections]
+    assert links[: len(page.sections) + 1] == ["#summary", *(f"#{name}" for name in page.sections)]
     assert {link.removeprefix("#") for link in links} <= page.ids
 
 
@@ -313,7 +313,30 @@ def test_no_valid_fit_at_all_is_said(small, unsaved):
     assert largest_of_all(read_record(small).scan) is None
     text = squeezed(Page(written[0].read_text(encoding="utf-8")).text)
     assert "Largest excess, inclusive No valid fit 10 masses tested, 10 without a valid fit" in text
-    assert 'id="plot-limits' not in written[0].read_text(encoding="utf-8")
+    drawn = written[0].read_text(encoding="utf-8")
+    assert not re.search(r'id="plot-(limits|p_values)', drawn)
+    assert "Background-only fits." not in text
+    # The data are shown all the same.
+    held = re.search(r"Dijet mass before selection: ([\d ]+) events, without a fit", text).group(1)
+    told = re.findall(r"<title>[^<]* GeV\n([\d\u202f]+) observed</title>", drawn)
+    assert sum(map(plain, told)) == plain(held) == float(read_record(small).searched["mjj"].values().sum())
+
+
+def plain(number):
+    return float(re.sub(r"\s", "", number))
+
+
+def test_one_mass_and_one_file_are_in_the_singular(small, unsaved):
+    for name, key in (("scan", "masses"), ("account", "files")):
+        content = json.loads((small / f"{name}.json").read_text())
+        content[key] = content[key][:1]
+        if name == "scan":
+            content["selections"] = {used: points[:1] for used, points in content["selections"].items()}
+        (small / f"{name}.json").write_text(json.dumps(content))
+    text = squeezed(Page(write_report(small, "One", {}, {})[0].read_text(encoding="utf-8")).text)
+    assert "1 mass at 2900 GeV" in text
+    assert "45 000 selected, 1 file." in text
+    assert "Entries of the file." in text
 
 
 def test_global_p_values_replace_the_warning(small, unsaved):
@@ -357,7 +380,25 @@ def scan_of(p0, masses=4, **more):
         ),
         (
             scan_of(1e-4, **{"global": {"selections": {"inclusive": {"p_global": 0.0, "n_toys": 500}}}}),
-            "global significance over the masses of inclusive above 2.9σ (p below 1/500 (no toy is as extreme; Gross–Vitells –))",
+            (
+                "global significance over the masses of inclusive above 2.5σ at 95 % CL "
+                "(p below 0.0060 at 95 % CL (none of 500 toys is as extreme; Gross–Vitells –))"
+            ),
+        ),
+        (
+            scan_of(
+                0.5,
+                **{
+                    "global": {
+                        "selections": {"inclusive": {"p_global": 1.0, "p_global_error": 0.002, "n_toys": 500}}
+                    }
+                },
+            ),
+            "which is no excess over the masses of inclusive (global p = 1.0000 ± 0.0020 (500 toys; Gross–Vitells –))",
+        ),
+        (
+            scan_of(0.6, masses=1),
+            "the only place looked at, so that the global significance is the local one",
         ),
     ],
 )

@@ -27,6 +27,14 @@ def test_windows_are_listed_once_a_method():
     assert row[5:] == ("1.00 %", "2900, 3000")
 
 
+def test_changes_ends_and_counts():
+    assert [numbers.change(value, 1) for value in (1.24, -1.26, -0.01, 0.0)] == ["+1.2", "−1.3", "0.0", "0.0"]
+    assert numbers.between(0.1234, 5.0) == "0.123 – 5.00"
+    assert numbers.between(None, float("inf")) == "– – –"
+    assert [numbers.counted(k, "file") for k in (1, 2)] == ["1 file", "2 files"]
+    assert numbers.counted(1200, "mass", "masses") == "1\u202f200 masses"
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import yaml
+from scipy.stats import norm
 
 import models
 from analysis.explanation import explain, feature_groups, rarity
@@ -12,17 +13,16 @@ from analysis.feature_shapes import (
     shown_features,
     window_shapes,
 )
-from analysis.method_study import flatness, improvement, judge, ordinary_events, rows_of, thinned
+from analysis.method_study import flatness, gains, improvement, judge, ordinary_events, rows_of, thinned
 from analysis.pipeline import histogram, skim, train
 from analysis.report.record import read_record
 from analysis.run_studies import study
 from analysis.study_record import EventRecord, StudyRecord, names_of_events
 from analysis.training_curves import training_curves
-from data.eventid import ID_COLUMNS
+from data.eventid import ID_COLUMNS, batch_number, fold_of
 from data.files import read_json
 from data.manifest import read_manifest
 from models.bundle import read_bundle
-from models.metrics import roc, sic_at
 from processors.skim import read_features
 from tests.analysis.test_pipeline import _falling, run_in
 
@@ -141,13 +141,18 @@ def test_training_curves_end_where_half_of_the_members_stop(studied):
     assert {kind: list(parts) for kind, parts in curves.items()} == {"trees": ["j1", "j2"]}
     assert all(curve.members == 20 and curve.first == 0 for curve in curves["trees"].values())
     assert all(2 <= len(curve.median) <= 6 for curve in curves["trees"].values())
+    assert all(len(curve.training) == len(curve.median) for curve in curves["trees"].values())
+    assert all(np.all(np.diff(curve.training) < 0) for curve in curves["trees"].values())
     assert record.windows["B3"].methods["prong2"].training == {}
     assert training_curves(read_bundle(out / "models" / "cwola" / "B3")[1]) == curves
     history = np.array([[3.0, 2.0, 1.0], [3.0, 2.5, np.inf], [4.0, np.inf, np.inf]])
-    kept = {"fold0/losses/spline flow/1": history, "fold1/flow/history": history}
-    curve = training_curves(kept)["spline flow"]["1"]
+    losses = {"validation": history, "training": history - 0.5}
+    kept = {f"fold0/losses/spline flow/1/{which}": values for which, values in losses.items()}
+    curve = training_curves(kept | {"fold1/flow/history": history})["spline flow"]["1"]
     assert (curve.first, curve.median, curve.high) == (1, (3.0, 2.25), (4.0, 2.5))
-    assert training_curves({"fold0/losses/spline flow/1": np.full((2, 3), np.inf)}) == {}
+    assert curve.training == (2.5, 1.75)
+    nothing = {f"fold0/losses/spline flow/1/{which}": np.full((2, 3), np.inf) for which in losses}
+    assert training_curves(nothing) == {}
 
 
 def test_the_stage_is_kept_until_what_it_shows_changes(inputs, studied):
@@ -245,19 +250,71 @@ def test_thinning_depends_on_the_ids_alone():
     assert thinned(table, 500)["mjj"] is table["mjj"]
 
 
-def test_improvement_is_that_of_the_metrics():
+def test_improvement_of_a_known_case():
+    """Background uniform in [0, 1], signal the k-th root of it: ε_S = 1 − (1 − ε_B)^k."""
     rng = np.random.default_rng(4)
-    signal, background = rng.beta(5, 1, 3000), rng.random(4000)
-    weight = rng.uniform(0.5, 1.5, 3000)
-    found = improvement(signal, weight, background)
-    label = np.repeat([1.0, 0.0], [3000, 4000])
-    curve = roc(np.concatenate([signal, background]), label, np.concatenate([weight, np.ones(4000)]))
-    for k in (0, 20, 59):
-        value, error = sic_at(curve, found.background_efficiency[k])
-        assert found.value[k] == pytest.approx(value)
-        assert found.error[k] == pytest.approx(error)
+    k, ones = 6.0, np.ones(40_000)
+    signal, background = rng.random(40_000) ** (1 / k), rng.random(40_000)
+    found = improvement((signal, rng.uniform(0.5, 1.5, 40_000)), (background, ones), "side bands")
+    eff = np.array(found.background_efficiency)
+    exact = (1 - (1 - eff) ** k) / np.sqrt(eff)
+    pull = (np.array(found.value) - exact)[:-1] / np.array(found.error)[:-1]
+    assert np.abs(pull).max() < 4
+    assert np.array(found.error)[30] < 0.05
     assert found.value[-1] == pytest.approx(1.0)
-    assert improvement(signal, weight, background[:20]) is None
+    assert (found.reference, found.background_events) == ("side bands", 40_000)
+    # Half of the events without weight: the same curve of half as many.
+    halved = improvement((signal, ones), (background, np.arange(40_000) % 2 * 3.0), "simulation")
+    assert halved.background_events == pytest.approx(20_000)
+    assert halved.background_efficiency[0] == pytest.approx(25 / 20_000)
+    assert improvement((signal, ones), (background[:20], ones[:20]), "side bands") is None
+
+
+class Folds:
+    """A method whose folds rank an event each with noise of its own, and that scores others with their mean."""
+
+    def evaluate(self, table, *, trained_on):
+        ranks = norm.cdf((table["x"][:, None] + table["noise"]) / np.sqrt(2))
+        own = fold_of(batch_number(*(table[name] for name in ID_COLUMNS)))
+        score = ranks[np.arange(len(own)), own] if trained_on else ranks.mean(axis=1)
+        return score, np.zeros(len(own), dtype=np.int64)
+
+
+def folds_table(seed, rows, shift=0.0):
+    rng = np.random.default_rng(seed)
+    table = {name: rng.integers(1, 10**6, rows) for name in ID_COLUMNS}
+    noise = rng.normal(size=(rows, 5))
+    return table | {
+        "mjj": np.ones(rows),
+        "x": rng.normal(shift, 1, rows),
+        "noise": noise,
+        "weight": np.ones(rows),
+    }
+
+
+def test_signal_and_background_are_scored_alike():
+    """What tells nothing has √ε_B, and a shift the value of one fold: the mean of five would change the signal's shape."""
+    background = folds_table(1, 20_000)
+    for shift in (0.0, 1.5):
+        found = gains(Folds(), {"s": folds_table(2, 20_000, shift)}, background, None)["s"]
+        eff = np.array(found.background_efficiency)[:-1]
+        exact = norm.sf(norm.isf(eff) - shift / np.sqrt(2)) / np.sqrt(eff)
+        pull = (np.array(found.value)[:-1] - exact) / np.array(found.error)[:-1]
+        assert np.abs(pull).max() < 4
+        assert np.array(found.error)[40] < 0.02
+
+
+def test_simulated_background_is_the_reference_where_there_is_enough():
+    beside, simulated, signal = folds_table(1, 5000, 2.0), folds_table(3, 5000), folds_table(2, 5000, 2.0)
+    assert gains(Folds(), {}, beside, simulated) == {}
+    own = gains(Folds(), {"s": signal}, beside, simulated)["s"]
+    other = gains(Folds(), {"s": signal}, beside, None)["s"]
+    assert (own.reference, other.reference) == ("simulation", "side bands")
+    assert max(own.value) > 1.2
+    assert max(other.value) == pytest.approx(1.0, abs=0.1)
+    # A few heavy events are no reference, however many stand beside them.
+    heavy = simulated | {"weight": np.where(np.arange(5000) < 20, 1e6, 1.0)}
+    assert gains(Folds(), {"s": signal}, beside, heavy)["s"] == other
 
 
 def test_flatness_leaves_the_signal_region_out():

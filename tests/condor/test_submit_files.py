@@ -273,7 +273,7 @@ def test_a_profile_may_be_a_file_and_its_errors_name_it(tmp_path):
     with pytest.raises(ConfigError, match="'request_memory' is written by oddjet"):
         read_profile(str(own))
     with pytest.raises(
-        ConfigError, match="profile 'lxpuls' is neither one of generic, lpc, lxplus nor a file"
+        ConfigError, match=r"profile 'lxpuls' is neither one of generic, lpc, lxplus\b.* nor a file"
     ):
         read_profile("lxpuls")
 

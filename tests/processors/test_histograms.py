@@ -126,7 +126,7 @@ def test_damaged_histogram_file(tmp_path):
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(InputError, match=r"a\.h5: no readable histograms .*run `oddjet hist` again"):
         read_histograms(path)
-    with pytest.raises(InputError, match=r"gone\.h5: no readable histograms"):
+    with pytest.raises(InputError, match=r"gone\.h5: does not exist; run `oddjet hist` first"):
         read_histograms(tmp_path / "gone.h5")
 
 
