@@ -58,10 +58,11 @@ def analyse_run(root: Path, config: Config, samples: Mapping[str, Sample]) -> li
         spectrum = spectra.spectrum(data, label)
         systematics[label] = selection_systematics(spectra, signals, label, masses, spectrum, config, data)
         norm = systematics[label].norm
+        name = None if window is None else window.name
         result = analyse(
             spectrum, label, masses,
             UncertainSignal(model, config.systematics.jes, config.systematics.jer, norm), config.scan,
-            window=None if window is None else window.name,
+            window=name,
             efficiencies=signal_efficiencies(spectra, signals, label, masses, spectrum, config),
             luminosity_ifb=data.luminosity(), workers=config.processing.local_workers,
         )  # fmt: skip
@@ -70,7 +71,7 @@ def analyse_run(root: Path, config: Config, samples: Mapping[str, Sample]) -> li
         )
         fits[label] = result.fit
         scans.setdefault(method, {})[label] = result.scan
-        stored += write_workspaces(root, label, result, luminosity_uncertainty=luminosity)
+        stored += write_workspaces(root, label, result.scan, window=name, luminosity_uncertainty=luminosity)
     contents = {
         "scan.json": scan_document(config, data, rows) | _look_elsewhere(root, config, scans),
         "fits.json": fits,

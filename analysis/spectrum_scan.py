@@ -1,23 +1,27 @@
 """The whole analysis of a spectrum file, from its document to the result document."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from analysis.bumphunter import hunt
 from analysis.look_elsewhere import global_significance
 from analysis.result_document import BumpHunterResult, GlobalResult
-from analysis.results import MassResult
+from analysis.results import MassResult, ScanResult
 from analysis.scan import scan
 from analysis.scan_inputs import ScanInputs, document_inputs
 from analysis.signal_shape import SignalModel
 from analysis.signal_template import Signal
 from analysis.spectrum import sum_between
 from analysis.spectrum_document import SpectrumDocument, mass_key
+from analysis.workspace_index import write_index, write_workspaces
 from data.errors import FitError, InputError
 
 Progressing = Callable[[int, int], None]
 _TOYS = 1000
 """Pseudo-experiments of BumpHunter where the document does not say how many."""
+_LABEL = "spectrum"
+"""Begins the names of workspaces."""
 
 
 def run_document(
@@ -27,6 +31,7 @@ def run_document(
     look_elsewhere: bool = True,
     workers: int = 1,
     progress: Progressing | None = None,
+    workspaces: Path | None = None,
 ) -> dict[str, Any]:
     """Analyse a spectrum as its document asks.
 
@@ -42,6 +47,9 @@ def run_document(
         Threads for pseudo-experiments; the result does not depend on them.
     progress
         Called with how many steps are done and of how many.
+    workspaces
+        Folder for ``workspaces/spectrum_MASS.json``, a HistFactory workspace of each valid mass, and their index
+        ``workspaces.json``; None: none are written.
 
     Returns
     -------
@@ -69,13 +77,18 @@ def run_document(
     overall = _global(wanted, inputs, workers)
     report(total - wanted.bumphunter, total)
     bumps = _bumps(wanted, reference, workers)
+    if workspaces is not None:
+        write_index(workspaces, write_workspaces(workspaces, _LABEL, result))
     report(total, total)
+    return _result(document, inputs, result) | {"global": overall, "bumphunter": bumps}
+
+
+def _result(document: SpectrumDocument, inputs: ScanInputs, result: ScanResult) -> dict[str, Any]:
+    reference = result.reference or result.points[0]
     return {
         "f_test": _f_test(reference),
         "background": _background(reference),
         "masses": {mass_key(point.mass): _mass_entry(point, inputs.signal) for point in result.points},
-        "global": overall,
-        "bumphunter": bumps,
         "sqrt_s": document.sqrt_s,
         "n_events": inputs.spectrum.n_events,
         "seed": document.seed,

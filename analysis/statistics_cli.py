@@ -80,12 +80,25 @@ def scan_command(
     workers: WorkersOption = None,
     settings: SetOption = None,
     region: RegionOption = None,
+    workspaces: Annotated[
+        Path | None,
+        typer.Option(
+            "--workspaces", metavar="FOLDER", help="With --spectrum: write HistFactory workspaces there too."
+        ),
+    ] = None,
 ) -> None:
     """Fit the spectra: local and global p-values, limits and workspaces."""
     kind, source = _one({"CONFIG.yaml": config, "--spectrum": spectrum})
     if kind == "--spectrum":
-        _scan_spectrum(source, _result_file(source, out, settings, region), workers, look_elsewhere=True)
+        file = _result_file(source, out, settings, region)
+        if workspaces is not None and (workspaces / "manifests").is_dir():
+            msg = f"--workspaces {workspaces} is a run folder, which has workspaces of its own; give another"
+            raise ConfigError(msg)
+        _scan_spectrum(source, file, workers, look_elsewhere=True, workspaces=workspaces)
         return
+    if workspaces is not None:
+        msg = "--workspaces goes with --spectrum; leave it out, a run writes them into its folder"
+        raise ConfigError(msg)
     with working(prepare(source, out, workers, settings, region)) as run:
         from analysis.pipeline import scan
 
@@ -337,7 +350,14 @@ def _naming(source: Path) -> Iterator[None]:
         raise type(error)(msg) from None
 
 
-def _scan_spectrum(spectrum: Path, file: Path, workers: int | None, *, look_elsewhere: bool) -> None:
+def _scan_spectrum(
+    spectrum: Path,
+    file: Path,
+    workers: int | None,
+    *,
+    look_elsewhere: bool,
+    workspaces: Path | None = None,
+) -> None:
     from analysis.spectrum_document import SpectrumDocument
     from analysis.spectrum_scan import invalid_lines, run_document
     from analysis.summary import result_lines
@@ -345,7 +365,11 @@ def _scan_spectrum(spectrum: Path, file: Path, workers: int | None, *, look_else
     document = SpectrumDocument.read(spectrum)
     with _naming(spectrum), progress_bar("fitting", "steps") as progress:
         result = run_document(
-            document, look_elsewhere=look_elsewhere, workers=workers or os.cpu_count() or 1, progress=progress
+            document,
+            look_elsewhere=look_elsewhere,
+            workers=workers or os.cpu_count() or 1,
+            progress=progress,
+            workspaces=workspaces,
         )
     write_json(file, result)
     for line in result_lines(result):

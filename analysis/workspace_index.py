@@ -8,7 +8,7 @@ from typing import Any
 
 import pydantic
 
-from analysis.results import SelectionResult
+from analysis.results import ScanResult
 from analysis.workspace import write_workspace
 from data.errors import InputError
 from data.files import read_json, write_json
@@ -66,18 +66,25 @@ class StoredWorkspace:
 
 
 def write_workspaces(
-    root: Path, label: str, result: SelectionResult, *, luminosity_uncertainty: float = 0.0
+    root: Path,
+    label: str,
+    result: ScanResult,
+    *,
+    window: str | None = None,
+    luminosity_uncertainty: float = 0.0,
 ) -> list[WorkspaceFacts]:
     """One HistFactory workspace a valid mass, ``workspaces/SELECTION_MASS.json``; those of earlier runs are removed.
 
     Parameters
     ----------
     root
-        The run folder.
+        The run folder, or any other.
     label
         Name of the selection.
     result
         Its scan.
+    window
+        Name of the mass window whose selection it is; None for the inclusive one.
     luminosity_uncertainty
         Relative; gets a modifier of its own where the signal has an uncertainty of normalisation.
 
@@ -89,12 +96,12 @@ def write_workspaces(
     for old in (root / FOLDER).glob(f"{label}_*.json"):
         old.unlink()
     facts = []
-    for point, row in zip(result.scan.points, result.rows, strict=True):
+    for point in result.points:
         if point.test is not None:
             file = f"{FOLDER}/{label}_{point.mass:g}.json"
             share = luminosity_uncertainty if point.test.signal.norm_uncertainty > 0 else 0.0
             export = write_workspace(root / file, point, luminosity_uncertainty=share)
-            known = {"selection": label, "mass": point.mass, "window": row["window"], "file": file}
+            known = {"selection": label, "mass": point.mass, "window": window, "file": file}
             facts.append(WorkspaceFacts.model_validate(known | export.facts()))
     bounded = [f"{entry.mass:g}" for entry in facts if entry.bounded]
     if bounded:

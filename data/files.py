@@ -46,6 +46,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
+    except OSError as error:
+        if str(error.filename or temporary) == str(temporary):
+            error.filename = str(path)  # what its reader knows; the temporary name says nothing to anybody
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -15,6 +15,8 @@ from tests.errors_elsewhere import Elsewhere
 
 LEFT_OUT = {"": set(), "not htcondor": {"htcondor"}, "not slow and not htcondor": {"slow", "htcondor"}}
 """Marks of the tests that a whole run may leave out, by its option ``-m``."""
+NO_LOSS = {"learns nothing", "needs a GPU", "there is a GPU", "no HTCondor on this machine"}
+"""Why tests are skipped that reach no error which others do not; whatever else is skipped may."""
 
 
 class Recorder:
@@ -36,6 +38,7 @@ class Recorder:
         self.sites, self.elsewhere = sites, tuple(elsewhere)
         self.reached: set[str] = set()
         self.problems: list[str] = []
+        self.skipped: set[str] = set()
         self._restore: list[tuple[type, str, Any]] = []
 
     def pytest_sessionstart(self) -> None:
@@ -65,32 +68,43 @@ class Recorder:
     def pytest_testnodedown(self, node: Any) -> None:
         self.reached |= set(getattr(node, "workeroutput", {}).get("errors_reached", ()))
 
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._note_skipped(report)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self._note_skipped(report)
+
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         if hasattr(self.config, "workeroutput"):
             self.config.workeroutput["errors_reached"] = sorted(self.reached)
         elif self._is_whole(session) and exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
-            self.problems = self.judge()
-            if self.problems:
+            unreached, excused = self.judge()
+            self.problems = [*unreached, *excused]
+            if excused or (unreached and not self.skipped):
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if self.problems:
             terminalreporter.section("errors that no test reaches")
             terminalreporter.line("\n".join(self.problems))
+            if self.skipped:
+                terminalreporter.line(
+                    f"tests that may reach them were skipped: {'; '.join(sorted(self.skipped))}"
+                )
 
-    def judge(self) -> list[str]:
-        """One line for each error that no test reached, and for each that is excused and was."""
+    def judge(self) -> tuple[list[str], list[str]]:
+        """One line for each error that no test reached, and for each that is excused and was reached."""
         left_out = LEFT_OUT[self.config.option.markexpr]
-        problems = []
+        unreached, excused = [], []
         for site in self.sites():
             excuse = next((one for one in self.elsewhere if one.is_of(site)), None)
             reached = any(f"{site.file}:{line}" in self.reached for line in range(site.first, site.last + 1))
             where = f"{site.file}:{site.first} {site.function} {site.error} {site.templates[0]!r}"
             if not reached and excuse is None:
-                problems.append(f"{where}: no test reaches it; add one")
+                unreached.append(f"{where}: no test reaches it; add one")
             elif reached and excuse is not None and excuse.mark in {None, *left_out}:
-                problems.append(f"{where}: a test reaches it; take it out of tests/errors_elsewhere.py")
-        return problems
+                excused.append(f"{where}: a test reaches it; take it out of tests/errors_elsewhere.py")
+        return unreached, excused
 
     def _is_whole(self, session: pytest.Session) -> bool:
         option = self.config.option
@@ -112,6 +126,12 @@ class Recorder:
     def _replace(self, owner: type, name: str, function: Any) -> None:
         self._restore.append((owner, name, getattr(owner, name)))
         setattr(owner, name, function)
+
+    def _note_skipped(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+        """Note why a test was skipped, where that leaves an error unreached that it is there for."""
+        if report.skipped and isinstance(report.longrepr, tuple | list):  # not so for an expected failure
+            why = str(report.longrepr[2]).removeprefix("Skipped: ")
+            self.skipped |= {why} - NO_LOSS
 
     def _note(self, file: str, line: int) -> None:
         path = Path(file)

@@ -246,27 +246,53 @@ def test_size():
 
 
 @pytest.mark.parametrize(
-    ("excused", "options", "said"),
+    ("excused", "skipped", "options", "said"),
     [
-        ("nothing", ["-n", "1"], ["data/toy.py:21 size ValueError 'long': no test reaches it; add one"]),
-        ("long", [], []),
-        ("nothing", ["-k", "size"], []),
+        (
+            "nothing",
+            "needs a GPU",
+            ["-n", "1"],
+            ["data/toy.py:21 size ValueError 'long': no test reaches it; add one"],
+        ),
+        ("long", "needs a GPU", [], []),
+        ("nothing", "needs a GPU", ["-k", "size"], []),
         (
             "empty",
+            "needs xrootd",
             [],
             [
-                "data/toy.py:19 size ValueError 'empty': a test reaches it; take it out of tests/errors_elsewhere.py",
                 "data/toy.py:21 size ValueError 'long': no test reaches it; add one",
+                "data/toy.py:19 size ValueError 'empty': a test reaches it; take it out of tests/errors_elsewhere.py",
             ],
         ),
     ],
 )
-def test_a_whole_run_fails_over_errors_that_no_test_reaches(tmp_path, excused, options, said):
+def test_a_whole_run_fails_over_errors_that_no_test_reaches(tmp_path, excused, skipped, options, said):
+    ran = run_toy(tmp_path, excused, skipped, options)
+    assert ran.returncode == (1 if said else 0), ran.stdout
+    assert [line for line in ran.stdout.splitlines() if line.startswith("data/toy.py:")] == said
+
+
+@pytest.mark.parametrize("options", [[], ["-n", "1"]])
+@pytest.mark.parametrize("module", ["", "a_module_that_is_missing"])
+def test_it_does_not_fail_where_a_test_is_skipped_that_may_reach_them(tmp_path, module, options):
+    ran = run_toy(tmp_path, "nothing", "" if module else "needs xrootd", options, module)
+    assert ran.returncode == 0, ran.stdout
+    assert "data/toy.py:21 size ValueError 'long': no test reaches it; add one" in ran.stdout
+    why = f"could not import '{module}'" if module else "needs xrootd"
+    assert f"tests that may reach them were skipped: {why}" in ran.stdout
+
+
+def run_toy(tmp_path, excused, skipped, options, module=""):
+    """Run the tests of a small project, one of them skipped for a reason, and those of a module that needs another."""
     make_toy(tmp_path, REACHED)
     (tmp_path / "tests" / "conftest.py").write_text(CONFTEST.replace("EXCUSED", excused))
-    (tmp_path / "tests" / "test_toy.py").write_text(TESTS)
+    skip = f"\n\ndef test_skipped():\n    pytest.skip({skipped!r})\n" if skipped else ""
+    (tmp_path / "tests" / "test_toy.py").write_text(TESTS + skip)
+    if module:
+        (tmp_path / "tests" / "test_more.py").write_text(f"import pytest\npytest.importorskip({module!r})\n")
     (tmp_path / "pytest.ini").write_text("[pytest]\ntestpaths = tests\npythonpath = .\n")
-    ran = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-m", "pytest", "--import-mode=importlib", "-p", "no:cacheprovider", *options],
         check=False,
         cwd=tmp_path,
@@ -274,5 +300,3 @@ def test_a_whole_run_fails_over_errors_that_no_test_reaches(tmp_path, excused, o
         capture_output=True,
         text=True,
     )
-    assert ran.returncode == (1 if said else 0), ran.stdout
-    assert [line for line in ran.stdout.splitlines() if line.startswith("data/toy.py:")] == said

@@ -54,7 +54,7 @@ def draw_bare_spectra(record: RunRecord, label: PlotLabel) -> Iterator[Drawn]:
             f"mjj_{name}",
             data_figure(edges, events, label, (readable(name), "no valid fit")),
             f"{words}; the remarks of the fits say why.",
-            f"{words}; from {interval(float(edges[0]), float(edges[-1]))} GeV.",
+            f"{words}; from {edges[0]:g} to {edges[-1]:g} GeV.",
             chart=_chart(edges, events),
             owner=owner_of(scan, name),
         )

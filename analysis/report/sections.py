@@ -168,18 +168,14 @@ def _part(
 
 
 def _p_values(record: RunRecord, name: str, points: tuple[ScanPoint, ...]) -> tuple[Shown, ...]:
-    """Local p-values of a selection, beside those without any; none of a single mass, which the table tells."""
-    if len(points) < 2:
+    """Local p-values of a selection, beside those without any; none of a single mass or without a valid fit."""
+    best = largest_excess(points)
+    if len(points) < 2 or best is None:
         return ()
     whole = record.scan.selections.get(INCLUSIVE)
     curves = {name: points} if name == INCLUSIVE or whole is None else {INCLUSIVE: whole, name: points}
     other = "; dashed: without selection" if len(curves) > 1 else ""
-    best = largest_excess(points)
-    found = (
-        "no mass has a valid fit"
-        if best is None
-        else f"the smallest is p₀ {signed(local_p(best))} (Z {signed(local_z(best))}) at {best.mass:g} GeV"
-    )
+    found = f"the smallest is p₀ {signed(local_p(best))} (Z {signed(local_z(best))}) at {best.mass:g} GeV"
     caption = (
         f"{readable(name)}: local p-value of the background-only hypothesis against resonance mass{other}. No look-elsewhere "
         "correction is applied."

@@ -101,7 +101,7 @@ def scan_points(name, invalid=()):
         efficiency = 0.74 if name == "inclusive" else 0.36
         point |= {"z": z, "p0": float(stats.norm.sf(z)), "signal_yield": z * scale / 2}
         point |= {"signal_yield_error": scale / 2, "limit_observed": scale * (1 + max(z, -0.4) / 2)}
-        point |= {"limit_expected": expected, "efficiency": efficiency}
+        point |= {"limit_expected": expected, "efficiency": efficiency, "calculator": "asymptotic"}
         point |= {"limit_observed_fb": point["limit_observed"] / efficiency / 12.3}
         point |= {"limit_expected_fb": [value / efficiency / 12.3 for value in expected]}
         points.append(point)

@@ -74,6 +74,13 @@ def test_overriding_leaves_the_mapping_alone():
     assert mapping == {"run": {"seed": 1}}
 
 
+def test_what_is_wrong_only_with_an_override_is_told_of_it(write):
+    with pytest.raises(
+        ConfigError, match=r"with --set run\.seed=two: key 'run\.seed': expected a whole number, found two"
+    ):
+        load_config(write(), ("run.seed=two",))
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -64,7 +64,7 @@ def test_the_readme_is_the_front_page_and_leads_to_all_others(reference):
     assert '<img src="files/notebooks/images/demo_limits.png"' in front
     notebooks = (reference / "pages" / "notebooks-README.html").read_text()
     assert 'href="../pages/notebooks-substructure_validation.html"' in notebooks
-    rows = re.findall(r"<td><a href=\"([^\"]+)\">", notebooks)
+    rows = re.findall(r"<td><a href=\"\.\./pages/notebooks-(\w+)\.html\">", notebooks)
     assert rows == re.findall(
         r"^\| \[\w+\]\((\w+)\.ipynb\)", (ROOT / "notebooks" / "README.md").read_text(), re.MULTILINE
     )

@@ -129,7 +129,7 @@ def test_nothing_is_loaded_from_outside(full):
 def test_every_picture_has_words(full):
     page = Page(full[1])
     assert page.images == []
-    assert len(page.charts) == 41
+    assert len(page.charts) == 43
     for chart in page.charts:
         assert len(chart["aria-label"]) > 40
         assert chart["role"] == "img"
@@ -176,7 +176,7 @@ def test_tables_hold_the_numbers(full):
     assert "versions.numpy" in text
     assert "cwola 3200 no mass 3200 GeV: the fit did not converge" in text
     assert "classifier: trees" in text
-    assert "cwola: upper limits at 95 % confidence level, fb." in text
+    assert "cwola: upper limits at 95 % confidence level on the cross section × B, fb." in text
     assert "Lund plane, prongs +9.3 / −9.3 % +10.0 / −10.0 %" in text
     assert "μR, μF 0.0 / −1.2 %" in text
     # 2800 GeV: 2 and 9.33 % up; 3, 9.33 and 1.2 % down.
@@ -189,7 +189,7 @@ def test_headline_says_the_largest_excess_and_the_sensitivity(full):
     assert (
         "The largest excess is that of cwola at 3000 GeV in window B3: local significance 4.31σ (p₀ = 8.3 × 10⁻⁶), "
         "global significance at least 3.6σ (p at most 1.7 × 10⁻⁴: the local one times the 20 places looked at). "
-        "Without signal, the median expected limit there is 28.6 fb (inclusive), 11.7 fb (cwola)."
+        "Without signal, the median expected 95 % CL upper limit there is 28.6 fb (inclusive), 11.7 fb (cwola)."
     ) in text
 
 
@@ -216,11 +216,20 @@ def test_particles_across_the_end_of_the_azimuth_stay_with_their_jet(full):
 def test_studies_are_said_in_words(full):
     text = squeezed(Page(full[1]).text)
     assert "Events of the signal region that are selected: 263 of 17 525 in B3" in text
-    assert "χ²/ndf = 11.5/12, p = 0.49" in text
+    assert (
+        "χ²/ndf = 11.5/12, p = 0.49; slope 0.21 ± 0.15, p = 0.16; of the smaller of both, p = 0.32. "
+        "The fraction is compatible with flat."
+    ) in text
     assert "B4 – – – – –" in text
-    assert "Window B3: significance improvement of signal_3000. Largest: cwola 3.98 ± 0.40 at 0.10 %;" in text
+    assert (
+        "Window B3: significance improvement of signal_3000 over data of the side bands (20 000 events). "
+        "Largest: cwola 3.98 ± 0.40 at 0.10 %."
+    ) in text
+    assert "3 is one event in a thousand of the window." in text
+    assert "3 is one event in a thousand of the simulated background in the signal region." in text
+    assert "Dashed: their median training loss, in the mean over each epoch;" in text
     assert "The fraction is compatible with flat." in text
-    assert "validation loss of the boosted ensembles of all folds, in number j1: 20, j2: 20" in text
+    assert "losses of the boosted ensembles of all folds, in number j1: 20, j2: 20" in text
     assert "validation loss of the networks (spline flow) of all folds, in number 4" in text
     assert "Simulated background is scaled to the" in text
     assert "cwola 1.00 0.31" in text

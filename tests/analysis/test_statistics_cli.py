@@ -14,6 +14,7 @@ import pytest
 import analysis
 from analysis import cli, statistics_cli
 from analysis.json_schemas import schema
+from analysis.workspace_index import read_workspaces
 from data.files import read_json
 
 EXAMPLES = Path(analysis.__file__).with_name("examples")
@@ -58,6 +59,30 @@ def test_a_spectrum_gives_a_result(monkeypatch, capsys, tmp_path, spectrum, comm
     assert result["masses"]["3000"]["limit_expected"] == sorted(result["masses"]["3000"]["limit_expected"])
     assert (result["bumphunter"] is not None) == (command == "scan")
     assert "3000 GeV: Z = " in text
+
+
+def test_workspaces_of_a_spectrum(monkeypatch, capsys, tmp_path, spectrum):
+    out, folder = tmp_path / "result.json", tmp_path / "new"
+    chosen = ("--spectrum", spectrum(), "--out", out, "--workspaces", folder)
+    code, text = oddjet(monkeypatch, capsys, "scan", *chosen)
+    assert code == 0, text
+    stored = read_workspaces(folder)
+    assert [one.facts.file for one in stored] == [f"workspaces/spectrum_{mass}.json" for mass in (2800, 3000)]
+    for one in stored:
+        bins = len(one.facts.edges) - 1
+        assert one.workspace["observations"][0]["data"] == (COUNTS + 10 * [0])[:bins]
+        assert read_json(out)["masses"][f"{one.facts.mass:g}"]["range"] == [2000, 100 * bins + 2000]
+
+
+def test_workspaces_go_with_a_spectrum_into_a_folder_of_their_own(monkeypatch, capsys, tmp_path, spectrum):
+    (tmp_path / "run" / "manifests").mkdir(parents=True)
+    chosen = ("--out", tmp_path / "result.json", "--workspaces", tmp_path / "run")
+    code, text = oddjet(monkeypatch, capsys, "scan", "--spectrum", spectrum(), *chosen)
+    assert (code, (tmp_path / "result.json").exists()) == (1, False)
+    assert "run is a run folder, which has workspaces of its own; give another" in text
+    code, text = oddjet(monkeypatch, capsys, "scan", tmp_path / "search.yaml", *chosen)
+    assert code == 1
+    assert "--workspaces goes with --spectrum; leave it out, a run writes them into its folder" in text
 
 
 def test_a_table_of_efficiencies_gives_limits(monkeypatch, capsys, tmp_path):

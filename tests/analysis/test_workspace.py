@@ -20,7 +20,10 @@ from analysis.profile_likelihood import SignalTest
 from analysis.scan import MassResult, ScanConfig, scan
 from analysis.signal_shape import SignalModel
 from analysis.spectrum import Spectrum
+from analysis.spectrum_document import SpectrumDocument
+from analysis.spectrum_scan import run_document
 from analysis.workspace import background_terms, build_workspace, split_norm, write_workspace
+from analysis.workspace_index import read_workspaces
 from data.errors import FitError, InputError
 
 with warnings.catch_warnings():
@@ -231,6 +234,23 @@ def test_file_is_plain_json_with_the_observed_counts(tmp_path):
     signal = content["channels"][0]["samples"][0]
     assert sum(signal["data"]) == pytest.approx(export.signal_events)
     assert content["measurements"][0]["config"]["poi"] == "mu"
+
+
+def test_stock_pyhf_has_the_z_of_a_spectrum_file(tmp_path):
+    point = run_scan(3000, 120, 4, function="dijet3")
+    counts = point.background.spectrum.counts
+    content = {
+        "edges": point.background.spectrum.edges.tolist(), "counts": counts.astype(int).tolist(), "masses": [3000],
+        "fit": {"function": "dijet3"}, "calculator": "asymptotic",
+    }  # fmt: skip
+    document = SpectrumDocument.parse(content, "s.json")
+    result = run_document(document, limits=False, workspaces=tmp_path)
+    (stored,) = read_workspaces(tmp_path)
+    workspace = pyhf.Workspace(stored.workspace)
+    model = workspace.model()
+    z = result["masses"]["3000"]["z"]
+    assert z == pytest.approx(point.test.z, rel=1e-6)
+    assert pyhf_z(model, workspace.data(model)) == pytest.approx(z, rel=0.01)
 
 
 def test_invalid_masses_have_no_workspace():

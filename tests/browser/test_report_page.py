@@ -69,6 +69,35 @@ def visit(browser, address):
     assert troubles == []
 
 
+CONTRAST = """
+(() => {
+  const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map((x) => x / 255)
+    .map((x) => (x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, x, k) => sum + x * [0.2126, 0.7152, 0.0722][k], 0);
+  const over = (top, below, share) => top.map((x, k) => x * share + below[k] * (1 - share));
+  window.ratio = (a, b) => {
+    const [x, y] = [light(a), light(b)].sort((p, q) => q - p);
+    return (x + 0.05) / (y + 0.05);
+  };
+  window.ground = (node) => {
+    for (let one = node; one; one = one.parentElement) {
+      const found = parts(getComputedStyle(one).backgroundColor);
+      if (found.length === 3 || found[3] > 0) return found.slice(0, 3);
+    }
+    return [255, 255, 255];
+  };
+  window.inkOf = (node, kind) => {
+    const style = getComputedStyle(node), found = parts(style[kind]);
+    let share = (found[3] ?? 1) * Number(style[kind + "Opacity"] ?? 1);
+    for (let one = node; one; one = one.parentElement) share *= Number(getComputedStyle(one).opacity);
+    return over(found.slice(0, 3), window.ground(node), share);
+  };
+})()
+"""
+"""Contrast as the Web Content Accessibility Guidelines (2.1) define it."""
+
+
 def luminance(colour):
     return sum(int(part) for part in re.findall(r"\d+", colour)[:3]) / (3 * 255)
 
@@ -89,6 +118,67 @@ def test_page_fits_and_has_its_colours(visit, width, scheme):
              parseFloat(getComputedStyle(t).fontSize) * t.getScreenCTM().d || 99)"""
     )
     assert min(sizes) > 7.5
+
+
+@pytest.mark.parametrize("scheme", [*SCHEMES, "print"])
+def test_every_letter_can_be_read(visit, scheme):
+    """4.5 is asked of letters, 3 of large ones."""
+    page = visit(scheme="dark" if scheme == "print" else scheme)
+    if scheme == "print":
+        page.emulate_media(media="print", color_scheme="dark")
+    page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+    page.evaluate(CONTRAST)
+    seen, faint = page.evaluate(
+        """(() => {
+             const faint = []; let seen = 0;
+             const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+             while (walker.nextNode()) {
+               const text = walker.currentNode, node = text.parentElement;
+               if (!text.data.trim() || !node.checkVisibility() || node.closest("script, title")) continue;
+               seen += 1;
+               const size = parseFloat(getComputedStyle(node).fontSize);
+               const found = ratio(inkOf(node, node.closest("svg") ? "fill" : "color"), ground(node));
+               if (found < (size >= 24 ? 3 : 4.5)) faint.push([text.data.trim().slice(0, 40), found]);
+             }
+             return [seen, faint];
+           })()"""
+    )
+    assert seen > 1000
+    assert faint == []
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_every_mark_stands_out_from_what_is_behind_it(visit, scheme):
+    """3 is asked of marks, by their edge at least: of lines and dots on a card, of jets and particles on shaded ground."""
+    page = visit(scheme=scheme)
+    page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+    page.evaluate(CONTRAST)
+    seen, faint = page.evaluate(
+        """(() => {
+             const faint = [], seen = {};
+             const root = getComputedStyle(document.documentElement);
+             const hex = (name) => root.getPropertyValue(name).match(/\\w\\w/g).map((x) => parseInt(x, 16));
+             const shade = hex("--shade");
+             const kinds = {
+               ".line": ["stroke"], ".dots": ["stroke"], ".bar-of": ["fill"], ".area.inner": ["stroke"], ".arrow": ["fill"],
+               ".area.outer": ["stroke"], ".jet": ["stroke", shade], "g.hadron > circle": ["stroke", shade],
+               "g.neutral > circle": ["stroke", shade], "g.photon > circle": ["stroke", shade],
+               "g.lepton > circle": ["stroke", shade], "path.soft": ["stroke", shade], ".subjet": ["stroke", shade],
+               ".split": ["fill"], ".key": ["borderTopColor"],
+             };
+             for (const [kind, [how, behind]] of Object.entries(kinds))
+               for (const node of document.querySelectorAll(`${kind === ".key" ? ".legend" : "svg.chart"} ${kind}`)) {
+                 if (kind === ".key" && /inner|outer|dot/.test(node.className)) continue;
+                 seen[kind] = (seen[kind] ?? 0) + 1;
+                 const found = Math.min(
+                   ...[behind, ground(node)].filter(Boolean).map((one) => ratio(inkOf(node, how), one)));
+                 if (found < 3) faint.push([kind, node.getAttribute("class"), found]);
+               }
+             return [seen, faint];
+           })()"""
+    )
+    assert {".line", ".dots", ".jet", "path.soft", ".split", ".area.inner", ".key"} <= seen.keys()
+    assert faint == []
 
 
 def test_every_picture_tells_what_it_shows(visit):
@@ -133,6 +223,65 @@ def test_arrow_keys_walk_through_a_spectrum(visit):
     assert page.locator(".tip").is_hidden()
 
 
+def test_arrow_keys_walk_through_particles_and_splittings(visit):
+    page = visit()
+    assert page.locator("svg.chart:not([tabindex='0'])").count() == 0
+    for words, told in (("Inside of j1", r"pT [\d.]+ GeV"), ("j1: primary Lund plane", "splitting 1: ")):
+        page.locator(f'[aria-label^="{words}"]').first.focus()
+        page.keyboard.press("ArrowRight")
+        assert page.locator(".tip").is_visible()
+        assert re.match(told, page.locator(".tip").inner_text())
+
+
+def test_a_finger_is_told_what_a_pointer_is(visit):
+    page = visit(390, has_touch=True, is_mobile=True)
+    tip = page.locator(".tip")
+    bars = page.locator("#plot-p_values .hits path")
+    told = []
+    for k in (1, 2):
+        bars.nth(k).tap()
+        assert tip.is_visible()
+        told.append(tip.inner_text().splitlines()[0])
+    assert told == ["3000 GeV", "3100 GeV"]
+    page.locator("h1").tap()
+    assert tip.is_hidden()
+
+
+def test_the_first_key_leads_past_the_links(visit):
+    page = visit()
+    page.keyboard.press("Tab")
+    skip = page.locator("a.skip")
+    assert skip.evaluate("one => one === document.activeElement")
+    assert skip.bounding_box()["x"] >= 0
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('section')?.id") == "summary"
+
+
+def test_remarks_can_be_read_on_a_telephone(visit):
+    page = visit(390)
+    table = page.locator("table.stacked")
+    table.locator("td.long").first.evaluate(
+        "one => { one.textContent = 'why this mass has no fit, '.repeat(8); }"
+    )
+    row, remark = (
+        table.locator("tbody tr").first.bounding_box(),
+        table.locator("td.long").first.bounding_box(),
+    )
+    assert remark["x"] >= 0
+    assert remark["x"] + remark["width"] <= 390
+    assert row["height"] < 220
+
+
+def test_rows_have_headings(visit):
+    page = visit()
+    assert (
+        page.locator("tbody tr").count() == page.locator("tbody tr > th[scope=row]:first-child").count() > 50
+    )
+    link = page.locator("td a").first
+    assert "underline" in link.evaluate("one => getComputedStyle(one).textDecorationLine")
+
+
 def column(table, number):
     return table.locator(f"tbody tr td:nth-child({number})").all_inner_texts()
 
@@ -163,10 +312,11 @@ def numeric(text):
 
 def test_a_link_to_a_folded_event_opens_it(visit):
     page = visit()
-    event = page.locator("#event-300001-8-22")
-    assert event.get_attribute("open") is not None or not event.locator("svg").first.is_visible()
+    event = page.locator("#event-300001-8-24")
+    assert event.get_attribute("open") is None
+    assert not event.locator("svg.chart").first.is_visible()
     page.locator('a[href="#event-300001-8-24"]').first.click()
-    shown = page.locator("#event-300001-8-24 svg").first
+    shown = event.locator("svg.chart").first
     shown.wait_for(state="visible")
     assert 0 <= shown.bounding_box()["y"] < 900
 

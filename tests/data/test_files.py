@@ -1,3 +1,4 @@
+import errno
 import json
 import math
 
@@ -21,6 +22,14 @@ def test_a_failed_write_leaves_the_old_file_and_no_debris(tmp_path):
         _write_half_and_fail(path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_what_the_disk_refuses_is_told_of_the_file_not_of_its_temporary_name(tmp_path, named):
+    path = tmp_path / "x.json"
+    with pytest.raises(PermissionError) as caught, atomic_path(path) as temporary:
+        raise PermissionError(errno.EPERM, "Operation not permitted", *([str(temporary)] if named else []))
+    assert caught.value.filename == str(path)
 
 
 def test_a_place_where_no_file_can_be_is_named(tmp_path):

@@ -82,3 +82,17 @@ def test_what_yaml_makes_of_unquoted_and_empty_values(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(ConfigError, match=message):
         Outer.parse(read_yaml(path), "run.yaml")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (0, "expected a number greater than 0, found 0"),
+        ("many", "expected a whole number, found many"),
+        (None, "expected a whole number, found nothing"),
+        ([1], "expected a whole number, found a list"),
+    ],
+)
+def test_what_is_wanted_and_what_stands_there(value, message):
+    with pytest.raises(ConfigError, match=f"run.yaml: key 'processing.chunk_size': {message}$"):
+        Outer.parse({"name": "x", "processing": {"chunk_size": value}}, "run.yaml")
