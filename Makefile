@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-all test-condor fresh-kernels lint format lock docs clean
+.PHONY: install demo test test-all test-condor lint format lock docs clean
 
 install: .venv/.installed
 
@@ -25,19 +25,15 @@ lint: install
 # A file's tests stay in one process: their fixtures are made once.
 PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
-test: lint fresh-kernels
+test: lint
 	$(PYTEST) -m "not slow and not htcondor"
 
-test-all: lint fresh-kernels
+test-all: lint
 	$(PYTEST) -m "not htcondor"
 
 # On a submit machine of an HTCondor pool: these tests submit jobs.
 test-condor: install
 	$(BIN)/pytest -m htcondor
-
-# numba's cache does not see a change in a kernel that another file inlines.
-fresh-kernels:
-	find models processors data analysis -name '*.nb[ic]' -delete
 
 format: install
 	$(BIN)/ruff check --fix .

@@ -311,13 +311,13 @@ def sculpting_or_none(
     name
         The method, for the log.
     mjj
-        GeV.
+        GeV, shape (n,).
     selected
-        Whether the method selects each event.
+        Whether the method selects each event, shape (n,).
     used
-        The events to be tested.
+        The events to be tested, shape (n,).
     weight
-        Event weights.
+        Event weights, shape (n,).
 
     Returns
     -------

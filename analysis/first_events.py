@@ -51,7 +51,7 @@ def suggest(mjj: FloatArray, scale: float, signals: Sequence[float] = ()) -> Sug
     Parameters
     ----------
     mjj
-        Dijet masses (GeV) of the selected events among those looked at.
+        Dijet masses (GeV) of the selected events among those looked at, shape (n,).
     scale
         Entries of the sample, over those looked at.
     signals

@@ -102,7 +102,7 @@ def pearson(
     counts, expected
         Events a fine bin, shape (n,).
     index
-        Positions of the merged bins' edges among the fine edges, ascending.
+        Positions of the merged bins' edges among the fine edges, ascending, shape (m + 1,).
     n_fitted
         Fitted parameters.
 

@@ -210,7 +210,7 @@ class FunctionModel:
         mass
             In GeV, shape (n,).
         theta
-            Where; the start if None. Log-linear functions have the same everywhere.
+            Where, shape (K + 1,); the start if None. Log-linear functions have the same everywhere.
 
         Returns
         -------

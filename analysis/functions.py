@@ -218,7 +218,7 @@ def density(mass: FloatArray, log_norm: float, parameters: FloatArray, sqrt_s: f
     log_norm
         ln p0, p0 in events per GeV.
     parameters
-        p1 … pK.
+        p1 … pK, shape (K,).
     sqrt_s
         Centre-of-mass energy in GeV.
 

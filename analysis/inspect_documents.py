@@ -70,7 +70,7 @@ def _facts_of(document: Document, content: dict[str, Any], source: str) -> Facts
     except KeyError as error:
         msg = f"{source}: {document.kind} without the key {error}; {_REMEDY}"
         raise InputError(msg) from None
-    except (TypeError, AttributeError, IndexError) as error:
+    except (TypeError, AttributeError, IndexError, ValueError) as error:
         msg = f"{source}: {document.kind} with another value than belongs there ({error}); {_REMEDY}"
         raise InputError(msg) from None
 

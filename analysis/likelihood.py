@@ -115,7 +115,7 @@ class Likelihood:
         Parameters
         ----------
         theta
-            Background parameters.
+            Background parameters, shape (K + 1,).
         signal_yield
             Nominal signal events inside the fit range.
         nuisances

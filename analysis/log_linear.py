@@ -155,7 +155,7 @@ class LogLinear:
         mass
             In GeV, shape (n,).
         parameters
-            Not used: the logarithm is linear in them.
+            Shape (K,); not used, as the logarithm is linear in them.
         sqrt_s
             Centre-of-mass energy in GeV.
 

@@ -155,7 +155,7 @@ class SignalHistogram:
         Parameters
         ----------
         edges
-            In GeV.
+            In GeV, shape (n + 1,).
 
         Raises
         ------

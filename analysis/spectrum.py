@@ -231,7 +231,7 @@ def merge_from_right(counts: IntArray, index: IntArray, minimum: int) -> IntArra
     counts
         Events a fine bin, shape (n,).
     index
-        Coarse edges as indices into the fine edges, increasing.
+        Coarse edges as indices into the fine edges, increasing, shape (m + 1,).
     minimum
         Events that every bin must hold.
 
@@ -275,9 +275,9 @@ def spectrum_from_masses(masses: Sequence[float] | FloatArray, edges: FloatArray
     Parameters
     ----------
     masses
-        In GeV.
+        In GeV, shape (events,).
     edges
-        Bin edges in GeV.
+        Bin edges in GeV, shape (n + 1,).
 
     Returns
     -------

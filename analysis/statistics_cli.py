@@ -91,9 +91,8 @@ def scan_command(
     kind, source = _one({"CONFIG.yaml": config, "--spectrum": spectrum})
     if kind == "--spectrum":
         file = _result_file(source, out, settings, region)
-        if workspaces is not None and (workspaces / "manifests").is_dir():
-            msg = f"--workspaces {workspaces} is a run folder, which has workspaces of its own; give another"
-            raise ConfigError(msg)
+        if workspaces is not None:
+            _check_folder(workspaces)
         _scan_spectrum(source, file, workers, look_elsewhere=True, workspaces=workspaces)
         return
     if workspaces is not None:
@@ -338,6 +337,16 @@ def _result_file(source: Path, out: Path | None, settings: list[str] | None, reg
         msg = f"--out {out} is a folder; give the name of a file"
         raise ConfigError(msg)
     return out
+
+
+def _check_folder(workspaces: Path) -> None:
+    """Refuse a place of workspaces before the fits."""
+    if workspaces.exists() and not workspaces.is_dir():
+        msg = f"--workspaces {workspaces} is a file; give the name of a folder"
+        raise ConfigError(msg)
+    if (workspaces / "manifests").is_dir():
+        msg = f"--workspaces {workspaces} is a run folder, which has workspaces of its own; give another"
+        raise ConfigError(msg)
 
 
 @contextlib.contextmanager

@@ -51,7 +51,7 @@ def drawn_rows(source: TrainingSample, rows: IntArray, most: int, seed: int) -> 
     source
         The table.
     rows
-        Row numbers.
+        Row numbers, shape (n,).
     most
         Rows wanted.
     seed
@@ -106,7 +106,7 @@ def fold_members(
     seeds
         Gives the seed of each.
     among
-        Rows that may be used; by default all.
+        Rows that may be used, bool, one a row; by default all.
 
     Returns
     -------

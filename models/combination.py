@@ -165,9 +165,9 @@ def trial_factor(
     selections
         bool, one an event each.
     background
-        Events that count: those of the side bands, or simulated background.
+        Events that count, shape (events,): those of the side bands, or simulated background.
     weight
-        Event weights.
+        Event weights, shape (events,).
 
     Returns
     -------

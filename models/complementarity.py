@@ -126,9 +126,9 @@ def weighted_ranks(values: FloatArray, weights: FloatArray) -> FloatArray:
     Parameters
     ----------
     values
-        At least one.
+        Shape (n,), at least one.
     weights
-        Not negative, the sum positive.
+        Shape (n,), not negative, the sum positive.
 
     Returns
     -------

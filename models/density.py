@@ -275,7 +275,7 @@ def fold_density(
     x
         float32, shape (events, inputs).
     mjj
-        GeV.
+        GeV, shape (events,).
 
     Returns
     -------

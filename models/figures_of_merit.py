@@ -43,7 +43,7 @@ def signal_over_root_total(
     signal, background
         Expected events; shapes that broadcast.
     uncertainty
-        Standard deviation of the background, events.
+        Standard deviation of the background, events; a shape that broadcasts.
 
     Returns
     -------
@@ -66,9 +66,9 @@ def punzi(efficiency: FloatArray, background: FloatArray, sigmas: float = 5.0) -
     Parameters
     ----------
     efficiency
-        Of the signal, 0 … 1 (or any quantity in proportion).
+        Of the signal, 0 … 1 (or any quantity in proportion), any shape.
     background
-        Expected events.
+        Expected events, a shape that broadcasts.
     sigmas
         a, number of standard deviations of the discovery wanted.
 
@@ -104,7 +104,7 @@ def asimov(signal: FloatArray, background: FloatArray, uncertainty: FloatArray |
     signal, background
         Expected events; shapes that broadcast.
     uncertainty
-        Standard deviation of the background, events.
+        Standard deviation of the background, events; a shape that broadcasts.
 
     Returns
     -------

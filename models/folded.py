@@ -102,7 +102,7 @@ class FoldedMethod(FoldTraining):
         Parameters
         ----------
         held
-            Raw scores of all of the fold's held-out events, whatever their mjj.
+            Raw scores of all of the fold's held-out events, whatever their mjj; shape (events,).
         rows
             Events of the whole table.
 

@@ -39,7 +39,7 @@ def directions(
     signal, background
         Values, shape (events, columns).
     signal_weight, background_weight
-        Event weights.
+        Event weights, shape (events,).
 
     Returns
     -------
@@ -106,7 +106,7 @@ def expected_events(
     signal, background
         Values, shape (events, columns).
     signal_weight, background_weight
-        Event weights.
+        Event weights, shape (events,).
 
     Returns
     -------

@@ -115,7 +115,7 @@ def drawn_masses(masses: FloatArray, count: int, region: Interval, seed: int) ->
     Parameters
     ----------
     masses
-        Of the data in the signal region, GeV, at least one.
+        Of the data in the signal region, GeV, shape (events,), at least one.
     count
         How many are drawn.
     region

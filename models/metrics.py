@@ -367,8 +367,8 @@ def band(
     curves
         One a training, at least one.
     background_efficiency
-        Where to compare; by default 200 values, evenly spaced in the logarithm, from the one that 25 background events
-        of the smallest sample pass to 1.
+        Where to compare, shape (points,); by default 200, evenly spaced in the logarithm, from the one that 25
+        background events of the smallest sample pass to 1.
     level
         Share of the trainings between ``low`` and ``high``.
 

@@ -24,7 +24,7 @@ def rate_shape(decay: Literal["constant", "one_cycle", "cosine"], done: FloatArr
     decay
         Kind of schedule.
     done
-        Share of the steps done, 0 … 1.
+        Share of the steps done, 0 … 1, one a network.
 
     Returns
     -------
@@ -92,7 +92,7 @@ class Adam:
         Parameters
         ----------
         chosen
-            Positions of the members, or a mask of them.
+            Positions of the members, shape (n,), or a mask, shape (members,).
 
         Returns
         -------

@@ -53,7 +53,7 @@ class OuterDensityMethod(FoldedMethod):
         sample
             The data.
         chosen
-            Mask of its rows.
+            Mask of its rows, shape (rows,).
         fold
             The fold held out.
         atoms

@@ -237,9 +237,10 @@ def fit_ranks(output: FloatArray, weight: FloatArray | None = None) -> RankTrans
     Parameters
     ----------
     output
-        Outputs of the reference events, at least one. Above 10,001 distinct values, evenly spaced ones are kept.
+        Outputs of the reference events, shape (events,), at least one. Above 10,001 distinct values,
+        evenly spaced ones are kept.
     weight
-        Weights of the events, positive; by default all equal.
+        Weights of the events, positive, shape (events,); by default all equal.
 
     Returns
     -------

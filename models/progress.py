@@ -42,7 +42,7 @@ class Progress:
         Parameters
         ----------
         chosen
-            Numbers of the members.
+            Numbers of the members, shape (n,).
 
         Returns
         -------
@@ -67,7 +67,7 @@ class Progress:
         epoch
             Its number, from 0.
         alive
-            Numbers of the members that were trained in it.
+            Numbers of the members that were trained in it, shape (members,).
         flat
             Their parameters, shape (members, parameters).
         losses

@@ -119,15 +119,15 @@ def fit_axis(
     loss
         One a side-band event.
     mjj
-        GeV.
+        GeV, shape (events,).
     weight
-        Positive.
+        Positive, shape (events,).
     window
         Side bands and signal region.
     settings
         Order in mjj, power transform.
     other
-        Another axis of which this one shall be free.
+        Another axis of which this one shall be free, shape (events,).
 
     Returns
     -------
@@ -231,9 +231,9 @@ def fit_cells(
     Parameters
     ----------
     background, signal
-        Positions of side-band events on both axes.
+        Positions of side-band events on both axes, shape (events,).
     weight
-        Their weights.
+        Their weights, shape (events,).
     settings
         Cells and smoothing.
 
@@ -266,7 +266,7 @@ def cell_score(
     rank
         From `fit_cells`.
     background, signal
-        Positions on both axes; on the second one low is signal-like.
+        Positions on both axes, shape (events,); on the second one low is signal-like.
     settings
         As in `fit_cells`.
 

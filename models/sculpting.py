@@ -66,8 +66,8 @@ def sculpting(
     selected
         bool; all events of one selection, each with the probability that the test is about.
     edges
-        Ascending, GeV; events outside are left out. By default 20 bins of equal numbers of events, their outer edges
-        the first and the last event.
+        Shape (n + 1,), ascending, GeV; events outside are left out. By default 20 bins of equal numbers of events,
+        their outer edges the first and the last event.
     weight
         Event weights, not negative; 1 without.
     min_expected

@@ -200,7 +200,8 @@ class _Trainer:
             stepping = self.alive[:count]
             batch = self._batch(np.stack([own[step * size : (step + 1) * size] for own in rows[:count]]))
             rate = torch.from_numpy(progress.rates(stepping).astype(np.float32)).to(self.device)
-            total[:count] += self._gradients(stepping, batch).mean(dim=1).double()
+            # In memory row by row: else the order of a sum, and its rounding, would depend on the number of members.
+            total[:count] += self._gradients(stepping, batch).contiguous().mean(dim=1).double()
             self.live.step(rate)
             progress.done[stepping] += 1
             if after < count:

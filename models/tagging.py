@@ -81,7 +81,7 @@ def tag(scores: FloatArray, region: IntArray, settings: LabelerSettings) -> IntA
     scores
         Reconstruction errors, shape (events, 2).
     region
-        0 lower side band, 1 signal region, 2 upper side band.
+        0 lower side band, 1 signal region, 2 upper side band; shape (events,).
     settings
         The percentiles.
 
@@ -111,7 +111,7 @@ def tag_weights(label: IntArray, region: IntArray) -> FloatArray:
     label
         Of each jet, as `tag` gives them.
     region
-        Of its event.
+        Of its event, shape of ``label``.
 
     Returns
     -------
@@ -162,7 +162,7 @@ def members_of_splits(rows: IntArray, split: IntArray, seed: Callable[..., int])
     Parameters
     ----------
     rows
-        Row numbers of the jets that may be learned from.
+        Row numbers of the jets that may be learned from, shape (n,).
     split
         Inner split 0 … 3 of every jet, shape (jets,).
     seed
@@ -209,7 +209,7 @@ def jet_features(settings: LabelerSettings, jets: Inputs, known: IntArray) -> In
     jets
         Features in their units, float32, shape (jets, features).
     known
-        Row numbers of the jets that may be learned from.
+        Row numbers of the jets that may be learned from, shape (n,).
 
     Returns
     -------

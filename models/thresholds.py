@@ -12,9 +12,9 @@ def weighted_quantile(values: FloatArray, weights: FloatArray, probability: floa
     Parameters
     ----------
     values
-        At least one.
+        Shape (n,), at least one.
     weights
-        Not negative, the sum positive.
+        Shape (n,), not negative, the sum positive.
     probability
         The share, 0 … 1.
 
@@ -41,7 +41,7 @@ def side_band_threshold(score: FloatArray, region: IntArray, working_point: floa
     score
         One an event; larger is more anomalous.
     region
-        0 lower side band, 1 signal region, 2 upper side band, −1 outside.
+        0 lower side band, 1 signal region, 2 upper side band, −1 outside; one an event.
     working_point
         Fraction kept, between 0 and 1.
 

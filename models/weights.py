@@ -58,11 +58,11 @@ def match_pt(pt: FloatArray, region: IntArray, weight: FloatArray, bins: int = P
     Parameters
     ----------
     pt
-        Transverse momentum of the jet, GeV; taken into the range between its 1st and 99th percentile.
+        Transverse momentum of the jet, GeV, shape (n,); taken into the range between its 1st and 99th percentile.
     region
-        As in `band_weights`.
+        As for `band_weights`.
     weight
-        Weights so far.
+        Weights so far, shape (n,).
     bins
         Number of bins of the spectrum.
 

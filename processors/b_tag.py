@@ -88,7 +88,7 @@ def largest_b_score(chunk: Chunk, entry: IntArray, row: IntArray, owner: IntArra
     entry
         Entry of each jet.
     row, owner
-        Subjets in the row of all subjets, and the positions of their jets in ``entry``.
+        Subjets in the row of all subjets, and the positions of their jets in ``entry``; shape (n,).
 
     Returns
     -------

@@ -164,7 +164,7 @@ class Chunk:
         kind
             What they point to, in one word.
         indices, entries
-            The indices within their entries, and these.
+            The indices within their entries, and these; shape (n,).
         counts
             How many there are to point to in each entry.
         lowest

@@ -188,7 +188,7 @@ def find_candidates(
     cuts
         The cuts.
     alive
-        Entries that are looked at.
+        Entries that are looked at, shape (n_entries,).
     identified
         Take only jets of tight identification.
 

@@ -217,7 +217,7 @@ def jet_features(jets: Jets, jet: IntArray, absent: frozenset[str]) -> dict[str,
     jets
         The jets of a chunk.
     jet
-        Positions in the row of jets.
+        Positions in the row of jets, shape (n,).
     absent
         Columns that are left out.
 

@@ -104,7 +104,7 @@ def leptons_of(
     Parameters
     ----------
     jets
-        Positions of the jets in their row.
+        Positions of the jets in their row, shape (n_jets,).
     particles
         Their particles.
     stored

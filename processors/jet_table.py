@@ -282,7 +282,7 @@ def particle_features(jets: Jets, chosen: IntArray, config: JetsConfig) -> dict[
     jets
         The jets of a chunk.
     chosen
-        Positions in the row of jets.
+        Positions in the row of jets, shape (n,).
     config
         Radius and grooming.
 

@@ -344,7 +344,7 @@ def reweighter(
     seed
         Of the toys.
     plane
-        The sample's Lund plane, for the source ``distortion``.
+        The sample's Lund plane, shape (P, X, Y), for the source ``distortion``.
     centre
         Geometric mean of its distortion.
 

@@ -141,7 +141,7 @@ def toy_uncertainty(nominal: FloatArray, toys: FloatArray | Sequence[FloatArray]
     Parameters
     ----------
     nominal : array (…)
-        Nominal values.
+        Nominal values, any shape.
     toys : array (T, …)
         Values in each toy, at least two.
 

@@ -83,7 +83,7 @@ def rapidity_mass_columns(
     chunk
         The chunk.
     entry
-        Positions of the events.
+        Positions of the events, shape (n_events,).
     config
         Form, and selection of the objects.
     sqrt_s

@@ -71,7 +71,7 @@ def leading_pair(
     Parameters
     ----------
     pt, entry, good
-        Per jet: transverse momentum (any unit), its entry (ascending), whether it counts.
+        Transverse momentum (any unit) of each jet, its entry (ascending), whether it counts; shape (n_jets,).
     n_entries
         Number of entries.
 

@@ -103,7 +103,7 @@ def gather(tables: Sequence[Columns], rows: IntArray) -> Columns:
     tables
         Tables with equal columns, at least one.
     rows
-        The positions, in the order wanted.
+        The positions, in the order wanted, shape (m,).
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Public names say what they take and give: every number and array with its shape or unit, in numpydoc sections."""
+"""Public names say what they take and give, in numpydoc sections: every number and array, arrays with their shape."""
 
 import ast
 import re
@@ -13,30 +13,48 @@ TREES = {path: ast.parse(path.read_text()) for path in MODULES}
 QUANTITY = re.compile(r"\bfloat\b|Array|NDArray|Tensor|\bTable\b|\bColumns\b|Spectrum|Histogram\b")
 """Annotations of what has a shape or a unit."""
 SECTION = re.compile(r"^(?P<name>Parameters|Attributes|Returns|Yields|Other Parameters)\n-+$", re.MULTILINE)
+ARRAY = re.compile(r"^(?:npt\.NDArray\[[\w.\[\]]+\]|\w*Array|torch\.Tensor)(?: \| [\w.]+)*$")
+"""Annotations of one array; what holds several has no shape of its own."""
+SHAPED = re.compile(
+    r"[Ss]hape|\([^()]*,[^()]*\)|\b[Oo]ne (?:an?|each|per|of each)\b|\beach\b|\ban (?:event|entry)\b"
+    r"|\ba (?:\w+ )?(?:jet|bin|row|particle|toy|mass)\b"
+    r"|\b(?:[Aa]s|[Ss]ee|[Ff]rom|[Aa]s for|of|[Ww]hat) (?:`|above)"
+)
+"""How a docstring tells a shape: (n, 3), \"one an event\", or where else it stands."""
 INHERITED = {"override", "overload", "field_validator", "model_validator", "field_serializer", "fixture"}
 """Decorators of functions that are documented elsewhere or called by pydantic only."""
 
 
 def test_sections_are_found():
     text = "One line.\n\nParameters\n----------\nx, y\n    Shape (n,), GeV.\n\nReturns\n-------\nfloat\n    GeV.\n"
-    assert sections(text) == {"Parameters": {"x", "y"}, "Returns": {"float"}}
+    told = "Shape (n,), GeV."
+    assert sections(text) == {"Parameters": {"x": told, "y": told}, "Returns": {"float": "GeV."}}
 
 
-def sections(docstring: str) -> dict[str, set[str]]:
-    """Section to the names that it documents."""
-    found: dict[str, set[str]] = {}
+def test_arrays_without_shape_are_found():
+    text = 'def f(x: FloatArray, y: FloatArray | None, z: float) -> None:\n    """Do.\n\n    Parameters\n    ----------\n'
+    text += '    x\n        GeV.\n    y\n        GeV, shape (n,).\n    z\n        GeV.\n    """\n'
+    (node,) = ast.parse(text).body
+    assert lacking("", node) == ["shape of x"]
+
+
+def sections(docstring: str) -> dict[str, dict[str, str]]:
+    """Section to the names that it documents, with what it says of each."""
+    found: dict[str, dict[str, str]] = {}
     heads = list(SECTION.finditer(docstring))
     for head in heads:
         body = docstring[head.end() :]
         end = re.search(r"^\S[^\n]*\n-+$", body, re.MULTILINE)
         lines = body[: end.start() if end else None].splitlines()
-        names = {
-            name.strip().lstrip("*")
-            for line in lines
-            if line.strip() and not line[0].isspace()
-            for name in line.split(" : ")[0].split(",")
-        }
-        found[head["name"]] = names
+        found[head["name"]] = told = {}
+        names: list[str] = []
+        for line in filter(str.strip, lines):
+            if line[0].isspace():
+                told |= {name: f"{told[name]} {line.strip()}".strip() for name in names}
+            else:
+                written, _, kind = line.partition(" : ")
+                names = [name.strip().lstrip("*") for name in written.split(",")]
+                told |= dict.fromkeys(names, kind)
     return found
 
 
@@ -103,8 +121,10 @@ def lacking(owner: str, node: ast.FunctionDef) -> list[str]:
     if marks & INHERITED or "command" in marks or not QUANTITY.search(" ".join([*annotations, returns])):
         return []
     found = sections(ast.get_docstring(node) or "")
-    given = found.get("Parameters", set()) | found.get("Other Parameters", set())
+    given = found.get("Parameters", {}) | found.get("Other Parameters", {})
     lacks = [arg.arg for arg in arguments(node) if arg.arg not in given]
+    arrays = [a.arg for a in arguments(node) if a.annotation and ARRAY.match(ast.unparse(a.annotation))]
+    lacks += [f"shape of {name}" for name in arrays if name in given and not SHAPED.search(given[name])]
     said = "Returns" in found or "Yields" in found or marks & {"property", "cached_property"}
     return lacks + ([] if returns == "None" or said else ["Returns"])
 

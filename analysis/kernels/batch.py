@@ -36,7 +36,7 @@ def fit_nulls(
     counts, base, design
         See above.
     theta
-        The start, overwritten by the minimum.
+        The start, overwritten by the minimum, shape (sets, p).
     value, converged
         Filled, shape (sets,).
     settle

@@ -212,7 +212,7 @@ def score_step(
     lowest
         The step ends at half of this yield.
     point
-        Background-only fit, yield 0; moved.
+        Background-only fit, yield 0, shape (p + 1,); moved.
     hessian, work
         Scratch, shapes (p + 1, p + 1) and (1, size).
     """

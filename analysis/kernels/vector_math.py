@@ -11,6 +11,7 @@ from typing import TypeVar, cast
 import numba
 import numpy as np
 
+from data.compiled_code import fresh
 from data.types import FloatArray
 
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -19,7 +20,7 @@ Function = TypeVar("Function", bound=Callable[..., object])
 def elementwise(function: Function) -> Function:
     """Compile with fused multiply-adds and divisions that do not stop at zero; no sum is reordered."""
     compiler = numba.njit(cache=True, fastmath={"contract"}, error_model="numpy", nogil=True)
-    return cast("Function", compiler(function))
+    return cast("Function", fresh(compiler(function)))
 
 
 def summed(function: Function) -> Function:
@@ -29,7 +30,7 @@ def summed(function: Function) -> Function:
     in the order of the bins the sums would cost as much as everything else together.
     """
     compiler = numba.njit(cache=True, fastmath={"contract", "reassoc"}, error_model="numpy", nogil=True)
-    return cast("Function", compiler(function))
+    return cast("Function", fresh(compiler(function)))
 
 
 _MAGIC = 6755399441055744.0

@@ -11,7 +11,7 @@ from analysis.report.ticks import linear_ticks
 from analysis.study_record import DisplayEvent, DisplayJet
 from processors.lund import LN_KT_RANGE, LN_R0_DELTA_RANGE
 
-_WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 320.0, 40.0, 10.0, 10.0, 38.0
+_WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 320.0, 48.0, 10.0, 10.0, 38.0
 _LIGHT = {22: "photon", 11: "lepton", 13: "lepton"}
 _WORDS = {
     "neutral": "neutral hadrons",
@@ -137,7 +137,8 @@ def _overview(display: DisplayEvent) -> tuple[Markup, str]:
         ]
         if jet.role:
             x, y = frame.place(jet.eta, jet.phi)
-            parts.append(f'<text class="name" x="{x:.1f}" y="{y + 5:.1f}">{jet.role}</text>')
+            y = min(max(y + 5, _TOP + 14), frame.height - _BOTTOM - 6)  # whole, at the end of the azimuth too
+            parts.append(f'<text class="name" x="{x:.1f}" y="{y:.1f}">{jet.role}</text>')
     told = "; ".join(f"{jet.role}: pT {jet.pt:.0f} GeV" for jet in display.jets if jet.role)
     others = [abs(jet.eta) > _ETA for jet in display.jets if jet.role is None]
     rest = f"{len(others)} other" if len(others) == 1 else f"{len(others)} others"

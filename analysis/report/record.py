@@ -192,7 +192,6 @@ class CutflowStep(_Entry):
     step: str
     events: int
     weighted: float
-    n_minus_1_events: int | None = None
     n_minus_1_weighted: float | None = None
 
 

@@ -133,7 +133,7 @@ def ratio_panel(
     ratio
         Shape (n,); not-a-number where there is none to show, infinite without a denominator.
     spread, own
-        Uncertainties of numerator and denominator over the denominator.
+        Uncertainties of numerator and denominator over the denominator, shape (n,).
     title, colour
         Of the axis, and of the points.
 

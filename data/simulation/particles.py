@@ -42,7 +42,7 @@ def particle_collections(
     heavy
         b and c hadrons of all generated events.
     passed
-        Positions of the events among the generated ones, ascending.
+        Positions of the events among the generated ones, ascending, shape (events,).
     rng
         For the b-tag scores of the AK4 jets.
 

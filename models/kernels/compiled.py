@@ -5,6 +5,8 @@ from typing import TypeVar, cast
 
 import numba
 
+from data.compiled_code import fresh
+
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
@@ -13,4 +15,4 @@ def compiled(function: Function) -> Function:
 
     Without fast-math: sums are made in the order written, so that a row's result never depends on its chunk.
     """
-    return cast("Function", numba.njit(cache=True, fastmath=False, nogil=True)(function))
+    return cast("Function", fresh(numba.njit(cache=True, fastmath=False, nogil=True)(function)))

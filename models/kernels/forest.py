@@ -1,27 +1,17 @@
 """Evaluation of boosted trees held as plain arrays."""
 
 import math
-from collections.abc import Callable
-from typing import TypeVar, cast
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from data.types import FloatArray, IntArray
-
-Function = TypeVar("Function", bound=Callable[..., object])
-
-
-def _compiled(function: Function) -> Function:
-    """Without fast-math: sums are made in the order written, so that a row's score never depends on its chunk."""
-    return cast("Function", numba.njit(cache=True, fastmath=False, nogil=True)(function))
-
+from models.kernels.compiled import compiled
 
 ROWS_AT_ONCE = 512
 
 
-@_compiled
+@compiled
 def member_logits(
     x: npt.NDArray[np.float32],
     feature: npt.NDArray[np.int32],

@@ -53,7 +53,7 @@ def power_law(mjj: FloatArray, region: Interval) -> float:
     Parameters
     ----------
     mjj
-        GeV, inside the region.
+        GeV, inside the region, shape (events,).
     region
         Edges, GeV.
 

@@ -201,7 +201,7 @@ def minor_components(
     x
         Centred inputs, shape (rows, inputs).
     weight
-        Of the rows, not negative.
+        Of the rows, not negative, shape (rows,).
     latent
         Components kept, fewer than there are inputs.
 

@@ -77,7 +77,7 @@ class Scratch:
         name
             What it is for; another use needs another name.
         like
-            A tensor of the type and device wanted.
+            A tensor of the type and device wanted, any shape.
         shape
             Its shape; another one than before takes new memory.
 

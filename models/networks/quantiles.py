@@ -16,7 +16,7 @@ def pinball_loss(difference: torch.Tensor, quantiles: torch.Tensor) -> torch.Ten
     difference
         Value minus prediction, any shape.
     quantiles
-        q, broadcast against it.
+        q, of a shape that broadcasts against it.
 
     Returns
     -------

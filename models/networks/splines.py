@@ -189,7 +189,7 @@ def inverse_rational_quadratic(y: torch.Tensor, raw: torch.Tensor, bins: int, ta
     y
         Values, shape (members, inputs, rows).
     raw, bins, tail
-        As there.
+        As for `rational_quadratic`.
 
     Returns
     -------

@@ -173,13 +173,13 @@ def smearing_factors(
     Parameters
     ----------
     relative_difference
-        (pT − pT of the generator jet) / pT; read only where there is a match.
+        (pT − pT of the generator jet) / pT, shape (n_jets,); read only where there is a match.
     matched
-        Whether a generator jet matches.
+        Whether a generator jet matches, shape (n_jets,).
     resolution
-        σ of pT / pT(generated) in simulation.
+        σ of pT / pT(generated) in simulation, shape (n_jets,).
     scale_factor
-        s: resolution in data over that in simulation.
+        s: resolution in data over that in simulation, shape (n_jets,).
     normal
         A standard normal number for each jet.
 

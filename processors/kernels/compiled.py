@@ -5,6 +5,8 @@ from typing import TypeVar, cast
 
 import numba
 
+from data.compiled_code import fresh
+
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
@@ -12,9 +14,7 @@ def compiled(function: Function) -> Function:
     """Compile ``function`` to machine code at its first call; the code is kept on disk.
 
     Fast-math stays off, so that sums are made in the order in which they are written and results do not
-    depend on the vector width; the interpreter lock is released while a kernel runs. The compiler notices a
-    change of a function's own file only: after a change of a kernel that others call, delete the ``*.nbi`` files
-    in ``__pycache__``.
+    depend on the vector width; the interpreter lock is released while a kernel runs.
 
     Parameters
     ----------
@@ -27,4 +27,4 @@ def compiled(function: Function) -> Function:
         The compiled function, with the same signature.
     """
     compiler = numba.njit(cache=True, fastmath=False, nogil=True)
-    return cast("Function", compiler(function))
+    return cast("Function", fresh(compiler(function)))

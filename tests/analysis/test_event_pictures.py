@@ -42,6 +42,8 @@ def test_a_jet_across_the_end_of_the_azimuth_goes_on_at_the_other():
     assert len(high) == 2
     # 320 high, 10 above and 38 below, for one turn.
     assert high[1] - high[0] == pytest.approx(320 - 10 - 38, abs=1.0)
+    name = float(re.search(r'<text class="name" [^>]*y="([\d.]+)">j2<', drawn).group(1))
+    assert 10 + 12 < name < 320 - 38
 
 
 def test_jets_beyond_the_picture_are_said_not_to_be_drawn():

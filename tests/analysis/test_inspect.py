@@ -260,6 +260,12 @@ def test_the_cutflow(tmp_path):
             {"files": None, "expected": 1, "processed": 1, "complete": True},
             r"a\.json: account of the events with another value than belongs there \(object of type 'NoneType'",
         ),
+        ("fits.json", {"a": 1}, r"fits\.json: fits of the background with another value than belongs there"),
+        (
+            "w.json",
+            {"workspaces": [{"selection": "a", "mass": "x", "file": "b"}]},
+            r"w\.json: index of the workspaces with another value than belongs there \(Unknown format code 'g'",
+        ),
         ("cutflow.json", [1], r"cutflow\.json: cutflow with another value than belongs there"),
     ],
 )

@@ -80,6 +80,11 @@ def test_workspaces_go_with_a_spectrum_into_a_folder_of_their_own(monkeypatch, c
     code, text = oddjet(monkeypatch, capsys, "scan", "--spectrum", spectrum(), *chosen)
     assert (code, (tmp_path / "result.json").exists()) == (1, False)
     assert "run is a run folder, which has workspaces of its own; give another" in text
+    (tmp_path / "file").write_text("x")
+    place = ("--out", tmp_path / "result.json", "--workspaces", tmp_path / "file")
+    code, text = oddjet(monkeypatch, capsys, "scan", "--spectrum", spectrum(), *place)
+    assert (code, (tmp_path / "result.json").exists()) == (1, False)
+    assert "file is a file; give the name of a folder" in text
     code, text = oddjet(monkeypatch, capsys, "scan", tmp_path / "search.yaml", *chosen)
     assert code == 1
     assert "--workspaces goes with --spectrum; leave it out, a run writes them into its folder" in text
