@@ -311,7 +311,7 @@ def test_figures_and_tables_of_the_limits(finished):
     assert retraining_tables(None) == []
     sentence = expected_sensitivity(record)
     assert sentence.startswith(
-        "For signal, with the methods trained again on each injected cross section, the expected"
+        "For signal, with the methods trained again on each injected cross section, the median expected"
     )
     assert re.search(rf"{re.escape(limits.rows[1][4])}( fb)? \(cwola\)", sentence)
     assert "prong2" not in sentence  # it has no limit
