@@ -214,7 +214,7 @@ _METHODS: dict[str, type[Method]] = {}
 
 
 def register(method: type[Method]) -> type[Method]:
-    """Class decorator: make a method known by its name."""
+    """Class decorator: make a method known by its name; a class of that name that was known before gives way."""
     _METHODS[method.name] = method
     return method
 
