@@ -5,12 +5,14 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from analysis import export_cli
 from analysis.expressions import Expression
+from analysis.limit_study import counts_of
 from analysis.stages import beside
-from data.errors import ConfigError, FitError
+from data.errors import ConfigError, FitError, InputError
 
 
 def test_correction_files_of_one_name_are_told(monkeypatch):
@@ -51,3 +53,8 @@ def test_gaussians_without_a_limit_are_told(tmp_path, monkeypatch):
     with pytest.raises(FitError, match=expected):
         export_cli._model_independent(run, tmp_path)
     assert (tmp_path / "inclusive.json").is_file()
+
+
+def test_an_injected_event_outside_the_histogram_is_told():
+    with pytest.raises(InputError, match=r"2 events outside 1200–14000 GeV, the first at 1100; check mjj"):
+        counts_of(np.array([1100.0, 3000.0, 14000.0]))

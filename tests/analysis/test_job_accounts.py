@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from analysis import batch_merge
+from analysis import batch_job, batch_merge
 from analysis.batch_job import ACCOUNT, run_job
 from analysis.batch_merge import account_of_jobs, merge_stage
 from analysis.batch_plan import campaign_of, folder_of, look, payload_of, site_of, write_plans
@@ -16,7 +16,7 @@ from analysis.cli_common import prepare
 from analysis.pipeline import skim
 from condor.campaign import PAYLOAD, Folder, list_missing, write_campaign
 from condor.jobs import MANIFEST, OUT, Entries, JobSpec
-from data.errors import InputError
+from data.errors import IncompleteError, InputError
 from data.files import read_json, write_json
 from data.partials import PartialStore
 from processors.account import Account, ChunkFailure, FileAccount
@@ -74,6 +74,16 @@ def test_a_job_that_fails_says_what_it_read_and_what_not(box):
     second.write_bytes(content)
     assert run_job(folder / "spec.json").entries_read == 600
     assert read_json(folder / OUT / ACCOUNT)["complete"]
+
+
+def test_a_job_that_reads_fewer_entries_than_it_was_given_is_not_done(box, monkeypatch):
+    folder, _ = box
+    monkeypatch.setitem(batch_job._WORK, "skim", lambda *_: 599)
+    with pytest.raises(
+        IncompleteError, match=r"job 'skim.*': 599 of 600 entries were read; look at the lines"
+    ):
+        run_job(folder / "spec.json")
+    assert not (folder / OUT / MANIFEST).exists()
 
 
 def test_an_account_that_cannot_be_written_does_not_hide_what_went_wrong(box, caplog, monkeypatch):

@@ -122,7 +122,8 @@ def test_report_says_p_value_bound_and_reason(document):
     assert "(200 toys; Gross–Vitells" in over_methods(shown)
     none = {"p_global": 0.0, "p_global_error": 0.01, "n_toys": 200, "gross_vitells": 2e-4}
     rare = Scan.model_validate(scan_document | {"global": {"selections": {"a": none}}})
-    assert global_p_values(rare) == {"a": "below 1/200 (no toy is as extreme; Gross–Vitells 2.0 × 10⁻⁴)"}
+    bound = "below 0.015 at 95 % CL (none of 200 toys is as extreme; Gross–Vitells 2.0 × 10⁻⁴)"  # 1 - 0.05^(1/200)
+    assert global_p_values(rare) == {"a": bound}
 
 
 def test_summary_says_global_p_or_that_there_is_none(tmp_path, document):

@@ -14,7 +14,7 @@ from analysis.run_systematics import (
 )
 from analysis.search import analyse_run
 from analysis.signal_shape import SignalModel
-from analysis.spectra import Spectra
+from analysis.spectra import Spectra, expected_events, resonance_mass
 from analysis.spectrum import Spectrum
 from analysis.systematics_config import check_sources
 from data.errors import ConfigError, InputError
@@ -289,3 +289,25 @@ def test_the_signal_carries_the_uncertainties_into_a_fit():
     )
     assert signal.template(3100.0, edges, nuisances=True).norm_uncertainty == 0
     assert signal.width(3000.0) == pytest.approx(150)
+
+
+def test_histograms_that_do_not_serve_are_told():
+    made = spectra()
+    with pytest.raises(
+        InputError, match=r"histograms/s2500\.h5: no selection 'tnt_B3'; run `oddjet hist` again"
+    ):
+        made.contents(SIGNALS[0], "tnt_B3")
+    histogram_below = histogram(2500.0)
+    histogram_below.view(flow=True)["value"][0, 0, 0, 0, 0] = 1.0
+    told = r"sample 's2500', selection 'inclusive': events outside 1200–14000 GeV; check mjj"
+    with pytest.raises(InputError, match=told):
+        Spectra({"s2500": histogram_below}).contents(SIGNALS[0], "inclusive")
+
+
+def test_signals_without_mass_or_cross_section_are_told():
+    with pytest.raises(InputError, match=r"sample 's2500' has no 'cross_section_pb'; add it"):
+        expected_events(SIGNALS[0])
+    with pytest.raises(
+        InputError, match=r"signal sample 'mock' has no 'mass'; add the resonance mass in GeV"
+    ):
+        resonance_mass(DATA)

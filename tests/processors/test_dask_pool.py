@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -383,3 +384,17 @@ def test_a_scheduler_that_is_killed_ends_the_run(tmp_path, tasks):
             process.kill()
             process.wait()
     assert 3 <= len(done) < 2000
+
+
+def test_a_scheduler_that_is_gone_is_told():
+    told = (
+        "the connection to dask's scheduler is lost; start it again and run again: what is finished is kept"
+    )
+    with pytest.raises(IncompleteError, match=told):
+        DaskPool(SimpleNamespace(status="closed"), None, 1.0)
+
+    def gone():
+        raise OSError
+
+    with pytest.raises(IncompleteError, match=told):
+        DaskPool(SimpleNamespace(status="running", scheduler_info=gone), None, 1.0)

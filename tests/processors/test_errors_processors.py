@@ -19,6 +19,7 @@ from processors.lund_reweighting_config import LundConfig
 from processors.lund_reweighting_events import SampleReweighting
 from processors.preflight import plan_sample
 from processors.resolve import FileSchema
+from processors.root_files import reading
 from processors.substructure import nsubjettiness
 from processors.tasks import open_events
 
@@ -106,3 +107,13 @@ def test_a_file_that_was_exchanged_since_the_run_began(tmp_path, make_nano_file,
     told = r"a\.root' of sample '.*' is not the one that was there when the run began; run it again"
     with pytest.raises(InputError, match=told), open_events(item, frozenset({"event"})):
         pass
+
+
+def test_a_file_that_may_not_be_read_is_told():
+    with (
+        pytest.raises(
+            InputError, match=r"file 'a\.root' of sample 'mock' may not be read; ask for permission"
+        ),
+        reading("a.root", "mock"),
+    ):
+        raise PermissionError
