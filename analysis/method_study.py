@@ -131,19 +131,24 @@ def gains(
     weight = np.ones(len(table["mjj"]))
     if simulated is not None:
         own = thinned(simulated)
-        size = np.abs(np.asarray(own["weight"], dtype=np.float64))
+        size = _sizes(own)
         if _effective(size) > MIN_BACKGROUND:
             reference, table, weight = "simulation", own, size
     background = judge(method, table, trained_on=True).score
     found = {
         sample: improvement(
-            (judge(method, one, trained_on=True).score, np.abs(np.asarray(one["weight"], dtype=np.float64))),
+            (judge(method, one, trained_on=True).score, _sizes(one)),
             (background, weight),
             reference,
         )
         for sample, one in signals.items()
     }
     return {sample: gain for sample, gain in found.items() if gain is not None}
+
+
+def _sizes(table: Table) -> FloatArray:
+    """Sizes of the events' weights: efficiencies are shares, which negative weights do not have."""
+    return np.abs(np.asarray(table["weight"], dtype=np.float64))
 
 
 def _effective(weight: FloatArray) -> float:
