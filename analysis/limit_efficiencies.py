@@ -151,10 +151,7 @@ def tested(spectrum: Spectrum, mass: float, signal: UncertainSignal, config: Sca
     MassResult
         Its message says why it is not valid.
     """
-    try:
-        return scan(spectrum, [mass], signal, config).points[0]
-    except InputError as error:
-        return MassResult(mass, None, (), None, None, str(error))
+    return scan(spectrum, [mass], signal, config).points[0]
 
 
 def without_nuisances(config: ScanConfig) -> ScanConfig:
