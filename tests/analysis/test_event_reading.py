@@ -154,20 +154,19 @@ def test_an_event_that_stands_twice_in_a_file_is_refused(make_nano_file, tmp_pat
 
 def test_files_of_other_sections_are_not_opened(particles, tmp_path):
     sample, table = particles
-    (path,) = sample.files
-    other = tmp_path / "other.root"
-    other.write_text("no ROOT file: opening it fails")
-    both = Sample(**(sample.model_dump() | {"files": {str(other): None, path: None}}))
+    # Files are read in the order of their paths, until all events are found: the file without them comes first.
+    other, path = (str(tmp_path / name) for name in ("other.root", "signal.root"))
+    Path(other).write_text("no ROOT file: opening it fails")
+    shutil.copy(next(iter(sample.files)), path)
+    both = Sample(**(sample.model_dump() | {"files": {other: None, path: None}}))
     wanted = wanted_events(table, names(table, [2]))
     elsewhere = np.array([[wanted[0].id[0] + 1, wanted[0].id[1]]])
     here = np.array([wanted[0].id[:2]])
-    assert list(read_events(both, wanted, JetsConfig(), {str(other): elsewhere, path: here})) == [
-        wanted[0].name
-    ]
+    assert list(read_events(both, wanted, JetsConfig(), {other: elsewhere, path: here})) == [wanted[0].name]
     with pytest.raises(InputError, match=r"other\.root.* not a ROOT file"):
-        read_events(both, wanted, JetsConfig(), {str(other): None, path: here})
+        read_events(both, wanted, JetsConfig(), {other: None, path: here})
     with pytest.raises(IncompleteError, match="no file holds"):
-        read_events(both, wanted, JetsConfig(), {str(other): elsewhere, path: elsewhere})
+        read_events(both, wanted, JetsConfig(), {other: elsewhere, path: elsewhere})
 
 
 def test_a_file_that_is_gone_is_named(particles, tmp_path):
