@@ -62,16 +62,16 @@ def submit_command(
 ) -> None:
     """Submit all stages of a search to HTCondor, as one DAG."""
     run = prepare(config, out, None, settings, region)
+    from analysis.batch_folder import folder_of
     from analysis.batch_plan import (
         campaign_of,
         config_hash,
-        folder_of,
         look,
         payload_of,
         site_of,
         write_plans,
     )
-    from processors.run import check_same_sources
+    from processors.look import check_same_sources
 
     folder, profile = folder_of(run), site_of(run.config.batch)
     if not dry_run:
@@ -109,7 +109,7 @@ def status_command(
 ) -> None:
     """Say what has become of each stage's jobs; held ones are named with reason and log. Exit code 1 if help is needed."""
     run = prepare(config, out, None, settings, region)
-    from analysis.batch_plan import folder_of
+    from analysis.batch_folder import folder_of
 
     folder = folder_of(run)
     status = status_of(folder, folder.read(), queued(folder.path))
@@ -131,8 +131,8 @@ def resubmit_command(
 ) -> None:
     """Start what lacks a valid manifest again: held jobs are released; without DAGMan all that is missing is submitted."""
     run = prepare(config, out, None, settings, region)
+    from analysis.batch_folder import folder_of
     from analysis.batch_merge import check_same
-    from analysis.batch_plan import folder_of
 
     folder = folder_of(run)
     campaign = folder.read()
@@ -187,8 +187,8 @@ def merge_command(
 ) -> None:
     """Check the jobs of every stage and put together what they made; refused where anything is missing or doubled."""
     run = prepare(config, out, None, settings, region)
+    from analysis.batch_folder import folder_of
     from analysis.batch_merge import check_same, merge_stage
-    from analysis.batch_plan import folder_of
     from analysis.pipeline import write_run_report
 
     folder = folder_of(run)

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from analysis.batch_folder import folder_of
 from analysis.limit_pipeline import studies, uncertain
 from analysis.run import Run
 from analysis.stages import planned, sample_options, varied_signals, varied_stage, without_folders
-from condor.campaign import Campaign, Folder, StageRecord
+from condor.campaign import Campaign, StageRecord
 from condor.config import BatchConfig
 from condor.jobs import Entries, JobSpec, Stage
 from condor.profile import Profile, read_profile
@@ -55,11 +56,6 @@ def look(run: Run) -> Plans:
         if survey_of(recipe) is not None and any(file.entries for file in plans[name].files):
             surveyed.add(name)
     return Plans(plans, frozenset(surveyed))
-
-
-def folder_of(run: Run) -> Folder:
-    """The work folder of a run's submission."""
-    return Folder(run.root.resolve() / "condor")
 
 
 def config_hash(run: Run) -> str:

@@ -176,7 +176,7 @@ def conclude(runs: "list[Run]", *, limits: bool = False, as_json: bool = False) 
     problems = [f"{run.root}: {problem}" for run in runs for problem in invalid_masses(run.root)]
     if problems:
         msg = (
-            "without a valid fit, all other results stand; take more events, a wider fit range or other functions:\n  "
+            "no valid fit at these masses, all other results stand; take more events, a wider fit range or other functions:\n  "
             + "\n  ".join(problems)
         )
         raise FitError(msg)

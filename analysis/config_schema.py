@@ -12,7 +12,6 @@ from pydantic.json_schema import models_json_schema
 
 import models
 from analysis.config import Config, MassGrid
-from analysis.json_schemas import FOLDER
 from analysis.method_facts import field_texts
 from data.files import write_json
 from data.samples import SampleFile
@@ -20,6 +19,8 @@ from data.sections import Section
 from models.base import PRESETS
 from processors.further import known_features
 
+FOLDER = Path(__file__).with_name("schemas")
+"""Where the shipped schemas stand."""
 Name = Literal["search", "samples"]
 DOCUMENTS: dict[str, type[Section]] = {"search": Config, "samples": SampleFile}
 """Name of each schema to the section that it comes from."""

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numba
-
 from analysis.plan_estimate import size_in_words
 
 State = Literal["ok", "warn", "fail"]
@@ -202,7 +200,9 @@ def kernels_check(folder: Path, environment: Mapping[str, str]) -> Check:
     places = [Path(named)] if named else [folder / "__pycache__", user / "numba"]
     for place in places:
         if _writable(place):
-            return Check("kernels", "ok", f"numba {numba.__version__} keeps compiled code in {place}")
+            return Check(
+                "kernels", "ok", f"numba {importlib.metadata.version('numba')} keeps compiled code in {place}"
+            )
     return Check(
         "kernels",
         "fail",

@@ -66,7 +66,6 @@ def _checks(
 ) -> "Iterator[Check]":
     """The environment's checks first, which do not need the configuration to be right."""
     from analysis.doctor import Check, environment_checks
-    from analysis.doctor_files import run_checks, wanted_extras
 
     run: Run | None = None
     problem: OddjetError | None = None
@@ -75,7 +74,12 @@ def _checks(
             run = prepare(config, out, workers, settings, region)
         except OddjetError as error:
             problem = error
-    yield from environment_checks(wanted_extras(run) if run is not None else ())
+    if run is None:
+        yield from environment_checks(())
+    else:
+        from analysis.doctor_files import run_checks, wanted_extras
+
+        yield from environment_checks(wanted_extras(run))
     if problem is not None:
         yield Check("configuration", "fail", str(problem))
     elif run is not None:

@@ -14,9 +14,9 @@ from data.credentials import Credential, check_samples, check_target, find_crede
 from data.errors import OddjetError, ReadError
 from data.samples import Sample
 from data.xrootd import is_remote
+from processors.look import check_same_sources
 from processors.preflight import inspect_file
 from processors.remote import of_each
-from processors.run import check_same_sources
 
 _MOST_FILES = 10
 

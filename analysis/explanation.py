@@ -1,4 +1,7 @@
-"""What moved the score of an event: each feature, or where these are too many or arrays each jet, by exact Owen values."""
+"""What moved the score of an event, by exact Owen values: each feature, or where these are too many or arrays each jet.
+
+Of methods that read the rapidity–mass matrix alone: each object of the event.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from analysis.matrix_explanation import MATRIX, exchanged, matrix_objects
 from analysis.owen_values import MOST_IN_GROUP, owen_values
 from analysis.study_record import Contribution
 from data.eventid import ID_COLUMNS
@@ -14,7 +18,7 @@ from data.types import BoolArray, FloatArray, Table
 from models import Method
 
 REFERENCES = 32
-"""Side-band events that stand for an ordinary jet where features have no typical value of their own."""
+"""Side-band events that stand for an ordinary jet or object where features have no typical value of their own."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ def explain(method: Method, event: Table, ordinary: Ordinary, least: float) -> E
     Explanation
         Feature by feature, each against its median. Where an input is an array, or a jet has more features than exact
         values can be made for, jet by jet: all inputs of a jet are exchanged for those of side-band events, and the
-        rarity is the mean over these.
+        rarity is the mean over these. Of a rapidity–mass matrix, object by object in the same way.
     """
     groups = feature_groups(method.inputs)
     if not len(ordinary.events["mjj"]):
@@ -107,6 +111,8 @@ def explain(method: Method, event: Table, ordinary: Ordinary, least: float) -> E
     arrays = any(name not in ordinary.medians for name in method.inputs)
     if not arrays and max(map(len, groups.values())) <= MOST_IN_GROUP:
         return _by_feature(method, event, ordinary, least)
+    if tuple(method.inputs) == (MATRIX,) and matrix_objects(np.shape(event[MATRIX])[1:]):
+        return _by_object(method, event, ordinary, least)
     if len(groups) == 1:
         return Explanation(
             None, (), f"not explained: it reads {', '.join(method.inputs)} of the event as a whole"
@@ -157,6 +163,24 @@ def _by_jet(method: Method, event: Table, ordinary: Ordinary, least: float) -> E
     contributions = [
         Contribution(feature=owner, value=None, median=None, rarity=float(share))
         for owner, share in zip(groups, found, strict=True)
+    ]
+    return Explanation(typical, _ordered(contributions))
+
+
+def _by_object(method: Method, event: Table, ordinary: Ordinary, least: float) -> Explanation:
+    own, others = np.asarray(event[MATRIX])[0], np.asarray(ordinary.events[MATRIX])
+    objects = matrix_objects(own.shape)
+    cells = np.stack(list(objects.values()))
+
+    def worth(coalitions: BoolArray) -> FloatArray:
+        table = {MATRIX: exchanged(own, others, cells, coalitions)}
+        found = rarity(_score(method, event, table, len(table[MATRIX])), least)
+        return np.asarray(found.reshape(len(coalitions), len(others)).mean(axis=1))
+
+    found, typical, _ = owen_values(worth, [range(len(objects))])
+    contributions = [
+        Contribution(feature=one, value=None, median=None, rarity=float(share))
+        for one, share in zip(objects, found, strict=True)
     ]
     return Explanation(typical, _ordered(contributions))
 

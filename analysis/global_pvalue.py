@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
+from analysis.toy_bounds import limit_of_none
 from data.errors import FitError, InputError
 from data.types import FloatArray
 from models.intervals import clopper_pearson
@@ -51,9 +52,11 @@ class GlobalPValue:
 
     @property
     def z(self) -> float:
-        """Global significance Φ⁻¹(1 − p); a bound where no toy reaches the data, or all do: p is 1/n or 1 − 1/n there."""
-        n = max(self.n_toys, 2)
-        return float(norm.isf(min(max(self.p, 1 / n), 1 - 1 / n)))
+        """Global significance Φ⁻¹(1 − p); a bound at 95 % CL where no toy reaches the data, or all do."""
+        if not self.z_is_bound:
+            return float(norm.isf(self.p))
+        least = float(norm.isf(limit_of_none(self.n_toys)))
+        return least if self.n_above == 0 else -least
 
     @property
     def z_is_bound(self) -> bool:

@@ -97,8 +97,8 @@ def first_events(
     from analysis.first_events import suggest
     from processors.config import FeaturesConfig
     from processors.event_options import EventOptions
+    from processors.look import check_same_sources
     from processors.preflight import plan_sample
-    from processors.run import check_same_sources
     from processors.selection import REGIONS
 
     options = EventOptions(jets=possible.jets, features=FeaturesConfig(without=possible.without))

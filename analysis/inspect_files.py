@@ -1,4 +1,4 @@
-"""What a file or folder holds, for the terminal and for programs."""
+"""What a file or folder holds, for the terminal and for programs; what reads a kind of file is imported for that kind."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,16 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from analysis.first_look import look_at_file, what_is_possible
-from analysis.first_year import year_of
-from analysis.inspect_documents import Facts, document_facts
-from analysis.summary import summary_document
 from data.errors import InputError
 from data.manifest import read_manifest
 from data.xrootd import is_remote
 from models.bundle import HEADER, read_bundle
-from processors.histogram_io import read_histograms
 
+Facts = dict[str, Any]
 KNOWN = (
     "a ROOT file of events (.root, also root://)",
     "a feature table (.parquet, or its folder)",
@@ -58,7 +54,7 @@ def inspect(name: str) -> Facts:
         return _folder(path)
     if path.name == HEADER:
         return _bundle(path.parent)
-    readers = {".parquet": _table, ".h5": _histograms, ".json": document_facts}
+    readers = {".parquet": _table, ".h5": _histograms, ".json": _document}
     if path.suffix not in readers:
         msg = f"{name}: oddjet does not know such a file; give {_known()}"
         raise InputError(msg)
@@ -84,7 +80,16 @@ def _folder(path: Path) -> Facts:
     raise InputError(msg)
 
 
+def _document(path: Path) -> Facts:
+    from analysis.inspect_documents import document_facts  # noqa: PLC0415
+
+    return document_facts(path)
+
+
 def _events(name: str) -> Facts:
+    from analysis.first_look import look_at_file, what_is_possible  # noqa: PLC0415
+    from analysis.first_year import year_of  # noqa: PLC0415
+
     look = look_at_file(name)
     year = year_of([look])
     facts: Facts = {
@@ -168,6 +173,8 @@ def _bundle(path: Path) -> Facts:
 
 
 def _histograms(path: Path) -> Facts:
+    from processors.histogram_io import read_histograms  # noqa: PLC0415
+
     found = {}
     for name, histogram in read_histograms(path).items():
         labels = {axis.name: list(axis) for axis in histogram.axes if isinstance(axis[0], str)}
@@ -188,6 +195,8 @@ def _run(path: Path) -> Facts:
         stages[file.stem] = {"entries": manifest.entries_read, **({"lost_outputs": lost} if lost else {})}
     facts: Facts = {"kind": "run folder", "stages_done": stages}
     if (path / "scan.json").is_file() and (path / "account.json").is_file():
+        from analysis.summary import summary_document  # noqa: PLC0415
+
         facts["result"] = summary_document(path)
     facts["files"] = sorted(one.name + "/" * one.is_dir() for one in path.iterdir() if one.name[0] != ".")
     return facts

@@ -6,6 +6,7 @@
 from pathlib import Path
 from typing import Any
 
+from analysis.config_schema import FOLDER
 from analysis.limit_record import LimitRecord
 from analysis.result_document import BiasDocument, ResultDocument
 from analysis.retraining_limits import EfficiencyTable, TableLimits
@@ -13,7 +14,6 @@ from analysis.spectrum_document import SpectrumDocument
 from data.files import write_json
 from data.sections import Section
 
-FOLDER = Path(__file__).with_name("schemas")
 DOCUMENTS: dict[str, type[Section]] = {
     "spectrum": SpectrumDocument,
     "result": ResultDocument,

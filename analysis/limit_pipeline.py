@@ -22,7 +22,6 @@ from analysis.stages import (
     varied_stage,
 )
 from data.files import read_json, write_json
-from processors.run import run_varied_skim
 from processors.scorers import INCLUSIVE
 
 
@@ -202,6 +201,8 @@ def _find_injection(run: Run, signal: str, method: str) -> Product:
 
 
 def _vary(run: Run, signal: str, *, only_merge: bool) -> Product:
+    from processors.run import run_varied_skim  # noqa: PLC0415 - processing events takes seconds to import
+
     sample = run.samples[signal]
     stage = varied_stage(signal)
     begin_account(run, stage)

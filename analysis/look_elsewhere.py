@@ -1,4 +1,4 @@
-"""The look-elsewhere effect by pseudo-experiments: how often is the largest excess of a scan as large by chance?
+"""The look-elsewhere effect by pseudo-experiments: how often the largest excess of a scan is as large by chance.
 
 The global p-value is the fraction of toys (`analysis.pseudo_experiments`) whose smallest local p-value anywhere is not
 larger than that of the data, i.e. whose largest q₀ is not smaller; beside it stands the bound of Gross and Vitells from

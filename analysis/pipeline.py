@@ -3,6 +3,8 @@
 A stage writes its outputs, then its manifest. The manifest names the hashes of what went in, so a stage is current
 exactly while its inputs, the options and seeds it depends on, and oddjet itself are the same. Options that cannot
 change a result (chunk size, executor, workers) are not among them.
+
+What does the work of a stage is imported by that work: a stage that is up to date, or only planned, answers at once.
 """
 
 import dataclasses
@@ -14,10 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import models
 from analysis.accounts import begin_account, forget_account, keep_account, settle_account
 from analysis.limit_pipeline import run_limits
-from analysis.report import write_report
 from analysis.run import Run, selection_label, training_tables, untrained
-from analysis.run_studies import study
-from analysis.search import analyse_run
 from analysis.stages import (
     Product,
     beside,
@@ -32,14 +31,14 @@ from analysis.stages import (
     varied_signals,
     varied_stage,
 )
+from analysis.studies import study
 from analysis.windows import Window
 from data.errors import OddjetError
 from data.files import hash_json, read_json, write_json
 from data.manifest import code_version, read_manifest
 from data.samples import Sample
-from processors.histogram_io import merge_histograms, read_histograms, write_histograms
+from processors.look import check_same_sources
 from processors.progress import Countdown
-from processors.run import check_same_sources, run_histograms, run_skim
 
 if TYPE_CHECKING:
     from models.folded import FoldedMethod
@@ -227,6 +226,8 @@ def write_run_report(run: Run) -> None:
 
 
 def _skim_sample(run: Run, sample: Sample, *, only_merge: bool) -> Product:
+    from processors.run import run_skim  # noqa: PLC0415
+
     stage, varied = f"skim {sample.name}", varied_stage(sample.name)
     if not _filled_from_these(run, sample):
         forget_account(run, f"hist {sample.name}")
@@ -271,6 +272,8 @@ def _collect_method(run: Run, method: str, window: Window) -> Product:
 
 
 def _fill_sample(run: Run, sample: Sample, *, only_merge: bool) -> Product:
+    from processors.run import run_histograms  # noqa: PLC0415
+
     stage = f"hist {sample.name}"
     begin_account(run, stage)
     result = run_histograms(
@@ -304,6 +307,8 @@ def _fill_sample(run: Run, sample: Sample, *, only_merge: bool) -> Product:
 
 def _merge(run: Run) -> Product:
     """Histograms and cutflows of all samples, each in one file."""
+    from processors.histogram_io import merge_histograms, read_histograms, write_histograms  # noqa: PLC0415
+
     folder = run.root / "histograms"
     records = {name: read_json(folder / f"{name}.json") for name in run.filled}
     expected, processed = (
@@ -318,10 +323,14 @@ def _merge(run: Run) -> Product:
 
 
 def _analyse(run: Run) -> Product:
+    from analysis.search import analyse_run  # noqa: PLC0415
+
     return Product(analyse_run(run.root, run.config, run.filled), 0, 0)
 
 
 def _report(run: Run) -> Product:
+    from analysis.report import write_report  # noqa: PLC0415
+
     shown = run.config.model_dump(mode="json")
     outputs = write_report(
         run.root, run.config.run.title, shown, _provenance(run), status=run.config.run.status

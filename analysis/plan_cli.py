@@ -74,7 +74,8 @@ def plan_lines(view: "PlanView") -> Iterator[str]:
         f"{masses[0]:g}" if len(masses) == 1 else f"{len(masses)} masses from {masses[0]:g} to {masses[-1]:g}"
     )
     toys = f", {view.global_toys:,} pseudo-experiments for global p-values" if view.global_toys else ""
-    yield f"scan: {span} GeV in {view.selections} selection{'s' if view.selections > 1 else ''} each{toys}"
+    selections = "1 selection" if view.selections == 1 else f"{view.selections} selections each"
+    yield f"scan: {span} GeV in {selections}{toys}"
     if view.limit_trainings is not None:
         least = "at least " if view.more_trainings else ""
         yield f"limits with retraining: {least}{view.limit_trainings} trainings"

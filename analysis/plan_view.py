@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from analysis import plan_estimate as cost
-from analysis.chunk_trial import try_chunk
 from analysis.limit_pipeline import uncertain
 from analysis.run import Run
 from analysis.stages import planned, study_stage
@@ -15,8 +14,8 @@ from analysis.survey import survey
 from data.eventid import N_FOLDS
 from data.files import read_json
 from data.samples import Sample
+from processors.chunk_ranges import chunk_ranges, is_wide
 from processors.columns import columns
-from processors.loop import is_wide, work_items
 from processors.preflight import SamplePlan
 from processors.scorers import INCLUSIVE
 
@@ -212,7 +211,7 @@ def _sample_view(run: Run, plan: SamplePlan) -> SampleView:
         year=sample.year,
         files=len(plan.files),
         entries=sum(file.entries for file in plan.files),
-        chunks=len(work_items(plan, run.config.processing)),
+        chunks=sum(1 for _ in chunk_ranges(plan, run.config.processing)),
         selected=float(known["selected"]) if known is not None and known["complete"] else None,
         particles=particles,
         rate=cost.event_rate(particles=particles),
@@ -226,6 +225,8 @@ def _part(run: Run, sample: Sample) -> str:
 
 
 def _measured(run: Run, plan: SamplePlan, view: SampleView) -> SampleView:
+    from analysis.chunk_trial import try_chunk  # noqa: PLC0415 - processing events takes seconds to import
+
     trial = try_chunk(plan, run.config.events(), _MOST_MEASURED[view.particles], timed=True)
     if trial is None:
         return view

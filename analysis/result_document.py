@@ -149,7 +149,7 @@ class GlobalResult(Section):
     p_global, p_global_error, p_global_interval
         Fraction of pseudo-experiments whose largest significance is as large, its error and central 68 % interval.
     z_global, z_global_is_bound
-        Significance of it; whether it is a lower bound, as no pseudo-experiment is as extreme.
+        Significance of it; whether it is a bound at 95 % CL, as none or all of the pseudo-experiments are as extreme.
     n_toys, n_failed
         Pseudo-experiments fitted, and those left out because a fit did not converge.
     correlation

@@ -1,8 +1,7 @@
-"""The stage ``studies``: what the report shows beyond the scan, from the tables of features and the trained methods."""
+"""The work of the stage ``studies``: what the report shows beyond the scan, from the tables of features and the trained methods."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from analysis.method_study import (
 )
 from analysis.report.histograms import PEAK, mass_spectrum
 from analysis.run import Run, searched_table, selection_label, untrained
-from analysis.stages import Product, planned, run_stage
+from analysis.stages import Product, planned
 from analysis.study_record import (
     EventRecord,
     Matrices,
@@ -61,29 +60,8 @@ class _Tables:
     histogram: Histogram
 
 
-def study(run: Run) -> None:
+def make_studies(run: Run) -> Product:
     """Features, methods and most anomalous events of a run, in ``studies.json`` and ``events.json``."""
-    trained = {f"models/{m}/{w.name}": run.identity(f"train {m} {w.name}") for m, w in run.tasks()}
-    tables = {f"features/{name}": run.identity(f"skim {name}") for name in run.samples}
-    filled = {f"hist {run.data.name}": run.identity(f"hist {run.data.name}")}
-    run_stage(
-        run,
-        "studies",
-        inputs=trained | tables | filled | run.identities[run.data.name],
-        options={
-            "report": run.config.report.model_dump(),
-            "jets": run.config.jets.model_dump(),
-            "region": run.config.selection.region,
-            "search": run.config.search.model_dump(),
-            "fit_start": run.config.scan.fit_start,
-            "windows": [window.name for window in run.config.windows()],
-            "trained_on": {name: run.trained_on(name) for name in run.filled},
-        },
-        work=partial(_study, run),
-    )
-
-
-def _study(run: Run) -> Product:
     columns = {*_ALWAYS, *_inputs(run)}
     data = searched_table(run, run.data.name, columns)
     features = shown_features(data, _inputs(run))

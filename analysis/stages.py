@@ -19,9 +19,9 @@ from data.remote_files import copy_out
 from data.samples import Sample
 from data.trees import as_tree
 from processors.corrections.config import correction_files
+from processors.look import look_at
 from processors.plan_io import read_plan, write_plan
 from processors.preflight import SamplePlan
-from processors.run import look_at
 
 _LOG = logging.getLogger("oddjet")
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}

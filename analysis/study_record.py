@@ -122,7 +122,8 @@ class TrainingCurve(Section):
 class Contribution(Section):
     """What a feature, of this value where the side bands have ``median``, adds to the rarity of an event.
 
-    Of all that is known of a jet (``j1``, ``j2``) or beside the jets (``event``) there is neither value nor median.
+    Of all that is known of a jet (``j1``, ``j2``), beside the jets (``event``) or of an object of the rapidity–mass matrix
+    (in words) there is neither value nor median.
 
     Attributes
     ----------

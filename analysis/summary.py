@@ -1,9 +1,12 @@
 """The result of a run in a few lines of text, for the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scipy.stats import norm
+
+from analysis.toy_bounds import limit_of_none, local_limit
 from data.files import read_json
 
 
@@ -74,14 +77,27 @@ def _excess(name: str, rows: Sequence[dict[str, Any]], look_elsewhere: dict[str,
     if not valid:
         return f"{name:<10} no valid fit"
     best = max(valid, key=lambda row: row["z"])
-    line = (
-        f"{name:<10} largest excess at {best['mass']:g} GeV: local Z = {best['z']:.2f}, p0 = {best['p0']:.2g}"
-    )
+    line = f"{name:<10} largest excess at {best['mass']:g} GeV: local {_local(best)}"
     if look_elsewhere is None:
         return f"{line} (no look-elsewhere correction)"
     if look_elsewhere["message"] is not None:
         return f"{line} (no global p-value: {look_elsewhere['message']})"
-    return f"{line}, global p = {look_elsewhere['p_global']:.2g} ± {look_elsewhere['p_global_error']:.1g}"
+    return f"{line}, global {_global(look_elsewhere)}"
+
+
+def _local(row: Mapping[str, Any]) -> str:
+    """Local significance and p-value of a mass; limits where no toy was as extreme as the data."""
+    limit = local_limit(row["p0"], row.get("message"))
+    if limit is None:
+        return f"Z = {row['z']:.2f}, p0 = {row['p0']:.2g}"
+    return f"Z > {norm.isf(limit):.2f}, p0 < {limit:.2g} at 95 % CL"
+
+
+def _global(entry: Mapping[str, Any]) -> str:
+    """A p-value counted in toys with its error; a limit where none was as extreme as the data."""
+    if entry["p_global"] == 0:
+        return f"p < {limit_of_none(entry['n_toys']):.2g} at 95 % CL"
+    return f"p = {entry['p_global']:.2g} ± {entry['p_global_error']:.1g}"
 
 
 def result_lines(result: dict[str, Any]) -> list[str]:
@@ -101,14 +117,14 @@ def result_lines(result: dict[str, Any]) -> list[str]:
     for mass, row in result["masses"].items():
         text = "no valid fit"
         if row["valid"]:
-            text = f"Z = {row['z']:.2f}, p0 = {row['p0']:.2g}, {row['signal_yield']:.4g} ± {row['signal_yield_error']:.2g} events"
+            text = f"{_local(row)}, {row['signal_yield']:.4g} ± {row['signal_yield_error']:.2g} events"
         if row["limit_observed"] is not None:
             text += f", limit {row['limit_observed']:.4g} (expected {row['limit_expected'][2]:.4g})"
         lines.append(f"  {mass} GeV: {text}")
     for name, what in (("global", "global significance"), ("bumphunter", "BumpHunter")):
         found = result[name]
         if found is not None and found["p_global"] is not None:
-            lines.append(f"{what}: p = {found['p_global']:.2g} ± {found['p_global_error']:.1g}")
+            lines.append(f"{what}: {_global(found)}")
     return lines
 
 

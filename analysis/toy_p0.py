@@ -27,7 +27,7 @@ class ToyP0:
     n_toys
         Toys fitted; 0 where the best yield is not positive, which needs none.
     n_above
-        Toys whose q0 reaches the observed one; p0 is an upper bound if there are none.
+        Toys whose q0 reaches the observed one; without any `analysis.toy_bounds.limit_of_none` is what is known of p0.
     """
 
     p0: float

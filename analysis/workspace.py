@@ -207,7 +207,7 @@ def write_workspace(path: Path, point: MassResult, *, luminosity_uncertainty: fl
 
 
 def direction_name(number: int) -> str:
-    """Name of the sample and the normfactor of the background's direction 1, 2, …"""
+    """Name of the sample and the normfactor of the background's direction 1, 2 and so on."""
     return f"{BACKGROUND}_{number}"
 
 

@@ -1,9 +1,6 @@
 """What every anomaly method is, and the list of those that there are."""
 
 import abc
-import difflib
-import importlib
-import pkgutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -14,6 +11,8 @@ from data.types import FloatArray, IntArray, Table
 from models.arrays import Arrays
 from models.bundle import HEADER, Header, read_bundle
 from models.regions import Interval, Regions, regions
+from models.registry import all_methods, find_method
+from models.registry import register as register
 
 
 class Method(abc.ABC):
@@ -210,41 +209,9 @@ class Method(abc.ABC):
         """
 
 
-_METHODS: dict[str, type[Method]] = {}
-
-
-def register(method: type[Method]) -> type[Method]:
-    """Class decorator: make a method known by its name; a class of that name that was known before gives way."""
-    _METHODS[method.name] = method
-    return method
-
-
-def _all_methods() -> dict[str, type[Method]]:
-    """Every method by name, sorted; their modules register them."""
-    for module in pkgutil.iter_modules([str(Path(__file__).parent / "methods")]):
-        importlib.import_module(f"models.methods.{module.name}")
-    return dict(sorted(_METHODS.items()))
-
-
 def available() -> dict[str, str]:
     """The methods: name to one line, sorted by name."""
-    return {name: method.summary for name, method in _all_methods().items()}
-
-
-def _method(name: str, source: str) -> type[Method]:
-    """The class of a method. Only its own module is imported where that has its name: the libraries that networks need
-    take seconds, which a command that has none should not wait.
-    """
-    own = Path(__file__).parent / "methods" / f"{name}.py"
-    if name not in _METHODS and name.isidentifier() and own.is_file():
-        importlib.import_module(f"models.methods.{name}")
-    known = _METHODS if name in _METHODS else _all_methods()
-    if name in known:
-        return known[name]
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"known methods: {', '.join(known)}"
-    msg = f"{source}: unknown method '{name}'; {hint}"
-    raise ConfigError(msg)
+    return {name: method.summary for name, method in all_methods().items()}
 
 
 def describe(name: str) -> type[Method]:
@@ -255,7 +222,7 @@ def describe(name: str) -> type[Method]:
     ConfigError
         If there is no such method.
     """
-    return _method(name, "models.describe")
+    return find_method(name, "models.describe")
 
 
 PRESETS = ("default", "quick", "paper")
@@ -308,7 +275,7 @@ def check_options(name: str, options: Mapping[str, Any], source: str) -> tuple[s
     ConfigError
         If the method or an option is unknown or out of range.
     """
-    method = _method(name, source)
+    method = find_method(name, source)
     return method.required_columns(_with_preset(method, options, source))
 
 
@@ -317,7 +284,7 @@ def needing(columns: Collection[str]) -> list[str]:
     wanted = set(columns)
     return [
         name
-        for name, method in _all_methods().items()
+        for name, method in all_methods().items()
         if wanted.intersection(method.required_columns(method.options_type.parse({}, name)))
     ]
 
@@ -361,7 +328,7 @@ def create(
         If the name, an option or an interval is wrong.
     """
     source = f"models.create('{name}')"
-    method = _method(name, source)
+    method = find_method(name, source)
     if not 0 < working_point < 1:
         msg = f"{source}: working_point is the fraction kept, between 0 and 1, found {working_point}"
         raise ConfigError(msg)
@@ -393,6 +360,6 @@ def load(folder: str | Path) -> Method:
     header, arrays = read_bundle(Path(folder))
     source = str(Path(folder) / HEADER)
     try:
-        return _method(header.method, source).restore(header, arrays, source)
+        return find_method(header.method, source).restore(header, arrays, source)
     except ConfigError as error:
         raise InputError(str(error)) from None

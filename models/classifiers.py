@@ -7,7 +7,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pydantic
-import torch
 
 from data.sections import Section
 from data.types import FloatArray
@@ -20,6 +19,7 @@ from models.networks.scoring import in_batches, tensors
 from models.preprocessing import Inputs, standardisation
 from models.problems import Problem
 from models.stack import merged_arrays
+from models.torch_later import torch
 from models.trees import TreeSettings
 
 Kind = Literal["trees", "mlp"]
@@ -266,8 +266,10 @@ def _stack_job(problem: Problem, settings: MlpSettings, seed: Callable[..., int]
 
 
 def _pieces(scaled: Inputs, count: int) -> dict[str, npt.NDArray[np.float32]]:
-    """Where the pieces of each standardised input begin and how wide they are: half hold as many events each, half are
-    of equal width, so that tails are resolved too. An input of few values has fewer; the rest begin at its end.
+    """Where the pieces of each standardised input begin and how wide they are.
+
+    Half hold as many events each, half are of equal width, so that tails are resolved too. An input of few values has
+    fewer; the rest begin at its end.
     """
     start = np.empty((scaled.shape[1], count), dtype=np.float32)
     width = np.ones_like(start)

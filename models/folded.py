@@ -32,7 +32,7 @@ from models.calibration import Calibration, Reference, ranks_of, threshold_of
 from models.driver import train_together
 from models.fold_training import FoldTraining, TrainingTables
 from models.folds import NOT_TRAINED, KnownRows, TrainingSample, own_folds, remember, same_length
-from models.jobs import LOSSES, Training
+from models.jobs import LOSSES, Training, with_losses
 from models.preprocessing import array_column
 from models.quantile_regression import train_quantiles
 from models.regions import HIGH, LOW, SIGNAL, Regions
@@ -195,9 +195,13 @@ class FoldedMethod(FoldTraining):
     def _assembling(self, tables: TrainingTables, folds: Sequence[Arrays]) -> Training[None]:
         """Calibrate trained folds, each with its own rows, and take them over."""
         sample, extras = tables.sample, tables.extras
-        losses = tuple(below(fold, LOSSES) for fold in folds)
         own = tuple(without(fold, LOSSES) for fold in folds)
-        calibrations = yield from self._calibrated(sample, extras, own)
+        calibrations, learned = yield from with_losses(self._calibrated(sample, extras, own))
+        # What a calibration trains has one member a fold.
+        losses = tuple(
+            {**below(fold, LOSSES), **{name: each[[number]] for name, each in learned.items()}}
+            for number, fold in enumerate(folds)
+        )
         region = self.window.of(sample.columns["mjj"])
         counts = {number: int(np.count_nonzero(region == number)) for number in (LOW, SIGNAL, HIGH)}
         provenance = Provenance(

@@ -61,8 +61,10 @@ class Schedule(Section):
 
     @property
     def rows(self) -> int:
-        """Rows of a step. The last numbers of a tensor that fill no vector register go another way through functions
-        such as the sigmoid, which rounds differently; with whole registers a member does not notice its place.
+        """Rows of a step, in whole vector registers.
+
+        The last numbers of a tensor that fill no register go another way through functions such as the sigmoid, which
+        rounds differently; with whole registers a member does not notice its place.
         """
         return -(-self.batch // REGISTERS) * REGISTERS
 
@@ -203,13 +205,30 @@ def recorded(training: Training[Arrays]) -> Training[Arrays]:
         The fold's arrays, and ``losses/KIND/NAME/validation`` and ``…/training`` of each job, float32, shape (members,
         epochs; of trees their number and 1), ∞ after a member's end. KIND is ``trees`` or the kind of network in words.
     """
+    arrays, losses = yield from with_losses(training)
+    return {**arrays, **prefixed(LOSSES, losses)}
+
+
+def with_losses(training: Training[T]) -> Training[tuple[T, Arrays]]:
+    """A training with the losses of all its jobs beside what it returns.
+
+    Parameters
+    ----------
+    training
+        A generator that has not begun.
+
+    Returns
+    -------
+    result, losses
+        What the training returns, and the losses as in `recorded`, by their names without ``losses/``.
+    """
     losses: Arrays = {}
     answer: Sequence[Any] | None = None
     while True:
         try:
             jobs = training.send(cast("Any", answer))
         except StopIteration as stop:
-            return {**stop.value, **prefixed(LOSSES, losses)}
+            return stop.value, losses
         answer = yield jobs
         for job, result in zip(jobs, answer, strict=True):
             losses |= prefixed(f"{_free_name(job, losses)}/", _losses_of(result))

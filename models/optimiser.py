@@ -1,13 +1,15 @@
 """Adam on the rows of one tensor: every row is a network of its own, with its own rate and step count."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 
 from data.types import FloatArray
 from models.jobs import Schedule
+from models.torch_later import torch
 
 EPSILON = 1e-8
 RISING = 0.2
@@ -67,7 +69,7 @@ class Adam:
     count: torch.Tensor
 
     @classmethod
-    def start(cls, flat: torch.Tensor, schedule: Schedule) -> "Adam":
+    def start(cls, flat: torch.Tensor, schedule: Schedule) -> Adam:
         """The state before the first step.
 
         Parameters
@@ -86,7 +88,7 @@ class Adam:
         first, second, memory = (torch.zeros(flat.shape, device=flat.device) for _ in range(3))
         return cls(schedule, first, second, memory, count)
 
-    def subset(self, chosen: torch.Tensor) -> "Adam":
+    def subset(self, chosen: torch.Tensor) -> Adam:
         """A copy for some members.
 
         Parameters

@@ -1,16 +1,18 @@
 """What the batched trainer knows of each member: its random numbers, losses, stopping and kept epochs."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from data.errors import TrainingError
 from data.types import FloatArray
 from models.jobs import Member, Schedule
 from models.optimiser import rate_shape
 from models.seeds import task_seed
+from models.torch_later import torch
 
 
 def generator_of(seed: int) -> torch.Generator:

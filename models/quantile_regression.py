@@ -22,7 +22,6 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import pydantic
-import torch
 from scipy.special import expit, logit
 
 from data.errors import TrainingError
@@ -34,9 +33,12 @@ from models.jobs import Member, Schedule, StackJob, StackResult, Training
 from models.networks.quantiles import QuantileNetwork
 from models.networks.scoring import single_thread, tensors
 from models.preprocessing import standardisation
+from models.torch_later import torch
 
 EDGE = 1e-6
 """Scores are kept this far from 0 and 1 before their logit is taken."""
+DECORRELATION = "decorrelation"
+"""What the network learns, for the reader of its losses."""
 LEAST_EVENTS = 20
 """Events that a fold needs."""
 
@@ -299,7 +301,7 @@ def _job(
         buffers = {"mean": mean[None], "deviation": deviation[None]}
         members.append(Member(rows[0], rows[1], seeds("network", number), buffers))
     data = {name: np.concatenate([group[name] for group in groups]) for name in groups[0]}
-    return StackJob(network, settings.schedule, data, tuple(members))
+    return StackJob(network, settings.schedule, data, tuple(members), DECORRELATION)
 
 
 def _grouped(

@@ -1,5 +1,7 @@
 """What autoencoder methods share: options, what their networks see, and losses as scores."""
 
+from __future__ import annotations
+
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +10,6 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 import pydantic
-import torch
 
 from data.eventid import N_INNER
 from data.types import FloatArray, IntArray
@@ -24,6 +25,7 @@ from models.networks.scoring import in_batches, tensors
 from models.options import FeatureOptions, MethodOptions
 from models.preprocessing import Inputs, input_matrix
 from models.regions import HIGH, LOW
+from models.torch_later import torch
 from models.transforms import Transform, TransformKind, fit_transform, restored_transform
 
 JET_FEATURES = tuple(f"{name}_{jet}" for jet in JETS for name in JET_INPUTS)

@@ -6,6 +6,8 @@ member's own rows, and a step has the same number of rows for any stack: on one 
 who else is in the stack.
 """
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +15,6 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from data.errors import ConfigError, TrainingError
 from data.types import FloatArray
@@ -25,6 +26,7 @@ from models.networks.scoring import single_thread
 from models.optimiser import Adam
 from models.progress import Progress, generator_of
 from models.seeds import task_seed
+from models.torch_later import torch
 
 Device = Literal["cpu", "cuda"]
 Precision = Literal["float32", "bfloat16"]
@@ -40,7 +42,7 @@ class _Layout:
     trained: int
 
     @classmethod
-    def of(cls, parameters: Parameters) -> "_Layout":
+    def of(cls, parameters: Parameters) -> _Layout:
         ordered = sorted(parameters, key=lambda name: name.startswith(BUFFER))
         shapes = {name: tuple(parameters[name].shape) for name in ordered}
         trained = sum(int(np.prod(s)) for name, s in shapes.items() if not name.startswith(BUFFER))
@@ -68,7 +70,7 @@ class _Live:
         self.gradient = torch.empty_like(adam.first)
         self._views: dict[int, tuple[Parameters, Parameters]] = {}
 
-    def subset(self, chosen: torch.Tensor) -> "_Live":
+    def subset(self, chosen: torch.Tensor) -> _Live:
         """A copy of some members."""
         return _Live(self.flat[chosen], self.layout, self.adam.subset(chosen))
 

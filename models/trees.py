@@ -5,21 +5,28 @@ largest part of its time on tables of some ten thousand events, and thresholds a
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pydantic
-from scipy.special import expit
-from sklearn.ensemble import HistGradientBoostingClassifier
 
+from data.later import later
 from data.sections import Section
 from data.types import FloatArray
 from models.arrays import Arrays, prefixed, take
-from models.kernels.forest import member_logits
 from models.preprocessing import Inputs
 from models.problems import Problem
 from models.threads import one_thread
+
+if TYPE_CHECKING:
+    from scipy import special
+    from sklearn import ensemble
+
+    from models.kernels import forest
+else:
+    ensemble, special = later("sklearn.ensemble"), later("scipy.special")
+    forest = later("models.kernels.forest")
 
 _NODE = {
     "feature": ("feature_idx", np.int32),
@@ -136,8 +143,8 @@ def _histories(losses: Sequence[Mapping[str, FloatArray]]) -> Arrays:
     return found
 
 
-def _booster(settings: TreeSettings, state: int) -> HistGradientBoostingClassifier:
-    return HistGradientBoostingClassifier(
+def _booster(settings: TreeSettings, state: int) -> "ensemble.HistGradientBoostingClassifier":
+    return ensemble.HistGradientBoostingClassifier(
         learning_rate=settings.learning_rate,
         max_iter=settings.iterations,
         max_leaf_nodes=settings.leaves,
@@ -200,7 +207,9 @@ def binned_inputs(x: Inputs, edges: list[FloatArray]) -> FloatArray:
     return np.stack(columns, axis=1).astype(np.float64)
 
 
-def forest_arrays(model: HistGradientBoostingClassifier, edges: list[FloatArray] | None = None) -> Arrays:
+def forest_arrays(
+    model: "ensemble.HistGradientBoostingClassifier", edges: list[FloatArray] | None = None
+) -> Arrays:
     """A fitted scikit-learn model as plain arrays.
 
     Parameters
@@ -283,8 +292,8 @@ def probability(arrays: Mapping[str, npt.NDArray[Any]], x: Inputs) -> FloatArray
     numpy.ndarray
         float64, one an event; a row's value does not depend on the other rows.
     """
-    logits = member_logits(x, *(arrays[name] for name in _ORDER))
-    return np.asarray(expit(logits).mean(axis=1), dtype=np.float64)
+    logits = forest.member_logits(x, *(arrays[name] for name in _ORDER))
+    return np.asarray(special.expit(logits).mean(axis=1), dtype=np.float64)
 
 
 def check(arrays: Mapping[str, npt.NDArray[Any]], n_inputs: int) -> None:

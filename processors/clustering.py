@@ -1,25 +1,25 @@
 """Jets of the particles of many events by fastjet (M. Cacciari, G. Salam, G. Soyez, Eur. Phys. J. C 72 (2012) 1896)."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import awkward as ak
-import fastjet
 import numpy as np
-import vector
 
+from data.later import later
 from data.types import FloatArray, IntArray
 from processors.kernels.buffers import FlatJets
 from processors.momenta import mass_of
 from processors.particles import Membership
 from processors.ragged import offsets_of, owners, ranges, wrap
 
+if TYPE_CHECKING:
+    import fastjet
+    import vector
+else:
+    fastjet, vector = later("fastjet"), later("vector")
+
 Algorithm = Literal["antikt", "cambridge", "kt"]
-_ALGORITHMS = {
-    "antikt": fastjet.antikt_algorithm,
-    "cambridge": fastjet.cambridge_algorithm,
-    "kt": fastjet.kt_algorithm,
-}
 PARTNER_PT_MIN = 20.0
 """Transverse momentum (GeV) from which a clustered jet may be the partner of a stored one."""
 
@@ -140,7 +140,8 @@ def _fastjet(
     vector.register_awkward()
     fastjet._swig.ClusterSequence.set_fastjet_banner_stream(None)  # noqa: SLF001 - keep standard output clean
     events = ak.unflatten(ak.zip(momenta, with_name="Momentum4D"), in_event)
-    sequence = fastjet.ClusterSequence(events, fastjet.JetDefinition(_ALGORITHMS[algorithm], radius))
+    definition = fastjet.JetDefinition(getattr(fastjet, f"{algorithm}_algorithm"), radius)
+    sequence = fastjet.ClusterSequence(events, definition)
     return sequence.inclusive_jets(min_pt=pt_min), sequence.constituent_index(min_pt=pt_min)
 
 

@@ -1,10 +1,12 @@
 """Histograms in HDF5 as the Unified Histogram Interface lays them out, and their sum over samples."""
 
+from __future__ import annotations
+
 import io
 import itertools
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import hist
@@ -12,8 +14,10 @@ import uhi.io.hdf5
 
 from data.errors import InputError
 from data.files import atomic_path
-from processors.histograms import Histograms
 from processors.schema import NOMINAL
+
+if TYPE_CHECKING:  # whoever reads histograms has no need of all that fills them
+    from processors.histograms import Histograms
 
 
 def write_histograms(path: Path, histograms: Histograms) -> None:

@@ -19,16 +19,16 @@ from data.partials import PartialStore
 from data.trees import fingerprint
 from data.types import IntArray
 from processors.account import Account, ChunkFailure, Range, account_of, incomplete, settle
+from processors.chunk_ranges import chunk_ranges
 from processors.config import ProcessingConfig
 from processors.executors import Future, open_pool
-from processors.preflight import FileFacts, SamplePlan
+from processors.preflight import SamplePlan
 from processors.progress import event_progress
 from processors.schedule import Schedule, Trouble
 from processors.tasks import ChunkTask, Outcome, Target, process_chunk, range_of
 from processors.weights import check_exact
 from processors.work import ChunkWork
 
-_WIDE = frozenset({"particle_pt", "small_jet_pt"})  # roles of collections that take much memory
 _LOG = logging.getLogger("oddjet")
 
 Step = dict[str, str | int | float]
@@ -203,20 +203,12 @@ def chunk_tasks(plan: SamplePlan, work: ChunkWork, processing: ProcessingConfig)
     ]
 
 
-def is_wide(file: FileFacts) -> bool:
-    """Whether collections are read of a file that take much memory and time."""
-    return file.schema is not None and not _WIDE.isdisjoint(file.schema.roles)
-
-
 def work_items(plan: SamplePlan, processing: ProcessingConfig) -> list[Any]:
     """The chunks of a sample, each of one file: fewer entries where particles are read."""
-    items = []
-    for file in plan.files:
-        size = processing.particle_chunk_size if is_wide(file) else processing.chunk_size
-        for start in range(0, file.entries, size):
-            stop = min(start + size, file.entries)
-            items.append(WorkItem(plan.sample.name, file.path, plan.sample.tree, start, stop, file.uuid))
-    return items
+    return [
+        WorkItem(plan.sample.name, file.path, plan.sample.tree, start, stop, file.uuid)
+        for file, start, stop in chunk_ranges(plan, processing)
+    ]
 
 
 def share(tasks: Sequence[ChunkTask], part: Part | None) -> list[ChunkTask]:

@@ -19,16 +19,11 @@ from processors.config import ProcessingConfig
 from processors.event_options import EventOptions
 from processors.histogram_io import write_histograms
 from processors.histograms import Fill, Histograms, finalise
+from processors.look import look_at
 from processors.loop import LoopResult, Report, Step, merged, run_loop
 from processors.lund_reweighting_survey import with_lund_weights
 from processors.merging import merge_tables
-from processors.preflight import (
-    FileFacts,
-    SamplePlan,
-    check_same_meaning,
-    inspect_file,
-    plan_sample,
-)
+from processors.preflight import SamplePlan
 from processors.recipe import Recipe, empty_table, recipe_of
 from processors.schema import NOMINAL
 from processors.scorers import import_methods, refer
@@ -36,8 +31,6 @@ from processors.skim import Skim
 from processors.varied_skim import VariedSkim
 from processors.work import ChunkWork
 
-CORRECTIONS_HEADROOM = 4.0
-"""Sums of weights stay exact while corrections raise the root mean square weight by no more."""
 _LOG = logging.getLogger("oddjet")
 
 
@@ -336,12 +329,6 @@ def prepared(
     return plan, recipe_of(plan, options, golden)
 
 
-def look_at(sample: Sample, options: EventOptions) -> SamplePlan:
-    """Inspect all files of a sample, with room for the corrections of its weights."""
-    corrected = sample.kind == "simulation" and options.corrections_of(sample) is not None
-    return plan_sample(sample, options.demand(sample), CORRECTIONS_HEADROOM if corrected else 1.0)
-
-
 def _empty_jets(result: LoopResult, sample: Sample) -> int:
     """Selected jets of which the file has no particle: all that is computed of them is 0."""
     number = result.without_particles
@@ -353,21 +340,3 @@ def _empty_jets(result: LoopResult, sample: Sample) -> int:
             number,
         )
     return number
-
-
-def check_same_sources(samples: Iterable[Sample], options: EventOptions) -> None:
-    """Check that a feature means the same in all samples of a search, by the first file with events of each.
-
-    Raises
-    ------
-    InputError
-        Naming the quantity and two files that have it from different branches, or a file that cannot be read.
-    """
-    first: FileFacts | None = None
-    for sample in samples:
-        facts = (inspect_file(path, sample, options.demand(sample)) for path in sorted(sample.files))
-        found = next((file for file in facts if file.schema is not None), None)
-        if found is None:
-            continue
-        first = first or found
-        check_same_meaning(first, found, f"sample '{sample.name}' beside the others of this search")

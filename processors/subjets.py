@@ -1,16 +1,21 @@
 """Subjets of awkward arrays jets × particles, and which particles they are made of."""
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import awkward as ak
 import numpy as np
-import vector
 
 from data.errors import ConfigError
+from data.later import later
 from processors.kernels.buffers import flat_jets
 from processors.kernels.clustering import CAMBRIDGE, KT
 from processors.kernels.subjets import flat_exclusive_subjets, flat_soft_drop_mask
 from processors.option_checks import check_counts, check_soft_drop
+
+if TYPE_CHECKING:
+    import vector
+else:
+    vector = later("vector")
 
 
 def exclusive_subjets(

@@ -2,10 +2,12 @@
 
 import abc
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from data.trees import Tree, fingerprint
-from processors.recipe import Recipe
+
+if TYPE_CHECKING:  # whoever reads tables has no need of all that makes them
+    from processors.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class ChunkWork(abc.ABC):
         How events become feature tables.
     """
 
-    recipe: Recipe
+    recipe: "Recipe"
 
     @abc.abstractmethod
     def __call__(self, events: Any) -> Tree:

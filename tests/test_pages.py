@@ -76,14 +76,23 @@ def test_numbers_are_the_defaults(key, written):
     ]  # fmt: skip
 
 
+def anchors(page):
+    """Headings of a page as links name them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_and_modules_of_pages_are_there(page):
     text = page.read_text()
     for link in re.findall(
         r"\]\(([^)\s]+)\)", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
     ):
-        if not link.startswith(("http", "#")):
-            assert (page.parent / link.partition("#")[0]).exists(), link
+        if not link.startswith("http"):
+            path, _, heading = link.partition("#")
+            linked = page.parent / path if path else page
+            assert linked.exists(), link
+            assert not heading or heading in anchors(linked), link
     for name in re.findall(r"`((?:analysis|condor|data|models|processors)(?:\.\w+)+)`", text):
         if not name.endswith((".py", ".md", ".yaml", ".json")):
             pkgutil.resolve_name(name)

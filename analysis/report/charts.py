@@ -1,9 +1,10 @@
 """Charts of the page: panels over one axis as inline SVG, which takes the page's colours and needs no script.
 
 A chart is drawn in a box 480 wide, so that its letters can be read where it is as narrow as a telephone. What a reader
-is told of a bin stands in its ``title``, which browsers show; the page's script makes a better one of it.
+is told of a bin stands among the chart's attributes (`analysis.report.tips`), from where the page's script shows it.
 """
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,11 @@ from markupsafe import Markup, escape
 
 from analysis.report.marks import Band, Chart, Mark, Panel, Points, Steps
 from analysis.report.ticks import linear_ticks, log_ticks
+from analysis.report.tips import tip_attributes
 from data.types import FloatArray
 
+Place = tuple[float, float]
+"""Where a point stands in the box, from the left and from the top."""
 WIDTH = 480.0
 LEFT, RIGHT, TOP, BOTTOM, GAP = 60.0, 12.0, 22.0, 40.0, 12.0
 _APART = 13.0
@@ -116,12 +120,11 @@ def draw_chart(chart: Chart, alt: str) -> Markup:
         if number == 0:
             parts += [_word((x(low) + x(high)) / 2, top - 7, word) for low, high, word in chart.spans]
         top += panel.height + GAP
-    hits = "".join(_hit(x, low, high, text, height) for low, high, text in chart.tips)
-    parts.append(f'<g class="hits">{hits}</g>' if hits else "")
     parts.append(_word((LEFT + WIDTH - RIGHT) / 2, height - 6, chart.title, "title"))
+    told = tip_attributes([(round(x(low)), round(x(high)), text) for low, high, text in chart.tips])
     svg = (
         f'<svg class="chart" viewBox="0 0 {WIDTH:g} {height:g}" role="img" tabindex="0" '
-        f'aria-label="{escape(alt)}">{"".join(parts)}</svg>'
+        f'aria-label="{escape(alt)}"{told}>{"".join(parts)}</svg>'
     )
     return Markup(_legend(chart) + svg)  # noqa: S704 - every word in it is escaped
 
@@ -170,18 +173,18 @@ def _mark(mark: Mark, x: Axis, y: Axis) -> str:
         return _points(mark, x, y)
     if isinstance(mark, Band):
         below, above = (_stretches(_places(mark.x, side, x, y)) for side in (mark.low, mark.high))
-        path = "".join(f"M{'L'.join([*a, *b[::-1]])}Z" for a, b in zip(below, above, strict=True))
+        path = "".join(f"{_drawn([*a, *b[::-1]])}z" for a, b in zip(below, above, strict=True))
         return f'<path class="area {mark.colour}" d="{path}"/>' if path else ""
     places = _places(mark.x, mark.y, x, y)
     dash = " dashed" if mark.dashed else ""
-    path = "".join(f"M{'L'.join(stretch)}" for stretch in _stretches(places) if len(stretch) > 1)
+    path = "".join(_drawn(stretch) for stretch in _stretches(places) if len(stretch) > 1)
     dots = _dots(places) if mark.marked or not path else _dots(_alone(places))
     line = f'<path class="line {mark.colour}{dash}" d="{path}"/>' if path else ""
     return line + (f'<path class="dots {mark.colour}" d="{dots}"/>' if dots else "")
 
 
 def _steps(mark: Steps, x: Axis, y: Axis) -> str:
-    edges = [f"{x(float(edge)):.0f}" for edge in mark.edges]
+    edges = [round(x(float(edge))) for edge in mark.edges]
     dash = " dashed" if mark.dashed else ""
     found = ""
     filled = [slice(first, last) for first, last in _runs(mark.values)]
@@ -190,7 +193,7 @@ def _steps(mark: Steps, x: Axis, y: Axis) -> str:
         for part in filled:
             ends = edges[part.start : part.stop + 1]
             back = _outline(ends[::-1], mark.low[part][::-1], y)
-            area += f"M{_outline(ends, mark.high[part], y)}L{back}Z"
+            area += f"M{_outline(ends, mark.high[part], y)}L{back}z"
         found += f'<path class="area {mark.colour}" d="{area}"/>'
     line = "".join(f"M{_outline(edges[part.start : part.stop + 1], mark.values[part], y)}" for part in filled)
     return found + f'<path class="line {mark.colour}{dash}" d="{line}"/>'
@@ -203,15 +206,16 @@ def _runs(values: FloatArray) -> list[tuple[int, int]]:
     return list(zip(turns[::2], turns[1::2], strict=True))
 
 
-def _outline(edges: Sequence[str], values: FloatArray, y: Axis) -> str:
-    """Steps along edges, in the order given: a place, then across and up or down."""
-    heights = [f"{y(float(value)):.0f}" for value in values]
-    path, last = f"{edges[0]} {heights[0]}", len(heights) - 1
+def _outline(edges: Sequence[int], values: FloatArray, y: Axis) -> str:
+    """Steps along edges, in the order given: a place, then how far across and up or down."""
+    heights = [round(y(float(value))) for value in values]
+    path, last, here = f"{edges[0]} {heights[0]}", len(heights) - 1, edges[0]
     for place, (height, edge) in enumerate(zip(heights, edges[1:], strict=True)):
         if place and height != heights[place - 1]:
-            path += f"V{height}"
+            path += f"v{height - heights[place - 1]}"
         if place == last or height != heights[place + 1]:
-            path += f"H{edge}"
+            path += f"h{edge - here}"
+            here = edge
     return path
 
 
@@ -222,7 +226,7 @@ def _points(mark: Points, x: Axis, y: Axis) -> str:
     bars = ""
     if mark.low is not None and mark.high is not None:
         bars = "".join(
-            f"M{x(float(place)):.0f} {y(float(low)):.0f}V{y(float(high)):.0f}"
+            f"M{round(x(float(place)))} {round(y(float(low)))}v{round(y(float(high))) - round(y(float(low)))}"
             for place, value, low, high in zip(mark.x, mark.y, mark.low, mark.high, strict=True)
             if np.isfinite(value) and (value > 0 or not y.log) and high >= y.low and low <= y.high
         )
@@ -242,19 +246,37 @@ def _arrows(mark: Points, x: Axis, y: Axis) -> str:
     return f'<path class="arrow {mark.colour}" d="{path}"/>' if path else ""
 
 
-def _places(xs: FloatArray, ys: FloatArray, x: Axis, y: Axis, digits: int = 1) -> list[str | None]:
-    """Places of points as ``x y``; None where there is none to show."""
+def _places(xs: FloatArray, ys: FloatArray, x: Axis, y: Axis, digits: int = 1) -> list[Place | None]:
+    """Places of points; None where there is none to show."""
     return [
-        f"{x(float(a)):.{digits}f} {y(float(b)):.{digits}f}"
+        (round(x(float(a)), digits), round(y(float(b)), digits))
         if np.isfinite(b) and (b > 0 or not y.log)
         else None
         for a, b in zip(xs, ys, strict=True)
     ]
 
 
-def _stretches(places: Sequence[str | None]) -> list[list[str]]:
+def _drawn(places: Sequence[Place]) -> str:
+    """A line through places: the first one, then how far it is to each next one."""
+    (x, y), *_ = places
+    steps = [
+        _short(to - start)
+        for one, other in itertools.pairwise(places)
+        for start, to in zip(one, other, strict=True)
+    ]
+    path = f"M{_short(x)} {_short(y)}"
+    return f"{path}l{' '.join(steps)}".replace(" -", "-") if steps else path
+
+
+def _short(size: float) -> str:
+    """A length with one decimal at most."""
+    text = f"{size:.1f}".removesuffix(".0")
+    return "0" if text == "-0" else text
+
+
+def _stretches(places: Sequence[Place | None]) -> list[list[Place]]:
     """Points between gaps."""
-    found: list[list[str]] = [[]]
+    found: list[list[Place]] = [[]]
     for place in places:
         if place is None:
             found.append([])
@@ -263,20 +285,14 @@ def _stretches(places: Sequence[str | None]) -> list[list[str]]:
     return [stretch for stretch in found if stretch]
 
 
-def _alone(places: Sequence[str | None]) -> list[str | None]:
+def _alone(places: Sequence[Place | None]) -> list[Place | None]:
     """Points without a neighbour, which no line shows."""
     return [stretch[0] for stretch in _stretches(places) if len(stretch) == 1]
 
 
-def _dots(places: Iterable[str | None]) -> str:
+def _dots(places: Iterable[Place | None]) -> str:
     """Lines of no length: with round ends they are dots."""
-    return "".join(f"M{place}h0" for place in places if place is not None)
-
-
-def _hit(x: Axis, low: float, high: float, text: str, height: float) -> str:
-    left, right = round(x(low)), round(x(high))
-    box = f"M{left} {TOP:g}H{right}v{height - TOP - BOTTOM:g}H{left}z"
-    return f'<path d="{box}"><title>{escape(text)}</title></path>'
+    return "".join(f"M{_short(place[0])} {_short(place[1])}h0" for place in places if place is not None)
 
 
 def _box(name: str, left: float, top: float, width: float, height: float) -> str:

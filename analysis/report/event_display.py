@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from analysis.report.event_pictures import draw_event
 from analysis.report.labels import fit_label, readable
-from analysis.report.numbers import MISSING, change, count, fixed, significant
+from analysis.report.numbers import MISSING, change, count, counted, fixed, significant
 from analysis.report.study_charts import feature_title
 from analysis.report.tables import Table
 from analysis.study_record import (
@@ -172,10 +172,10 @@ def explanation(found: Found) -> Table:
     )
     others = [one.rarity for one in event.contributions if abs(one.rarity) < _LEAST]
     if others:
-        rows += ((f"{len(others)} others", MISSING, MISSING, change(sum(others)), Markup("")),)
+        rows += ((counted(len(others), "other"), MISSING, MISSING, change(sum(others)), Markup("")),)
     ends = f"from {fixed(event.typical)} to {fixed(event.rarity)}"
     if any(one.value is None for one in event.contributions):
-        caption = f"{found.selection}: what each jet as a whole adds to the rarity, {ends}, against the mean of side-band events."
+        caption = f"{found.selection}: what each part of the event as a whole adds to the rarity, {ends}, against the mean of side-band events."
         return Table(caption, ("Part", "Adds", ""), tuple((row[0], *row[3:]) for row in rows))
     caption = f"{found.selection}: what each feature adds to the rarity, {ends}, against the medians of the side bands."
     return Table(caption, ("Feature", "Event", "Median", "Adds", ""), rows)

@@ -1,12 +1,12 @@
 """Pictures of an event: its jets in η and φ, the particles and subjets of a jet, its primary Lund plane."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from analysis.report.numbers import MISSING, percent, significant
+from analysis.report.numbers import MISSING, counted, percent, significant
 from analysis.report.ticks import linear_ticks
 from analysis.study_record import DisplayEvent, DisplayJet
 from processors.lund import LN_KT_RANGE, LN_R0_DELTA_RANGE
@@ -20,6 +20,7 @@ _WORDS = {
     "lepton": "electrons, muons",
 }
 _TOLD = 3.0  # GeV; particles below are dots of one size
+_RADIUS = 1.1  # of a particle of 1 GeV
 _ETA = 3.0
 
 
@@ -71,8 +72,9 @@ def particle_kind(code: int) -> str:
 
 @dataclass(frozen=True)
 class _Frame:
-    """A square picture with axes; what lies beyond them is cut off."""
+    """A square picture with axes; what lies beyond them is cut off. All pictures of one name share their axes."""
 
+    name: str
     x: tuple[float, float]
     y: tuple[float, float]
     titles: tuple[str, str]
@@ -90,8 +92,8 @@ class _Frame:
         """A length along the horizontal axis."""
         return size / (self.x[1] - self.x[0]) * (_WIDTH - _RIGHT - _LEFT)
 
-    def draw(self, parts: Sequence[str], alt: str) -> Markup:
-        """The picture as SVG."""
+    def axes(self) -> str:
+        """What stands about all pictures of this kind, under its own address in the page."""
         low = self.height - _BOTTOM
         words = []
         for value, text in linear_ticks(*self.x, 5):
@@ -101,16 +103,22 @@ class _Frame:
             words.append(f'<text class="end" x="{_LEFT - 5:g}" y="{place:.1f}">{text}</text>')
         wide, high = _WIDTH - _RIGHT - _LEFT, low - _TOP
         inside = f'x="{_LEFT:g}" y="{_TOP:g}" width="{wide:g}" height="{high:g}"'
-        box = f"{_LEFT:g} {_TOP:g} {wide:g} {high:g}"
         frame = f'<rect class="frame" {inside}/>'
         titles = (
             f'<text class="title" x="{(_LEFT + _WIDTH - _RIGHT) / 2:g}" y="{self.height - 5:g}">{escape(self.titles[0])}</text>'
             f'<text class="title" transform="translate(11 {(low + _TOP) / 2:g}) rotate(-90)">{escape(self.titles[1])}</text>'
         )
+        return f'<g id="axes-{self.name}">{frame}{"".join(words)}{titles}</g>'
+
+    def draw(self, parts: Sequence[str], alt: str) -> Markup:
+        """The picture as SVG."""
+        wide, high = _WIDTH - _RIGHT - _LEFT, self.height - _BOTTOM - _TOP
+        inside = f'x="{_LEFT:g}" y="{_TOP:g}" width="{wide:g}" height="{high:g}"'
+        box = f"{_LEFT:g} {_TOP:g} {wide:g} {high:g}"
         return Markup(  # noqa: S704 - numbers, and words that are escaped
             f'<svg class="chart event" viewBox="0 0 {_WIDTH:g} {self.height:g}" role="img" tabindex="0" '
             f'aria-label="{escape(alt)}"><svg {inside} viewBox="{box}">{"".join(parts)}</svg>'
-            f"{frame}{''.join(words)}{titles}</svg>"
+            f'<use href="#axes-{self.name}"/></svg>'
         )
 
 
@@ -121,9 +129,46 @@ def _circle(frame: _Frame, x: float, y: float, radius: float, name: str, text: s
     return f"<circle {box}><title>{escape(text)}</title></circle>" if text else f"<circle {box}/>"
 
 
+def _overview_frame() -> _Frame:
+    return _Frame("event", (-_ETA, _ETA), (-math.pi, math.pi), ("η", "φ [rad]"))
+
+
+def _zoom_frame(radius: float) -> _Frame:
+    size = 1.25 * radius
+    return _Frame(f"jet-{radius:g}", (-size, size), (-size, size), ("Δη", "Δφ [rad]"))
+
+
+def _lund_frame() -> _Frame:
+    return _Frame("lund", (-0.5, LN_R0_DELTA_RANGE[1] - 1), LN_KT_RANGE, ("ln(R/Δ)", "ln(kT / GeV)"))
+
+
+def shared_axes(displays: Iterable[DisplayEvent]) -> Markup:
+    """Axes of all pictures of some events, each once, for the pictures to refer to.
+
+    Parameters
+    ----------
+    displays
+        The events.
+
+    Returns
+    -------
+    Markup
+        SVG that shows nothing where it stands.
+    """
+    zooms = [_zoom_frame(radius) for radius in sorted({display.radius for display in displays})]
+    axes = "".join(frame.axes() for frame in (_overview_frame(), *zooms, _lund_frame()))
+    return Markup(f'<svg width="0" height="0" aria-hidden="true"><defs>{axes}</defs></svg>')  # noqa: S704 - as above
+
+
+def _particle(frame: _Frame, x: float, y: float, pt: float) -> str:
+    """A circle whose area tells the transverse momentum (GeV)."""
+    place = frame.place(x, y)
+    return f'<circle cx="{place[0]:.0f}" cy="{place[1]:.0f}" r="{_RADIUS * math.sqrt(pt):.2f}"/>'
+
+
 def _overview(display: DisplayEvent) -> tuple[Markup, str]:
     """All jets of an event in η and φ; a circle across the end of the azimuth goes on at the other end."""
-    frame = _Frame((-_ETA, _ETA), (-math.pi, math.pi), ("η", "φ [rad]"))
+    frame = _overview_frame()
     parts = []
     for jet in sorted(display.jets, key=lambda jet: jet.role is not None):
         if abs(jet.eta) > _ETA:
@@ -139,9 +184,10 @@ def _overview(display: DisplayEvent) -> tuple[Markup, str]:
             x, y = frame.place(jet.eta, jet.phi)
             y = min(max(y + 5, _TOP + 14), frame.height - _BOTTOM - 6)  # whole, at the end of the azimuth too
             parts.append(f'<text class="name" x="{x:.1f}" y="{y:.1f}">{jet.role}</text>')
-    told = "; ".join(f"{jet.role}: pT {jet.pt:.0f} GeV" for jet in display.jets if jet.role)
+    two = sorted((jet for jet in display.jets if jet.role), key=lambda jet: jet.role or "")
+    told = "; ".join(f"{jet.role}: pT {jet.pt:.0f} GeV" for jet in two)
     others = [abs(jet.eta) > _ETA for jet in display.jets if jet.role is None]
-    rest = f"{len(others)} other" if len(others) == 1 else f"{len(others)} others"
+    rest = counted(len(others), "other jet") if others else "no other jet"
     if any(others):
         rest += f", {sum(others)} of them beyond |η| = {_ETA:g} and not drawn"
     return frame.draw(parts, f"Jets of the event in η and φ; {told}; {rest}."), f"Jets ({told}; {rest})."
@@ -149,8 +195,8 @@ def _overview(display: DisplayEvent) -> tuple[Markup, str]:
 
 def _zoom(jet: DisplayJet, display: DisplayEvent) -> tuple[Markup, str]:
     """The particles and subjets of a jet about its axis."""
-    size = 1.25 * display.radius
-    frame = _Frame((-size, size), (-size, size), ("Δη", "Δφ [rad]"))
+    frame = _zoom_frame(display.radius)
+    size = frame.x[1]
     parts = [_circle(frame, 0.0, 0.0, frame.length(display.radius), f"jet {jet.role}")]
     hard: dict[str, list[str]] = {}
     soft: dict[str, str] = {}
@@ -160,14 +206,13 @@ def _zoom(jet: DisplayJet, display: DisplayEvent) -> tuple[Markup, str]:
             continue
         kind = particle_kind(code)
         if pt > _TOLD:
-            hard.setdefault(kind, []).append(
-                _circle(frame, x, y, 1.1 * math.sqrt(pt), "", f"pT {pt:.1f} GeV")
-            )
+            hard.setdefault(kind, []).append(_particle(frame, x, y, pt))
         else:
             place = frame.place(x, y)
             soft[kind] = soft.get(kind, "") + f"M{place[0]:.0f} {place[1]:.0f}h0"
     present = hard.keys() | soft.keys()
-    parts += [f'<g class="{kind}">{"".join(hard[kind])}</g>' for kind in _WORDS if kind in hard]
+    scale = f'data-gev="{_RADIUS**-2:.4f}"'
+    parts += [f'<g class="{kind}" {scale}>{"".join(hard[kind])}</g>' for kind in _WORDS if kind in hard]
     parts += [f'<path class="soft {kind}" d="{soft[kind]}"/>' for kind in _WORDS if kind in soft]
     for pt, eta, phi in jet.subjets:
         x, y = frame.place(eta - jet.eta, _wrapped(phi - jet.phi))
@@ -187,7 +232,7 @@ def _zoom(jet: DisplayJet, display: DisplayEvent) -> tuple[Markup, str]:
 
 def _lund(jet: DisplayJet, radius: float) -> tuple[Markup, str]:
     """The primary declusterings of a jet."""
-    frame = _Frame((-0.5, LN_R0_DELTA_RANGE[1] - 1), LN_KT_RANGE, ("ln(R/Δ)", "ln(kT / GeV)"))
+    frame = _lund_frame()
     inside = [
         (number, point)
         for number, point in enumerate(jet.lund, 1)

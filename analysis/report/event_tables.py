@@ -121,8 +121,8 @@ def _cutflow_table(sample: str, steps: Sequence[CutflowStep], *, folded: bool) -
         )
     head = ("Step", "Events", "Weighted", "Of step before", "Of first", "Kept by it alone")
     caption = (
-        f"{sample}: events left after each step; percentages of weighted events. Last column: of the events that pass "
-        "all other steps (N − 1), the share that passes this one."
+        f"{sample}: events left after each step; percentages of weighted events; simulation is weighted to its own cross "
+        "section and luminosity. Last column: of the events that pass all other steps (N − 1), the share that passes this one."
     )
     return Table(caption, head, tuple(rows), folded=folded)
 

@@ -12,9 +12,9 @@ from analysis.plots.score import score_figure
 from analysis.plots.spectrum import SignalOverlay, SpectrumData, selection_figure, spectrum_figure
 from analysis.plots.style import PlotLabel, scientific
 from analysis.report.bars import Bars
-from analysis.report.histograms import mass_spectrum, score_shapes
+from analysis.report.histograms import mass_spectrum, score_shapes, side_band_share
 from analysis.report.labels import fit_label, readable
-from analysis.report.look_elsewhere import local_p, local_z, signed
+from analysis.report.look_elsewhere import level, local_p, local_z, signed
 from analysis.report.marks import Chart
 from analysis.report.numbers import percent, significant
 from analysis.report.record import (
@@ -134,6 +134,28 @@ def _points_of(record: RunRecord, name: str) -> tuple[ScanPoint, ...]:
     )
 
 
+def side_bands_kept(record: RunRecord) -> dict[str, float | None]:
+    """Share of the data that each selection keeps in the side bands of its window.
+
+    Parameters
+    ----------
+    record
+        The run.
+
+    Returns
+    -------
+    dict
+        Label of a selection to the share, 0 … 1; None where the side bands hold no event.
+    """
+    histogram, region = record.searched["mjj"], record.scan.region
+    found: dict[str, float | None] = {}
+    for name, points in record.scan.selections.items():
+        for used in {point.window for point in points if point.window is not None and name != INCLUSIVE}:
+            label = fit_label(name, used)
+            found[label] = side_band_share(histogram, region, label, window(used))
+    return found
+
+
 def owner_of(scan: Scan, label: str) -> str:
     """The selection of the scan that a label belongs to; the label itself where none does."""
     labels = {
@@ -178,7 +200,7 @@ def _spectrum(record: RunRecord, name: str, label: PlotLabel) -> Drawn:
     )
     excess = ""
     if best is not None and overlay is not None:
-        excess = f" Dashed: signal plus background at {best.mass:g} GeV (local Z {signed(local_z(best))})."
+        excess = f" Dashed: signal plus background at {best.mass:g} GeV (local Z {signed(local_z(best))}{level(best)})."
     title = "Dijet mass before selection" if name == INCLUSIVE else f"Dijet mass after {readable(name)}"
     return Drawn(
         "spectra",
@@ -247,14 +269,14 @@ def _column(points: tuple[ScanPoint, ...], key: str) -> FloatArray:
 
 
 def _p_values(record: RunRecord, label: PlotLabel) -> Drawn:
-    curves = {name: _column(points, "p0") for name, points in record.scan.selections.items()}
+    curves = {name: _column(points, "told_p0") for name, points in record.scan.selections.items()}
     figure = p_value_figure(np.array(record.scan.masses), curves, label, _all_spans(record))
     words = []
     for name, points in record.scan.selections.items():
         best = largest_excess(points)
         if best is not None:
             words.append(
-                f"{name}: smallest p₀ {signed(local_p(best))} (Z {signed(local_z(best))}) at {best.mass:g} GeV"
+                f"{name}: smallest p₀ {signed(local_p(best))} (Z {signed(local_z(best))}){level(best)}, at {best.mass:g} GeV"
             )
     return Drawn(
         "scan",

@@ -8,11 +8,12 @@ import hist
 import numpy as np
 
 from analysis.plots.score import ScoreShape
+from analysis.windows import Window
 from data.errors import InputError
 from data.types import FloatArray
 from processors.histograms import Histogram
 from processors.schema import NOMINAL
-from processors.scorers import BANDS
+from processors.scorers import BANDS, INCLUSIVE
 
 _SIGNAL_REGION = "signal"
 _SIDE_BANDS = ("low", "high")
@@ -56,7 +57,7 @@ def mass_spectrum(
     low, high
         Mass range in GeV; only bins inside it are used.
     width
-        Wanted bin width in GeV; the nearest multiple of the histogram's own is taken.
+        Wanted bin width in GeV; the nearest multiple of the histogram's own is taken, its own of 0.
 
     Returns
     -------
@@ -77,6 +78,32 @@ def mass_spectrum(
     borders = np.arange(first, last + 1, merged)
     sums = np.concatenate([[0.0], np.cumsum(cut.values)])
     return fine[borders], np.diff(sums[borders])
+
+
+def side_band_share(histogram: Histogram, region: str, selection: str, used: Window) -> float | None:
+    """Share of the events in the side bands of a window that a selection keeps, the mean of both bands.
+
+    Parameters
+    ----------
+    histogram, region, selection
+        As for `mass_spectrum`.
+    used
+        The window; of a bin across its edges nothing counts.
+
+    Returns
+    -------
+    float or None
+        0 … 1; None where the bands hold no event.
+    """
+    shares = []
+    for low, high in (used.low_band, used.high_band):
+        every, kept = (
+            float(mass_spectrum(histogram, region, label, low, high, 0.0)[1].sum())
+            for label in (INCLUSIVE, selection)
+        )
+        if every > 0:
+            shares.append(kept / every)
+    return float(np.mean(shares)) if shares else None
 
 
 def score_shapes(histograms: Mapping[str, Histogram], searched: str, selection: str) -> ScoreShapes:

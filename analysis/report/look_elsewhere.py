@@ -4,18 +4,28 @@ import math
 
 from scipy.stats import norm
 
-from analysis.report.numbers import count, fixed, significant, with_error
+from analysis.report.numbers import at_least, at_most, count, fixed, significant, with_error
 from analysis.report.record import GlobalEntry, Scan, ScanPoint, largest_excess
+from analysis.toy_bounds import limit_of_none
 
 
 def local_z(point: ScanPoint) -> str:
-    """Local significance of a mass, e.g. ``4.21``; ``> 3.89`` where no toy was as extreme as the data."""
-    return f"> {fixed(point.z)}" if point.is_bound else fixed(point.z)
+    """Local significance of a mass, e.g. ``4.21``; ``> 3.61``, at 95 % CL, where no toy was as extreme as the data."""
+    if point.is_bound and point.told_z is not None:
+        return f"> {at_least(point.told_z, 2)}"
+    return fixed(point.told_z)
 
 
 def local_p(point: ScanPoint) -> str:
-    """Local p-value of a mass, e.g. ``0.012``; ``< 5.0 × 10⁻⁵`` where no toy was as extreme as the data."""
-    return f"< {significant(point.p0, 2)}" if point.is_bound else significant(point.p0, 2)
+    """Local p-value of a mass, e.g. ``0.012``; ``< 1.5 × 10⁻⁴``, at 95 % CL, where no toy was as extreme as the data."""
+    if point.is_bound and point.told_p0 is not None:
+        return f"< {at_most(point.told_p0, 2)}"
+    return significant(point.told_p0, 2)
+
+
+def level(point: ScanPoint) -> str:
+    """`` at 95 % CL`` behind numbers of `local_z` and `local_p` that are limits; else empty."""
+    return " at 95 % CL" if point.is_bound else ""
 
 
 def signed(number: str) -> str:
@@ -75,14 +85,17 @@ def global_significance(scan: Scan) -> str:
         if entry is not None and entry.p_global is not None:
             return _worth(entry, entry.p_global, over)
     tests = sum(len(points) for points in scan.selections.values())
-    bound = math.inf if best is None or best[1].p0 is None else tests * best[1].p0
+    bound = math.inf if best is None or best[1].told_p0 is None else tests * best[1].told_p0
     if tests == 1:
         return "the only place looked at, so that the global significance is the local one"
     if bound >= 0.5:
-        return f"which is no excess after a look at {count(tests)} places: as small a p₀ at one of them is likely by chance"
+        return (
+            f"which may well be chance after a look at {count(tests)} places: the local p₀ times their number bounds the global "
+            f"one by {'1' if bound >= 1 else at_most(bound, 2)} only"
+        )
     return (
-        f"global significance at least {fixed(float(norm.isf(bound)), 1)}σ (p at most {significant(bound, 2)}: the local one "
-        f"times the {count(tests)} places looked at)"
+        f"global significance at least {at_least(float(norm.isf(bound)), 1)}σ (p at most {at_most(bound, 2)}"
+        f"{level(best[1]) if best else ''}: the local one times the {count(tests)} places looked at)"
     )
 
 
@@ -91,14 +104,9 @@ def _worth(entry: GlobalEntry, p_global: float, over: str) -> str:
     if p_global >= 0.5:
         return f"which is no excess over {over} (global p = {_p_value(entry)})"
     if p_global == 0:
-        least = fixed(float(norm.isf(_largest_p(entry.n_toys))), 1)
+        least = at_least(float(norm.isf(limit_of_none(entry.n_toys))), 1)
         return f"global significance over {over} above {least}σ at 95 % CL (p {_p_value(entry)})"
     return f"global significance over {over} {fixed(float(norm.isf(p_global)), 1)}σ (p = {_p_value(entry)})"
-
-
-def _largest_p(toys: int) -> float:
-    """The p-value that gives no such toy among so many with a probability of 5 %: 3/n for many."""
-    return float(1.0 - 0.05 ** (1.0 / max(toys, 1)))
 
 
 def _p_value(entry: GlobalEntry) -> str:
@@ -106,6 +114,6 @@ def _p_value(entry: GlobalEntry) -> str:
         return f"none: {entry.message}"
     bound = f"Gross–Vitells {significant(entry.gross_vitells, 2)}"
     if entry.p_global == 0:
-        most = significant(_largest_p(entry.n_toys), 2)
+        most = at_most(limit_of_none(entry.n_toys), 2)
         return f"below {most} at 95 % CL (none of {count(entry.n_toys)} toys is as extreme; {bound})"
     return f"{with_error(entry.p_global, entry.p_global_error)} ({entry.n_toys} toys; {bound})"

@@ -1,6 +1,7 @@
 """Numbers as a reader wants them: as many digits as they deserve, no more."""
 
 import math
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _THIN = "\u202f"
@@ -71,6 +72,50 @@ def fixed(value: float | None, decimals: int = 2) -> str:
         E.g. ``4.21``.
     """
     return MISSING if value is None else _minus(f"{value:.{decimals}f}")
+
+
+def at_least(value: float, decimals: int) -> str:
+    """A lower limit with so many decimals, rounded down: a significance of at least 4.95 is not one of at least 5.0.
+
+    Parameters
+    ----------
+    value
+        The limit.
+    decimals
+        Digits after the point.
+
+    Returns
+    -------
+    str
+        E.g. ``4.9``.
+    """
+    step = Decimal(1).scaleb(-decimals)
+    return fixed(float(_plain(value).quantize(step, ROUND_FLOOR)), decimals)
+
+
+def at_most(value: float, digits: int) -> str:
+    """An upper limit with so many significant digits, rounded up.
+
+    Parameters
+    ----------
+    value
+        The limit, above 0.
+    digits
+        Significant digits.
+
+    Returns
+    -------
+    str
+        E.g. ``3.8 × 10⁻⁷`` of 3.71 · 10⁻⁷.
+    """
+    plain = _plain(value)
+    step = Decimal(1).scaleb(plain.adjusted() - digits + 1)
+    return significant(float(plain.quantize(step, ROUND_CEILING)), digits)
+
+
+def _plain(value: float) -> Decimal:
+    """A number without the noise of its last bits, which must not round a whole step away."""
+    return Decimal(f"{value:.12g}")
 
 
 def with_error(value: float | None, error: float | None) -> str:

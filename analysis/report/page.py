@@ -17,7 +17,8 @@ from analysis.report.bare_spectra import draw_bare_spectra
 from analysis.report.bars import Bars, draw_bars
 from analysis.report.charts import draw_chart
 from analysis.report.event_display import shown_events
-from analysis.report.figures import Drawn, draw_figures
+from analysis.report.event_pictures import shared_axes
+from analysis.report.figures import Drawn, draw_figures, side_bands_kept
 from analysis.report.limit_words import limit_words
 from analysis.report.look_elsewhere import global_p_values, over_methods
 from analysis.report.record import RunRecord, read_record
@@ -148,6 +149,7 @@ def _content(record: RunRecord, images: Images) -> dict[str, Any]:
         "simulation_words": simulation_words(record),
         "limit_words": limit_words(record),
         "events": shown_events(record.studies, record.events),
+        "event_axes": shared_axes(record.events.events.values()),
         "any_particles": any(event.has_particles for event in record.events.events.values()),
         "systematics_in_limits": record.systematics.in_limits,
         "figures": {
@@ -161,7 +163,7 @@ def _content(record: RunRecord, images: Images) -> dict[str, Any]:
 
 def _tables(record: RunRecord) -> dict[str, list[tables.Table]]:
     scan = record.scan
-    windows, remarks = tables.window_table(scan), tables.remark_table(scan)
+    windows, remarks = tables.window_table(scan, side_bands_kept(record)), tables.remark_table(scan)
     return {
         "data": [
             *event_tables.account_tables(record.account),

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import pydantic
+from scipy.stats import norm
 
 from analysis.limit_record import LimitRecord
-from analysis.scan_config import P0_IS_BOUND
 from analysis.study_record import EventRecord, StudyRecord
+from analysis.toy_bounds import local_limit
 from data.errors import InputError
 from data.files import read_json
 from data.sections import reason_of
@@ -70,7 +71,19 @@ class ScanPoint(_Entry):
     @property
     def is_bound(self) -> bool:
         """Whether p₀ is an upper bound and Z a lower one: no toy was as extreme as the data."""
-        return self.message is not None and P0_IS_BOUND in self.message
+        return local_limit(self.p0, self.message) is not None
+
+    @property
+    def told_p0(self) -> float | None:
+        """p₀ as the page tells it: where no toy was as extreme as the data its upper limit at 95 % CL."""
+        limit = local_limit(self.p0, self.message)
+        return self.p0 if limit is None else limit
+
+    @property
+    def told_z(self) -> float | None:
+        """Z as the page tells it: where no toy was as extreme as the data its lower limit at 95 % CL."""
+        limit = local_limit(self.p0, self.message)
+        return self.z if limit is None else float(norm.isf(limit))
 
 
 class GlobalEntry(_Entry):
@@ -119,12 +132,12 @@ class Scan(_Entry):
 
 
 class FTestStep(_Entry):
-    """One function of the F-test: ``n`` shape parameters, the p-value of its χ², and ``p_f`` of needing the last.
+    """One function of the F-test: ``n`` shape parameters, the p-value of its χ², and ``p_f`` of needing more.
 
     Attributes
     ----------
     chi2, p, p_f
-        χ², its p-value, and that of F against the function before.
+        χ², its p-value, and that of F against the last function before that was taken.
     """
 
     n: int

@@ -9,7 +9,7 @@ from scipy.stats import norm
 from analysis.plots.scan import WindowSpan
 from analysis.plots.spectrum import SignalOverlay, poisson_interval
 from analysis.report.charts import reach
-from analysis.report.look_elsewhere import local_p, local_z, signed
+from analysis.report.look_elsewhere import level, local_p, local_z, signed
 from analysis.report.marks import CYCLE, Band, Chart, Colour, Line, Panel, Points, Steps
 from analysis.report.numbers import between, fixed, interval, significant, with_error
 from analysis.report.record import BackgroundFit, ScanPoint
@@ -58,7 +58,7 @@ def p_value_chart(
     """
     x = np.asarray(masses, dtype=np.float64)
     curves = {
-        name: np.array([_number(point.p0, valid=point.valid) for point in points])
+        name: np.array([_number(point.told_p0, valid=point.valid) for point in points])
         for name, points in selections.items()
     }
     smallest = np.nanmin(np.concatenate([*curves.values(), [float(norm.sf(4))]]))
@@ -81,7 +81,7 @@ def p_value_chart(
         for name, points in selections.items():
             used = f" in {points[k].window}" if points[k].window else ""
             found = (
-                f"Z {signed(local_z(points[k]))}, p₀ {signed(local_p(points[k]))}"
+                f"Z {signed(local_z(points[k]))}, p₀ {signed(local_p(points[k]))}{level(points[k])}"
                 if points[k].valid
                 else "no valid fit"
             )

@@ -10,7 +10,14 @@ from analysis.report.charts import draw_chart
 from analysis.report.event_display import anomalous_table
 from analysis.report.figures import window_spans
 from analysis.report.labels import fit_label, readable
-from analysis.report.look_elsewhere import global_significance, largest_of_all, local_p, local_z, signed
+from analysis.report.look_elsewhere import (
+    global_significance,
+    largest_of_all,
+    level,
+    local_p,
+    local_z,
+    signed,
+)
 from analysis.report.marks import Chart
 from analysis.report.numbers import MISSING, count, fixed, percent, significant, with_error
 from analysis.report.record import RunRecord, ScanPoint, largest_excess
@@ -93,7 +100,7 @@ def headline(record: RunRecord) -> str:
     where = f" in window {point.window}" if point.window else ""
     words = (
         f"The largest excess is that of {readable(name)} at {point.mass:g} GeV{where}: local significance {local_z(point)}σ "
-        f"(p₀ {signed(local_p(point))}), "
+        f"(p₀ {signed(local_p(point))}){level(point)}, "
         f"{global_significance(record.scan)}."
     )
     return " ".join(
@@ -175,7 +182,7 @@ def _p_values(record: RunRecord, name: str, points: tuple[ScanPoint, ...]) -> tu
     whole = record.scan.selections.get(INCLUSIVE)
     curves = {name: points} if name == INCLUSIVE or whole is None else {INCLUSIVE: whole, name: points}
     other = "; dashed: without selection" if len(curves) > 1 else ""
-    found = f"the smallest is p₀ {signed(local_p(best))} (Z {signed(local_z(best))}) at {best.mass:g} GeV"
+    found = f"the smallest is p₀ {signed(local_p(best))} (Z {signed(local_z(best))}){level(best)}, at {best.mass:g} GeV"
     caption = (
         f"{readable(name)}: local p-value of the background-only hypothesis against resonance mass{other}. No look-elsewhere "
         "correction is applied."

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.report.labels import readable
-from analysis.report.look_elsewhere import local_p, local_z
+from analysis.report.labels import fit_label, readable
+from analysis.report.look_elsewhere import level, local_p, local_z
 from analysis.report.numbers import MISSING, count, counted, fixed, interval, percent, significant, with_error
 from analysis.report.record import (
     BackgroundFit,
@@ -112,7 +112,7 @@ def _excess(name: str, points: tuple[ScanPoint, ...]) -> Excess:
         selection=name,
         found=True,
         z=local_z(best),
-        p0=local_p(best),
+        p0=f"{local_p(best)}{level(best)}",
         mass=f"{best.mass:g}",
         window=best.window,
         events=with_error(best.signal_yield, best.signal_yield_error),
@@ -130,18 +130,20 @@ def _median(expected: tuple[float | None, ...] | None) -> float | None:
     return None if expected is None else expected[2]
 
 
-def window_table(scan: Scan) -> Table | None:
+def window_table(scan: Scan, kept: Mapping[str, float | None]) -> Table | None:
     """The windows in which methods were tested, or None where nothing but the inclusive scan was made.
 
     Parameters
     ----------
     scan
         The scan.
+    kept
+        Label of a selection to the share of the data that it keeps in the side bands; see `side_band_share`.
 
     Returns
     -------
     Table or None
-        One row a method and window: mass intervals in GeV, working point, masses tested.
+        One row a method and window: mass intervals in GeV, working point, share kept, masses tested.
     """
     rows = []
     for name, points in scan.selections.items():
@@ -151,10 +153,13 @@ def window_table(scan: Scan) -> Table | None:
             here = window(used)
             masses = [f"{point.mass:g}" for point in points if point.window == used]
             bands = (interval(*here.low_band), interval(*here.signal_region), interval(*here.high_band))
-            rows.append((name, used, *bands, percent(here.working_point), ", ".join(masses)))
-    head = ("Method", "Window", "Low band", "Signal region", "High band", "Background kept", "Masses tested")
+            shares = percent(here.working_point), percent(kept.get(fit_label(name, used)))
+            rows.append((name, used, *bands, *shares, ", ".join(masses)))
+    regions = ("Low band", "Signal region", "High band")
+    head = ("Method", "Window", *regions, "Working point", "Side bands kept", "Masses tested")
     caption = (
-        "Windows: dijet masses in GeV, the fraction of background that the selection keeps, masses tested."
+        "Windows: dijet masses in GeV. Working point: the share of the background that a selection is set to keep; one of "
+        "fixed cuts does not know it. Side bands kept: the share of the data that it does keep there, in the mean of both."
     )
     return Table(caption, head, tuple(rows), text_columns=2) if rows else None
 
@@ -206,10 +211,12 @@ def fit_tables(fits: Mapping[str, BackgroundFit]) -> list[Table]:
         )
     ]
     if steps:
-        head = ("Selection", "Parameters", "χ²", "ndf", "p of χ²", "p of adding the last")
-        tables.append(
-            Table("F-tests: how many shape parameters each spectrum needs.", head, steps, folded=True)
+        head = ("Selection", "Parameters", "χ²", "ndf", "p of χ²", "p of the F-test")
+        caption = (
+            "F-tests: how many shape parameters each spectrum needs. Each function is tested against the last one before it "
+            "that was taken."
         )
+        tables.append(Table(caption, head, steps, folded=True))
     return tables
 
 
@@ -252,7 +259,12 @@ def scan_table(points: Sequence[ScanPoint], name: str) -> Table:
         "p with signal",
     )
     shown = _without_empty(head, rows, keep=(0, 2, 3, 4))
-    return Table(f"{name}: scan. A dash stands where the fit is not valid.", *shown, text_columns=0)
+    limits = (
+        " Behind < and >: limits at 95 % CL, where no toy is as extreme as the data."
+        if any(point.is_bound for point in points)
+        else ""
+    )
+    return Table(f"{name}: scan. A dash stands where the fit is not valid.{limits}", *shown, text_columns=0)
 
 
 def remark_table(scan: Scan) -> Table | None:

@@ -27,14 +27,40 @@
     show(target, box.x + box.width / 2, box.y + Math.min(box.height / 3, 60));
   };
 
+  const made = (name, attributes) => {
+    const node = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+    return node;
+  };
+  // Each line of the tips is the number of a pattern, two ends, and words for the gaps in the pattern.
+  const addBins = (chart) => {
+    if (!chart.dataset.tips) return;
+    const boxes = [...chart.querySelectorAll(".frame")].map((frame) => frame.getBBox());
+    const top = Math.min(...boxes.map((box) => box.y)), bottom = Math.max(...boxes.map((box) => box.y + box.height));
+    const patterns = chart.dataset.patterns.split("\t"), group = made("g", { class: "hits" });
+    for (const line of chart.dataset.tips.split("\n")) {
+      const [pattern, left, right, ...words] = line.split(" ");
+      const bin = made("path", { d: `M${left} ${top}H${right}V${bottom}H${left}z` });
+      bin.dataset.tip = patterns[pattern].replace(/#/g, () => words.shift());
+      group.append(bin);
+    }
+    chart.append(group);
+  };
   // Only when a chart is used: a page can have some ten thousand of these.
   const prepare = (chart) => {
-    const told = [...chart.querySelectorAll("title")].map((title) => {
-      const owner = title.parentElement;
-      owner.dataset.tip = title.textContent;
+    addBins(chart);
+    for (const title of [...chart.querySelectorAll("title")]) {
+      title.parentElement.dataset.tip = title.textContent;
       title.remove(); // or the browser would show it too
-      return owner;
-    });
+    }
+    for (const group of chart.querySelectorAll("[data-gev]")) {
+      // The area of a particle is in proportion to its transverse momentum.
+      for (const one of group.children) {
+        const momentum = group.dataset.gev * one.getAttribute("r") ** 2;
+        one.dataset.tip = `pT ${Number(momentum.toPrecision(3))} GeV`;
+      }
+    }
+    const told = [...chart.querySelectorAll("[data-tip]")];
     if (!told.length) return;
     chart.addEventListener("pointermove", (event) => {
       const target = event.target.closest("[data-tip]");
@@ -44,7 +70,8 @@
     chart.addEventListener("pointerleave", hide);
     // A finger that is lifted has left the chart; its click comes after.
     chart.addEventListener("click", (event) => {
-      const target = event.target.closest("[data-tip]");
+      // Of a first touch the target is what was there before the bins.
+      const target = document.elementFromPoint(event.clientX, event.clientY)?.closest("[data-tip]");
       if (target) show(target, event.clientX, event.clientY);
     });
     chart.addEventListener("blur", hide);

@@ -5,7 +5,6 @@ from typing import ClassVar, Literal, Self
 
 import numpy as np
 import pydantic
-import torch
 
 from data.sections import Section
 from data.types import FloatArray
@@ -19,6 +18,7 @@ from models.networks.conditional_vae import ConditionalVae
 from models.networks.dense import Layers
 from models.networks.scoring import in_batches, tensors
 from models.preprocessing import Inputs
+from models.torch_later import torch
 from models.transforms import Transform, fit_transform
 
 CVAE_INPUTS = ("m_j1", "delta_m", "tau21_j1", "tau21_j2")

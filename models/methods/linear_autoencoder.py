@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from data.types import FloatArray
 from models.arrays import Arrays, take
@@ -16,6 +15,7 @@ from models.networks.autoencoders import minor_components
 from models.networks.dense import product
 from models.networks.scoring import in_batches
 from models.reconstruction import FeatureReconstruction, LatentOptions, log_losses
+from models.torch_later import torch
 
 ORTHONORMAL = 1e-4
 """Directions of a bundle may be that far from orthonormal."""

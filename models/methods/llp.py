@@ -7,7 +7,6 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import pydantic
-import torch
 
 from data.eventid import N_INNER, inner_split
 from data.types import FloatArray
@@ -25,6 +24,7 @@ from models.preprocessing import Inputs, RankTransform, fit_ranks, input_matrix,
 from models.reconstruction import schedule_within
 from models.regions import HIGH, LOW, SIGNAL
 from models.stack import merged_arrays
+from models.torch_later import torch
 from models.weights import band_weights, match_pt
 
 SAMPLES = (LOW, SIGNAL, HIGH)

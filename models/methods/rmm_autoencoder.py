@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 import pydantic
-import torch
 
 from data.errors import InputError, TrainingError
 from data.eventid import N_FOLDS
@@ -26,6 +25,7 @@ from models.reconstruction import ReconstructionOptions, log_losses, row_weights
 from models.regions import HIGH, LOW
 from models.seeds import task_seed
 from models.stack import merged_arrays
+from models.torch_later import torch
 
 COLUMN = "rmm"
 REDUCED = 1287

@@ -1,15 +1,17 @@
 """Masked autoregressive flow of affine maps, stacked."""
 
+from __future__ import annotations
+
 import functools
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from models.networks.base import BUFFER, Batch, Parameters
 from models.networks.flows import Flow, rows_last
 from models.networks.masked import Conditioner
+from models.torch_later import torch
 
 REACH = 10.0
 """Values further out count as this in the networks of the flow: no outlier may drive its neighbours' maps."""

@@ -1,16 +1,18 @@
 """Dense autoencoders, and their linear limit, which needs no training."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from data.types import FloatArray
 from models.networks.base import Batch, Network, Noise, Parameters
 from models.networks.dense import Activation, apply_layers, check_layers, initial_layers
+from models.torch_later import torch
 
 ENCODER, DECODER = "encoder/", "decoder/"
 FARTHEST = 10.0

@@ -1,13 +1,16 @@
 """What a kind of network is to the batched trainer."""
 
+from __future__ import annotations
+
 import abc
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
-import torch
+from models.torch_later import torch
 
-Parameters = dict[str, torch.Tensor]
+Parameters: TypeAlias = "dict[str, torch.Tensor]"
 """Name to tensor of shape (members, …). Names that begin with ``buffer.`` are constants: they are not trained."""
-Batch = dict[str, torch.Tensor]
+Batch: TypeAlias = "dict[str, torch.Tensor]"
 """Name of a data array to its rows, shape (members, rows, …)."""
 BUFFER = "buffer."
 

@@ -1,11 +1,12 @@
 """A variational autoencoder whose two halves know mjj: the generator of background in ``cvae``."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-import torch
+from dataclasses import dataclass
 
 from models.networks.base import Batch, Network, Noise, Parameters
 from models.networks.dense import Activation, apply_layers, initial_layers
+from models.torch_later import torch
 
 ENCODER, DECODER = "encoder/", "decoder/"
 LARGEST_LOG_VARIANCE = 10.0

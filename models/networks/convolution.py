@@ -1,5 +1,7 @@
 """Convolutional autoencoder of jet images, all members of a stack in one grouped convolution."""
 
+from __future__ import annotations
+
 import itertools
 import math
 from collections.abc import Mapping
@@ -8,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch.nn import functional
 
 from data.types import FloatArray
 from models.arrays import take
@@ -17,6 +17,7 @@ from models.networks.autoencoders import DECODER, ENCODER, weighted
 from models.networks.base import Batch, Network, Noise, Parameters
 from models.networks.dense import LEAK, Activation, apply_layers, check_layers, initial_layers
 from models.networks.scoring import in_batches, tensors
+from models.torch_later import functional, torch
 
 KERNEL = 3
 TAPS = (

@@ -1,5 +1,7 @@
 """Dense networks: the layers that every kind of network shares, and the classifier made of them."""
 
+from __future__ import annotations
+
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -9,21 +11,20 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pydantic
-import torch
-from torch.nn import functional
 
 from models.arrays import take
 from models.networks.base import BUFFER, Batch, Network, Noise, Parameters, Scratch
+from models.torch_later import functional, torch
 
 Activation = Literal["relu", "leaky_relu", "elu", "silu"]
 Layers = Annotated[tuple[pydantic.PositiveInt, ...], pydantic.Field(min_length=1)]
 """An option: the units of hidden layers, one layer or more."""
 LEAK = 0.01
-_FUNCTIONS = {
-    "relu": functional.relu,
+_FUNCTIONS: dict[Activation, Callable[[torch.Tensor], torch.Tensor]] = {
+    "relu": lambda x: functional.relu(x, inplace=False),
     "leaky_relu": lambda x: functional.leaky_relu(x, LEAK),
-    "elu": functional.elu,
-    "silu": functional.silu,
+    "elu": lambda x: functional.elu(x, inplace=False),
+    "silu": lambda x: functional.silu(x, inplace=False),
 }
 _IN_PLACE: dict[Activation, Callable[[torch.Tensor], torch.Tensor]] = {
     "relu": lambda x: x.clamp_min_(0.0),

@@ -1,18 +1,20 @@
 """Conditional flow matching: a velocity field that carries a standard normal into the density of the inputs."""
 
+from __future__ import annotations
+
 import functools
 import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import torch
+from typing import TypeAlias
 
 from models.networks.base import Batch, Noise, Parameters
 from models.networks.flows import Flow, rows_last
+from models.torch_later import torch
 
 FREQUENCIES = 4
-Field = Callable[[torch.Tensor, float], torch.Tensor]
+Field: TypeAlias = "Callable[[torch.Tensor, float], torch.Tensor]"
 
 
 @dataclass(frozen=True)

@@ -4,23 +4,30 @@ Public functions take rows as (members, rows, inputs); inside, rows are the last
 operations of a spline run over long contiguous lines.
 """
 
+from __future__ import annotations
+
 import abc
 import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
+from data.later import later
 from data.types import FloatArray
 from models.arrays import take
 from models.networks.base import BUFFER, Batch, Network, Noise, Parameters
 from models.networks.masked import Conditioner
 from models.networks.scoring import in_batches, tensors
-from models.networks.splines import inverse_rational_quadratic, outputs_needed, rational_quadratic
+from models.torch_later import torch
+
+if TYPE_CHECKING:
+    from models.networks import splines
+else:
+    splines = later("models.networks.splines")  # a class of it is derived from one of PyTorch
 
 Rows = npt.NDArray[np.float32]
 
@@ -127,7 +134,7 @@ class SplineFlow(Flow):
 
     @functools.cached_property
     def _conditioners(self) -> tuple[Conditioner, ...]:
-        sizes = (self.n_inputs, self.n_context, self.hidden, outputs_needed(self.bins))
+        sizes = (self.n_inputs, self.n_context, self.hidden, splines.outputs_needed(self.bins))
         return tuple(Conditioner(f"{n}.", *sizes, reverse=n % 2 == 1) for n in range(self.transforms))
 
     def initial(self, generator: torch.Generator) -> Parameters:
@@ -146,7 +153,7 @@ class SplineFlow(Flow):
         total = torch.zeros(())
         for number, conditioner in enumerate(self._conditioners):
             raw = conditioner(parameters, c, self._seen(z))
-            z, logs = rational_quadratic(z, raw, self.bins, self.tail)
+            z, logs = splines.rational_quadratic(z, raw, self.bins, self.tail)
             total = logs if number == 0 else total + logs
         return z.transpose(1, 2), total.sum(dim=1)
 
@@ -158,7 +165,7 @@ class SplineFlow(Flow):
             for number in conditioner.order:
                 raw = conditioner(parameters, c, self._seen(x), number)
                 own = slice(number, number + 1)
-                x[:, own] = inverse_rational_quadratic(y[:, own], raw, self.bins, self.tail)
+                x[:, own] = splines.inverse_rational_quadratic(y[:, own], raw, self.bins, self.tail)
         return x.transpose(1, 2)
 
 

@@ -8,6 +8,8 @@ M. Germain, K. Gregor, I. Murray, H. Larochelle, "MADE: Masked Autoencoder for D
 arXiv:1502.03509.
 """
 
+from __future__ import annotations
+
 import functools
 import itertools
 import math
@@ -15,9 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from models.networks.base import Parameters
+from models.torch_later import torch
 
 
 @functools.lru_cache(maxsize=64)

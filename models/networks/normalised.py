@@ -1,11 +1,12 @@
 """Normalised autoencoder: a density whose energy is the reconstruction error."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-import torch
+from dataclasses import dataclass
 
 from models.networks.autoencoders import FARTHEST, DenseAutoencoder, on_sphere, weighted
 from models.networks.base import BUFFER, Batch, Network, Noise, Parameters
+from models.torch_later import torch
 
 LATENT_STEP, LATENT_NOISE = 0.05, 0.05
 """Langevin step on the unit sphere, along the energy's gradient at most this long, and its noise."""

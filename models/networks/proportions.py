@@ -1,12 +1,13 @@
 """A network that learns from the class proportions of samples, and from no label of any event."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-
 from models.networks.base import BUFFER, Batch, Network, Noise, Parameters
 from models.networks.dense import Activation, apply_layers, initial_layers
+from models.torch_later import torch
 
 Distance = Literal["squared", "absolute"]
 

@@ -1,11 +1,12 @@
 """Network of one input that gives several quantiles at once, trained with the pinball loss."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-import torch
+from dataclasses import dataclass
 
 from models.networks.base import BUFFER, Batch, Network, Noise, Parameters
 from models.networks.dense import Activation, apply_layers, initial_layers
+from models.torch_later import torch
 
 
 def pinball_loss(difference: torch.Tensor, quantiles: torch.Tensor) -> torch.Tensor:

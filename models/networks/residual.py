@@ -1,15 +1,17 @@
 """A signal density beside a background density that is known: the mixture of residual ANODE."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from data.types import FloatArray
 from models.networks.base import Batch, Network, Noise, Parameters
 from models.networks.flows import Flow, log_prob
 from models.preprocessing import Inputs
+from models.torch_later import torch
 
 INPUTS, MASS, FRACTION = "inputs/", "mass/", "fraction"
 START = (0.03, 0.05)

@@ -1,15 +1,17 @@
 """Evaluation of trained networks so that a row's value never depends on the chunk in which it comes."""
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from data.types import FloatArray
 from models.networks.base import Parameters
 from models.threads import one_thread
+from models.torch_later import torch
 
 BATCH = 1024
 

@@ -1,17 +1,18 @@
 """Variational autoencoder of a jet's particles, as the VAE of CMS-EXO-22-026, stacked."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch.nn import functional
 
 from models.arrays import take
 from models.networks.base import BUFFER, Batch, Network, Noise, Parameters
 from models.networks.dense import apply_layers, check_layers, initial_layers
+from models.torch_later import functional, torch
 
 FILTERS = (12, 16, 20)
 """Of the convolution over a particle's three numbers, and of the two over three particles in a row."""

@@ -5,8 +5,9 @@ import shutil
 from pathlib import Path
 
 from analysis import batch_cli
+from analysis.batch_folder import folder_of
 from analysis.batch_job import run_job
-from analysis.batch_plan import campaign_of, folder_of, look, payload_of, site_of, write_plans
+from analysis.batch_plan import campaign_of, look, payload_of, site_of, write_plans
 from analysis.cli_common import prepare
 from condor.campaign import Folder, list_missing, write_campaign
 from condor.jobs import OUT

@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from analysis import batch_job, batch_merge
+from analysis.batch_folder import folder_of
 from analysis.batch_job import ACCOUNT, run_job
 from analysis.batch_merge import account_of_jobs, merge_stage
-from analysis.batch_plan import campaign_of, folder_of, look, payload_of, site_of, write_plans
+from analysis.batch_plan import campaign_of, look, payload_of, site_of, write_plans
 from analysis.cli_common import prepare
 from analysis.pipeline import skim
 from condor.campaign import PAYLOAD, Folder, list_missing, write_campaign

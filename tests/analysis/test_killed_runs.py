@@ -47,10 +47,20 @@ def note(what, kind, stage, unit):
     with open(os.environ["WORK_LOG"], "a") as log:
         log.write(json.dumps(line | {"time": time.monotonic()}) + "\\n")
 
+def wait_for_the_kill():
+    time.sleep(600)
+
+def chunks_begun(stage):
+    said = {"run": int(os.environ["RUN_NUMBER"]), "what": "begin", "kind": "chunk", "stage": stage}
+    with open(os.environ["WORK_LOG"]) as log:
+        return log.read().count(json.dumps(said)[:-1])
+
 def noted_chunk(work, task, target, attempt):
     stage = target.folder.name.split(".")[0]
     if PartialStore(target.folder).path(task.key).is_file():
         return process_chunk(work, task, target, attempt)
+    if stage == killed_in and chunks_begun(stage) > killed_after:
+        wait_for_the_kill()
     note("begin", "chunk", stage, task.key)
     outcome = process_chunk(work, task, target, attempt)
     if outcome.error is None and outcome.bug is None:
@@ -62,9 +72,12 @@ def noted_stage(run, name, inputs, options, work):
         note("begin", "stage", name.split()[0], name)
         product = work()
         note("end", "stage", name.split()[0], name)
+        if name.split()[0] == killed_in and killed_in not in ("skim", "hist"):
+            wait_for_the_kill()
         return product
     run_stage(run, name, inputs, options, noted)
 
+killed_in, killed_after = os.environ.get("KILLED_IN", ""), int(os.environ.get("KILLED_AFTER", 0))
 run_stage = pipeline.run_stage
 pipeline.run_stage, loop.process_chunk = noted_stage, noted_chunk
 steps, rest = sys.argv[1].split("+"), sys.argv[2:]
@@ -107,8 +120,10 @@ def command(out, *settings, config=DEMO, workers=1, step="run"):
     ]
 
 
-def environment(log, number):
-    return os.environ | {"WORK_LOG": str(log), "RUN_NUMBER": str(number)}
+def environment(log, number, moment=None):
+    """For a run that notes what it does; one that is to be killed goes no further than that, however late the kill."""
+    killed = {} if moment is None else {"KILLED_IN": moment.stage, "KILLED_AFTER": str(moment.chunks)}
+    return os.environ | {"WORK_LOG": str(log), "RUN_NUMBER": str(number)} | killed
 
 
 def finish(out, *settings, log=os.devnull, number=0, **options):
@@ -177,7 +192,7 @@ def kill(out, moment, number, log, *settings, **options):
     line, said = command(out, *settings, workers=moment.workers, **options), log.with_suffix(f".{number}")
     with (
         said.open("w") as stream,
-        subprocess.Popen(line, env=environment(log, number), stderr=stream, stdout=stream) as process,
+        subprocess.Popen(line, env=environment(log, number, moment), stderr=stream, stdout=stream) as process,
     ):
         while not moment.has_come(notes(log, number)):
             assert process.poll() is None, f"not killed in {moment}, it ended before: {said.read_text()}"
@@ -191,7 +206,7 @@ def kill(out, moment, number, log, *settings, **options):
 def assert_all_gone(log, number):
     """A process that is killed takes its workers with it."""
     mark = {f"WORK_LOG={log}".encode(), f"RUN_NUMBER={number}".encode()}
-    end = time.monotonic() + 15
+    end = time.monotonic() + 60
     while left := [path.name for path in Path("/proc").glob("[0-9]*") if mark <= surroundings(path)]:
         assert time.monotonic() < end, f"processes {left} outlive run {number}, which was killed"
         time.sleep(0.1)

@@ -157,7 +157,9 @@ def test_binomial_error_is_that_of_clopper_and_pearson():
     none = GlobalPValue(0, 1000)
     assert none.interval == (0.0, pytest.approx(1 - norm.sf(1) ** (1 / 1000)))
     assert none.z_is_bound
-    assert none.z == pytest.approx(norm.isf(1e-3))
+    # Of p = 1 − 0.05^(1/1000), a thousand toys all miss with a probability of 5 %.
+    assert norm.sf(none.z) == pytest.approx(0.0029912495)
+    assert (1 - norm.sf(none.z)) ** 1000 == pytest.approx(0.05)
     every = GlobalPValue(1000, 1000)
     assert (every.z, every.z_is_bound) == (-none.z, True)
     assert math.isfinite(GlobalPValue(1, 1).z)

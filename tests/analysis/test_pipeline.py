@@ -25,7 +25,7 @@ from data.errors import IncompleteError, InputError, OutputError
 from data.files import read_json, write_json
 from data.manifest import read_manifest
 from data.partials import PartialStore
-from models import base
+from models import registry
 from models.methods.cwola import Cwola
 from processors.histogram_io import read_histograms
 from processors.skim import read_features
@@ -331,7 +331,7 @@ def test_an_interrupted_second_pass_has_no_account_of_the_one_before(inputs, cop
     def interrupt(*_args, **_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("analysis.pipeline.run_histograms", interrupt)
+    monkeypatch.setattr("processors.run.run_histograms", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run_in(inputs, out, stages=(histogram,))
     account = read_json(out / "account.json")
@@ -386,7 +386,7 @@ def test_an_interrupted_stage_is_not_taken_for_done(inputs, copy, monkeypatch):
     def interrupt(*_args, **_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("analysis.pipeline.analyse_run", interrupt)
+    monkeypatch.setattr("analysis.search.analyse_run", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run_in(inputs, out, "scan.candidates=[2]")
     assert "scan" not in times(out)
@@ -459,7 +459,7 @@ class OnSimulation(Cwola):
 
 
 def test_methods_are_trained_on_simulation_and_judge_it_by_its_own_folds(copy, make_nano_file, monkeypatch):
-    monkeypatch.setitem(base._METHODS, OnSimulation.name, OnSimulation)
+    monkeypatch.setitem(registry.METHODS, OnSimulation.name, OnSimulation)
     inputs, out = copy
     make_nano_file(inputs / "signal.root", 1500, seed=9, simulation=True, change=_positive(0, 3000.0))
     make_nano_file(inputs / "qcd.root", 1500, seed=5, simulation=True, change=_positive(450.0))

@@ -188,7 +188,7 @@ def test_headline_says_the_largest_excess_and_the_sensitivity(full):
     text = squeezed(Page(full[1]).text)
     assert (
         "The largest excess is that of cwola at 3000 GeV in window B3: local significance 4.31σ (p₀ = 8.3 × 10⁻⁶), "
-        "global significance at least 3.6σ (p at most 1.7 × 10⁻⁴: the local one times the 20 places looked at). "
+        "global significance at least 3.5σ (p at most 1.7 × 10⁻⁴: the local one times the 20 places looked at). "
         "Without signal, the median expected 95 % CL upper limit there is 28.6 fb (inclusive), 11.7 fb (cwola)."
     ) in text
 
@@ -385,11 +385,14 @@ def scan_of(p0, masses=4, **more):
     [
         (
             scan_of(1e-4),
-            "global significance at least 3.4σ (p at most 4.0 × 10⁻⁴: the local one times the 4 places looked at)",
+            "global significance at least 3.3σ (p at most 4.0 × 10⁻⁴: the local one times the 4 places looked at)",
         ),
         (
             scan_of(0.2),
-            "which is no excess after a look at 4 places: as small a p₀ at one of them is likely by chance",
+            (
+                "which may well be chance after a look at 4 places: the local p₀ times their number bounds the global one by "
+                "0.80 only"
+            ),
         ),
         (
             scan_of(1e-4, masses=1),
@@ -426,13 +429,20 @@ def test_global_significance_is_said_with_and_without_toys(scan, words):
 def test_a_p_value_that_is_a_bound_is_shown_as_one(small, unsaved):
     path = small / "scan.json"
     scan = json.loads(path.read_text())
-    scan["selections"]["inclusive"][1]["message"] = (
-        "p0 is an upper bound: none of 20000 toys reaches the observed q0"
-    )
+    # 1 − 0.05^(1/20000) = 1.4977e-4, which is Z = 3.616.
+    scan["selections"]["inclusive"][1] |= {
+        "p0": 1 / 20001,
+        "z": 3.89,
+        "message": "p0 is an upper bound: none of 20000 toys reaches the observed q0",
+    }
     path.write_text(json.dumps(scan))
     text = squeezed(Page(write_report(small, "Bound", {}, {})[0].read_text(encoding="utf-8")).text)
-    assert "local significance > 1.01σ (p₀ < 0.16)" in text
-    assert "Largest excess, inclusive > 1.01σ local" in text
+    assert "local significance > 3.61σ (p₀ < 1.5 × 10⁻⁴) at 95 % CL" in text
+    assert "p at most 0.0015 at 95 % CL: the local one times the 10 places" in text
+    assert "Largest excess, inclusive > 3.61σ local" in text
+    assert "Local p₀ < 1.5 × 10⁻⁴ at 95 % CL" in text
+    assert "> 3.61 < 1.5 × 10⁻⁴" in text
+    assert "Behind < and >: limits at 95 % CL" in text
 
 
 def test_incomplete_account_is_said(small, unsaved):

@@ -35,6 +35,23 @@ def test_changes_ends_and_counts():
     assert numbers.counted(1200, "mass", "masses") == "1\u202f200 masses"
 
 
+def test_limits_are_rounded_to_their_own_side():
+    assert [numbers.at_least(value, 1) for value in (4.9503, 5.0, 0.3, 4.0001, -0.04)] == [
+        "4.9",
+        "5.0",
+        "0.3",
+        "4.0",
+        "−0.1",
+    ]
+    assert [numbers.at_most(value, 2) for value in (3.706e-7, 3 * 0.1, 0.0991, 0.999, 4e-4)] == [
+        "3.8 × 10⁻⁷",
+        "0.30",
+        "0.10",
+        "1.0",
+        "4.0 × 10⁻⁴",
+    ]
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [

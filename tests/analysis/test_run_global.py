@@ -136,3 +136,16 @@ def test_summary_says_global_p_or_that_there_is_none(tmp_path, document):
     assert f"global p = {p:.2g} ±" in inclusive
     assert tnt.endswith("(no global p-value: tnt: no mass is valid)")
     assert vae.endswith("(no look-elsewhere correction)")
+
+
+def test_summary_gives_limits_where_no_toy_is_as_extreme(tmp_path):
+    """1 − 0.05^(1/n) is 0.0149 of 200 toys, and 1.4977e-4 (Z = 3.62) of 20000."""
+    remark = "p0 is an upper bound: none of 20000 toys reaches the observed q0"
+    row = {"mass": 3000.0, "z": 3.89, "p0": 1 / 20001, "valid": True, "message": f"few events; {remark}"}
+    counted = {"selections": {"inclusive": {"p_global": 0.0, "n_toys": 200, "message": None}}}
+    (tmp_path / "account.json").write_text(json.dumps({"processed": 1, "expected": 1}))
+    (tmp_path / "scan.json").write_text(
+        json.dumps({"sample": "mock", "selections": {"inclusive": [row]}, "global": counted})
+    )
+    (line,) = summary_lines(tmp_path)[1:]
+    assert line.endswith("local Z > 3.62, p0 < 0.00015 at 95 % CL, global p < 0.015 at 95 % CL")

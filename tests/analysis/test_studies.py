@@ -16,7 +16,7 @@ from analysis.feature_shapes import (
 from analysis.method_study import flatness, gains, improvement, judge, ordinary_events, rows_of, thinned
 from analysis.pipeline import histogram, skim, train
 from analysis.report.record import read_record
-from analysis.run_studies import study
+from analysis.studies import study
 from analysis.study_record import EventRecord, StudyRecord, names_of_events
 from analysis.training_curves import training_curves
 from data.eventid import ID_COLUMNS, batch_number, fold_of
@@ -234,6 +234,7 @@ def test_what_cannot_be_explained_says_why():
     )
     whole = type("Whole", (Toy,), {"inputs": ("rmm",)})()
     table = {"rmm": np.zeros((4, 3)), **{name: np.zeros(4) for name in (*ID_COLUMNS, "mjj")}}
+    event["rmm"] = np.zeros((1, 3))  # of a shape that no form of the matrix has
     found = explain(whole, event, ordinary_events(table, whole.inputs), 1e-9)
     assert found.message == "not explained: it reads rmm of the event as a whole"
     assert found.contributions == ()

@@ -34,7 +34,7 @@ def test_the_worker_of_a_killed_process_ends_too():
         worker = int(process.stdout.readline())
         assert alive(worker)
         process.send_signal(signal.SIGKILL)
-    end = time.monotonic() + 10
+    end = time.monotonic() + 50
     while alive(worker):
         assert time.monotonic() < end
         time.sleep(0.05)
@@ -73,7 +73,7 @@ def test_ctrl_c_ends_a_worker_without_a_word(tmp_path, when):
     ) as process:
         process.stdout.readline()
         os.killpg(process.pid, signal.SIGINT)
-        _, words = process.communicate(timeout=50)
+        _, words = process.communicate()
     assert process.returncode == 130
     assert words == ""
 

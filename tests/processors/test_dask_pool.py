@@ -98,28 +98,38 @@ def test_a_scheduler_that_does_not_answer(error):
     assert pool.ahead(careful=False) == 2
 
 
-def test_workers_that_are_gone_for_long():
+@pytest.fixture
+def clock(monkeypatch):
+    """The time that the pool sees, in seconds; a test moves it."""
+    now = SimpleNamespace(seconds=100.0)
+    monkeypatch.setattr(dask_pool, "time", SimpleNamespace(monotonic=lambda: now.seconds))
+    return now
+
+
+def test_workers_that_are_gone_for_long(clock):
     client = Client({})
-    pool = DaskPool(client, None, 0.05)
+    pool = DaskPool(client, None, 60)
+    clock.seconds += 60
     pool.tend()
-    time.sleep(0.06)
-    message = r"all of dask's workers are gone or paused for lack of memory for 0.05 s; start some, with more"
+    clock.seconds += 1
+    message = r"all of dask's workers are gone or paused for lack of memory for 60 s; start some, with more"
     with pytest.raises(IncompleteError, match=message):
         pool.tend()
 
 
-def test_workers_that_dask_has_paused_take_nothing():
+def test_workers_that_dask_has_paused_take_nothing(clock):
     """As long as one has a task in hand it is waited for; then they are as good as gone."""
     states = {"tcp://a:1": "paused", "tcp://b:1": "closing_gracefully"}
     client = Client(dict.fromkeys((*states, "tcp://c:1"), 1), states)
-    pool = DaskPool(client, None, 0.05)
+    pool = DaskPool(client, None, 60)
     assert pool.ahead(careful=True) == 1
     client.states["tcp://c:1"], client.executing = "paused", 1
-    time.sleep(0.06)
+    clock.seconds += 61
     pool.tend()
     client.executing = 0
+    clock.seconds += 60
     pool.tend()
-    time.sleep(0.06)
+    clock.seconds += 1
     with pytest.raises(IncompleteError, match="paused for lack of memory"):
         pool.tend()
 

@@ -17,7 +17,8 @@ from processors.event_options import EventOptions
 from processors.features import further_columns
 from processors.further import Feature, chosen_features, event_feature, jet_feature, known_features
 from processors.jet_table import write_jet_table
-from processors.run import check_same_sources, run_histograms, run_skim, run_varied_skim
+from processors.look import check_same_sources
+from processors.run import run_histograms, run_skim, run_varied_skim
 from processors.selection import Dijets
 from processors.skim import read_features
 from processors.varied_skim import read_varied

@@ -14,9 +14,10 @@ from data.errors import ConfigError, InputError
 from data.samples import year
 from processors.config import FeaturesConfig, JetsConfig, ProcessingConfig
 from processors.event_options import EventOptions
+from processors.look import check_same_sources
 from processors.preflight import FileFacts, check_same_meaning, plan_sample
 from processors.resolve import Demand, absent_columns, resolve
-from processors.run import check_same_sources, run_skim
+from processors.run import run_skim
 from processors.skim import read_features
 from processors.weights import GeneratedSums
 

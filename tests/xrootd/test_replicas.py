@@ -5,7 +5,8 @@ import pytest
 from data.errors import InputError
 from processors.config import ProcessingConfig
 from processors.event_options import EventOptions
-from processors.run import look_at, run_skim
+from processors.look import look_at
+from processors.run import run_skim
 
 FILES = 4
 ENTRIES = 60

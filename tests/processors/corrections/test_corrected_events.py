@@ -16,8 +16,9 @@ from processors.config import JetsConfig, ProcessingConfig
 from processors.corrections.config import CorrectionsConfig
 from processors.event_options import EventOptions
 from processors.histogram_io import merge_histograms
+from processors.look import CORRECTIONS_HEADROOM
 from processors.preflight import plan_sample
-from processors.run import CORRECTIONS_HEADROOM, run_histograms, run_skim
+from processors.run import run_histograms, run_skim
 from processors.skim import read_features
 
 LUMINOSITY, CROSS_SECTION = 41.5, 0.37

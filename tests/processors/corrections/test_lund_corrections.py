@@ -18,6 +18,7 @@ from processors.config import ProcessingConfig, SelectionConfig
 from processors.corrections.config import CorrectionsConfig, correction_files, variation_names
 from processors.event_options import EventOptions
 from processors.kernels.buffers import flat_jets
+from processors.look import check_same_sources
 from processors.lund_reweighting import LundReweighter, event_products
 from processors.lund_reweighting_events import quarks_of
 from processors.lund_reweighting_maps import Binning, RatioMaps, read_ratio_maps, write_ratio_maps
@@ -25,7 +26,7 @@ from processors.lund_reweighting_normalisation import normalisation_of, toy_unce
 from processors.lund_reweighting_planes import measure_plane
 from processors.lund_reweighting_prongs import Quarks, find_prongs
 from processors.resolve import FileSchema
-from processors.run import check_same_sources, run_histograms, run_skim
+from processors.run import run_histograms, run_skim
 from processors.skim import read_features
 
 DATA = Path(__file__).parents[3] / "data" / "mini"
