@@ -9,6 +9,7 @@ install: .venv/.installed
 .venv/.installed: pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "oddjet needs Python 3.11 or later; set PYTHON=")'
 	$(PYTHON) -m venv .venv
+	@echo 'Packages of some GB are installed now, in silence: minutes.'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
@@ -19,11 +20,11 @@ demo: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers auto
 	$(BIN)/repo-review .
 
-# A file's tests stay in one process: their fixtures are made once.
-PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+# A file's tests stay in one process: their fixtures are made once. The longest files come first.
+PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 test: lint
 	$(PYTEST) -m "not slow and not htcondor"

@@ -26,6 +26,7 @@ from analysis.cli_common import (
     working,
 )
 from analysis.cli_help import Commands
+from analysis.completion import files, recipes
 from analysis.doctor_cli import doctor_command
 from analysis.export_cli import export_command
 from analysis.init_cli import init_command
@@ -149,7 +150,11 @@ def demo_command(
 def simulate_command(
     recipe: Annotated[
         str,
-        typer.Argument(metavar="RECIPE", help=f"A YAML file, or one of: {', '.join(ready_recipes())}."),
+        typer.Argument(
+            metavar="RECIPE",
+            help=f"A YAML file, or one of: {', '.join(ready_recipes())}.",
+            autocompletion=recipes,
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the ROOT files and their sample definition.")],
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = os.cpu_count() or 1,
@@ -162,13 +167,17 @@ def simulate_command(
     config = SimulationConfig.parse(read_yaml(file), str(file))
     with progress_bar("simulating", "blocks") as progress:
         simulate(config, out, workers, progress)
+    typer.echo(f"files are in {out}; a search takes them by the line samples: {out / 'samples.yaml'}")
 
 
 @app.command(
     name="substructure", epilog="Example: oddjet substructure nano.root --out jets.parquet --pt-min 300"
 )
 def substructure_command(
-    file: Annotated[str, typer.Argument(metavar="FILE.root", help="A NanoAOD or PFNano file.")],
+    file: Annotated[
+        str,
+        typer.Argument(metavar="FILE.root", help="A NanoAOD or PFNano file.", autocompletion=files(".root")),
+    ],
     out: Annotated[Path, typer.Option("--out", help="The Parquet file to write: one row a jet.")],
     recluster: Annotated[
         bool, typer.Option("--recluster", help="Cluster the particles instead of taking the file's AK8 jets.")

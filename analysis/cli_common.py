@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from analysis.completion import configurations
 from analysis.windows import Region
 from data.errors import FitError
 from data.locks import clear_leftovers, run_lock
@@ -29,7 +30,10 @@ _WIDEST = 10_000
 """Characters of the widest table."""
 
 ConfigArgument = Annotated[
-    Path, typer.Argument(metavar="CONFIG.yaml", help="The configuration of the search.")
+    Path,
+    typer.Argument(
+        metavar="CONFIG.yaml", help="The configuration of the search.", autocompletion=configurations
+    ),
 ]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Run folder; wins over run.output.")]
 WorkersOption = Annotated[

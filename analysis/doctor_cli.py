@@ -17,6 +17,7 @@ from analysis.cli_common import (
     prepare,
     quietly,
 )
+from analysis.completion import configurations
 from data.errors import OddjetError
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 OptionalConfig = Annotated[
     Path | None,
     typer.Argument(
-        metavar="[CONFIG.yaml]", help="A configuration; without one only the environment is checked."
+        metavar="[CONFIG.yaml]",
+        help="A configuration; without one only the environment is checked.",
+        autocompletion=configurations,
     ),
 ]
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from analysis.cli_common import quietly
+from analysis.completion import files
 from data.errors import ConfigError, OddjetError
 from data.files import atomic_path
 from data.samples import Sample, read_samples
@@ -25,6 +26,7 @@ FilesArgument = Annotated[
     typer.Argument(
         metavar="FILE...",
         help="ROOT files of data and simulation: files, folders, patterns, root:// addresses.",
+        autocompletion=files(".root"),
     ),
 ]
 OutOption = Annotated[

@@ -21,6 +21,7 @@ from analysis.stages import (
     varied_signals,
     varied_stage,
 )
+from analysis.training_bar import training_bar
 from data.files import read_json, write_json
 from processors.scorers import INCLUSIVE
 
@@ -184,7 +185,9 @@ def _study_options(run: Run, signal: str, method: str) -> dict[str, Any]:
 def _study_signal(run: Run, signal: str, method: str) -> Product:
     study = importlib.import_module("analysis.limit_study").study  # its networks take seconds to import
     path = _path(run, signal, method)
-    write_json(path, study(run, signal, method).model_dump(mode="json"))
+    with training_bar(f"{signal} {method}"):
+        record = study(run, signal, method)
+    write_json(path, record.model_dump(mode="json"))
     return Product([path], 0, 0)
 
 
@@ -223,9 +226,9 @@ def _vary(run: Run, signal: str, *, only_merge: bool) -> Product:
 def _retrain(run: Run, signal: str, method: str) -> Product:
     best = read_json(_path(run, signal, f"{method}.injection"))
     seeds = [run.config.run.seed + number for number in range(run.limits.seeds)]
-    found = importlib.import_module("analysis.retraining_run").retrain_systematics(
-        run, signal, method, best["cross_section_fb"], seeds, tuple(best["fit_range"])
-    )
+    retrain = importlib.import_module("analysis.retraining_run").retrain_systematics
+    with training_bar(f"{signal} {method}"):
+        found = retrain(run, signal, method, best["cross_section_fb"], seeds, tuple(best["fit_range"]))
     path = _path(run, signal, f"{method}.retraining")
     write_json(path, found.model_dump(mode="json"))
     return Product([path], 0, 0)

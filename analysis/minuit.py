@@ -2,7 +2,7 @@
 
 import dataclasses
 
-import iminuit  # type: ignore[import-untyped]
+import iminuit
 import numpy as np
 
 from analysis.profile_likelihood import SignalTest

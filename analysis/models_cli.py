@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from analysis.completion import methods, presets
 from data.errors import ConfigError, InputError
 from data.files import write_json
 
@@ -42,7 +43,8 @@ SourceArgument = Annotated[
 ]
 OutOption = Annotated[Path, typer.Option("--out", help="Folder of comparison.json and the plots.")]
 MethodOption = Annotated[
-    list[str] | None, typer.Option("--method", help="A method; again for each further one.")
+    list[str] | None,
+    typer.Option("--method", help="A method; again for each further one.", autocompletion=methods),
 ]
 SignalRegionOption = Annotated[
     str | None, typer.Option("--signal-region", metavar="LOW,HIGH", help="In the dijet mass, GeV.")
@@ -64,7 +66,7 @@ FeaturesOption = Annotated[
     str | None,
     typer.Option(metavar="A,B,…", help="Inputs of the methods whose inputs are free; else their defaults."),
 ]
-PresetOption = Annotated[str | None, typer.Option(help="default, quick or paper.")]
+PresetOption = Annotated[str | None, typer.Option(help="default, quick or paper.", autocompletion=presets)]
 TrainingsOption = Annotated[int, typer.Option(min=1, help="Trainings a method.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Seed of the first training.")]
 WorkingPointOption = Annotated[float, typer.Option(help="Fraction that a selection keeps.")]
@@ -110,7 +112,9 @@ def list_command() -> None:
 
 
 @app.command(name="describe", epilog="Example: oddjet models describe cathode")
-def describe_command(name: Annotated[str, typer.Argument(metavar="NAME", help="The method.")]) -> None:
+def describe_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The method.", autocompletion=methods)],
+) -> None:
     """Describe a method: what it assumes and is blind to, its papers, options, presets and tables."""
     import models
     from analysis.method_facts import default_columns, options_of, presets_of, story

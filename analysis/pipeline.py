@@ -32,6 +32,7 @@ from analysis.stages import (
     varied_stage,
 )
 from analysis.studies import study
+from analysis.training_bar import training_bar
 from analysis.windows import Window
 from data.errors import OddjetError
 from data.files import hash_json, read_json, write_json
@@ -252,7 +253,8 @@ def _train_method(run: Run, method: str, window: Window) -> Product:
     table, further = training_tables(run, method)
     folder = run.root / "models" / method / window.name
     model = untrained(run, method, window, run.config.run.seed)
-    model.fit(table, workers=run.config.processing.local_workers, **further)
+    with training_bar(f"{method} {window.name}"):
+        model.fit(table, workers=run.config.processing.local_workers, **further)
     model.save(folder)
     rows = len(table["mjj"])
     return Product(sorted(folder.iterdir()), rows, rows)

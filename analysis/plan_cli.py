@@ -63,7 +63,7 @@ def plan_lines(view: "PlanView") -> Iterator[str]:
     yield f"features: {view.columns} columns, {view.event_bytes:,} bytes an event"
     windows = list(dict.fromkeys(window_of(mass).name for mass in view.masses))
     if view.methods:
-        yield f"methods, each in the windows {', '.join(windows)}"
+        yield f"methods, each in the window{'s' if len(windows) > 1 else ''} {', '.join(windows)}"
         for method in view.methods:
             time = "time not known" if method.seconds is None else f"{time_words(method.seconds)} of one core"
             yield f"  {method.name} (preset {method.preset}): {method.trainings} trainings, {time}"

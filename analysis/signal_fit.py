@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 
-import iminuit  # type: ignore[import-untyped]
+import iminuit
 import numpy as np
 
 from analysis.crystal_ball import SHAPE_NAMES, DoubleCrystalBall

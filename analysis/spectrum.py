@@ -1,7 +1,6 @@
 """A binned dijet mass spectrum: fine bins for the likelihood, coarse bins for χ² and plots."""
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -267,25 +266,6 @@ def sum_between(values: npt.NDArray[Any], index: IntArray) -> npt.NDArray[Any]:
         Shape (m, …).
     """
     return np.asarray(np.add.reduceat(values[: index[-1]], index[:-1], axis=0))
-
-
-def spectrum_from_masses(masses: Sequence[float] | FloatArray, edges: FloatArray) -> Spectrum:
-    """Spectrum of single masses; those outside the edges are left out.
-
-    Parameters
-    ----------
-    masses
-        In GeV, shape (events,).
-    edges
-        Bin edges in GeV, shape (n + 1,).
-
-    Returns
-    -------
-    Spectrum
-        Events a bin.
-    """
-    counts, _ = np.histogram(np.asarray(masses, dtype=np.float64), bins=edges)
-    return Spectrum(np.asarray(edges, dtype=np.float64), counts.astype(np.int64))
 
 
 def _frozen(values: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -19,6 +19,7 @@ from analysis.cli_common import (
     progress_bar,
     working,
 )
+from analysis.completion import configurations, files, selections
 from analysis.windows import Region
 from data.errors import ConfigError, FitError, InputError
 from data.files import write_json
@@ -32,11 +33,19 @@ _EXAMPLES = Path(__file__).with_name("examples")
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 
 ConfigArgument = Annotated[
-    Path | None, typer.Argument(metavar="CONFIG.yaml", help="The configuration of the search.")
+    Path | None,
+    typer.Argument(
+        metavar="CONFIG.yaml", help="The configuration of the search.", autocompletion=configurations
+    ),
 ]
 SpectrumOption = Annotated[
     Path | None,
-    typer.Option("--spectrum", metavar="FILE.json", help="A spectrum instead of a configuration; see below."),
+    typer.Option(
+        "--spectrum",
+        metavar="FILE.json",
+        help="A spectrum instead of a configuration; see below.",
+        autocompletion=files(".json"),
+    ),
 ]
 OutOption = Annotated[
     Path | None,
@@ -50,6 +59,7 @@ SelectionOption = Annotated[
         "--selection",
         metavar="METHOD_WINDOW",
         help="With CONFIG.yaml: a selection, as in fits.json; else inclusive.",
+        autocompletion=selections,
     ),
 ]
 SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Of the toys; else that of the file.")]

@@ -6,6 +6,7 @@ from typing import Any
 
 from scipy.stats import norm
 
+from analysis.report.numbers import at_least, at_most, with_error
 from analysis.toy_bounds import limit_of_none, local_limit
 from data.files import read_json
 
@@ -90,13 +91,13 @@ def _local(row: Mapping[str, Any]) -> str:
     limit = local_limit(row["p0"], row.get("message"))
     if limit is None:
         return f"Z = {row['z']:.2f}, p0 = {row['p0']:.2g}"
-    return f"Z > {norm.isf(limit):.2f}, p0 < {limit:.2g} at 95 % CL"
+    return f"Z > {at_least(float(norm.isf(limit)), 2)}, p0 < {at_most(limit, 2)} at 95 % CL"
 
 
 def _global(entry: Mapping[str, Any]) -> str:
     """A p-value counted in toys with its error; a limit where none was as extreme as the data."""
     if entry["p_global"] == 0:
-        return f"p < {limit_of_none(entry['n_toys']):.2g} at 95 % CL"
+        return f"p < {at_most(limit_of_none(entry['n_toys']), 2)} at 95 % CL"
     return f"p = {entry['p_global']:.2g} ± {entry['p_global_error']:.1g}"
 
 
@@ -117,7 +118,7 @@ def result_lines(result: dict[str, Any]) -> list[str]:
     for mass, row in result["masses"].items():
         text = "no valid fit"
         if row["valid"]:
-            text = f"{_local(row)}, {row['signal_yield']:.4g} ± {row['signal_yield_error']:.2g} events"
+            text = f"{_local(row)}, {with_error(row['signal_yield'], row['signal_yield_error'])} events"
         if row["limit_observed"] is not None:
             text += f", limit {row['limit_observed']:.4g} (expected {row['limit_expected'][2]:.4g})"
         lines.append(f"  {mass} GeV: {text}")

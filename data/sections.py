@@ -85,7 +85,7 @@ def _describe(cls: type[Section], mapping: dict[Any, Any], problem: dict[str, An
         return f"key '{key}': {reason}" if key else reason
     known = _known_keys(cls, location[:-1])
     near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(sorted(known))}"
+    hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"
     return f"unknown key '{key}'; {hint}"
 
 
@@ -168,12 +168,20 @@ def _known_keys(cls: type[Section], path: tuple[object, ...]) -> list[str]:
     named = False  # the next part is the user's own name in a mapping, which may be that of a field too
     for part in path:
         below: list[type[Section]] = []
+        chosen = [] if named else [section for section in here if _has_tag(section, part)]
+        here = chosen or here
         fields = [None if named else _fields(section).get(str(part)) for section in here]
         for section, field in zip(here, fields, strict=True):
             below += [section] if field is None else _sections_in(field.annotation)
         named = any(field is not None and _is_mapping(field.annotation) for field in fields)
         here = below
-    return [name for section in here for name in _fields(section)]
+    return sorted({name for section in here for name in _fields(section)})
+
+
+def _has_tag(section: type[Section], part: object) -> bool:
+    """Whether a part of a path is what tells this section from its alternatives, as ``type: qstar`` does."""
+    kinds = [field.annotation for field in section.model_fields.values()]
+    return any(typing.get_origin(kind) is typing.Literal and part in typing.get_args(kind) for kind in kinds)
 
 
 def _fields(section: type[Section]) -> dict[str, FieldInfo]:

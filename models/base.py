@@ -12,7 +12,7 @@ from models.arrays import Arrays
 from models.bundle import HEADER, Header, read_bundle
 from models.regions import Interval, Regions, regions
 from models.registry import all_methods, find_method
-from models.registry import register as register
+from models.registry import register as register  # noqa: PLC0414 - methods take it from here
 
 
 class Method(abc.ABC):

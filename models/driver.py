@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from data.errors import TrainingError
 from data.workers import attached, starting
-from models import trees
+from models import epochs, trees
 from models.arrays import Arrays
 from models.jobs import Job, Member, Result, StackJob, StackResult, Training, TreeJob, side_by_side
 from models.stack import Device, Precision, train_stack
@@ -62,23 +63,25 @@ def train_together(
         raise TrainingError(msg)
     whole = side_by_side(trainings)
     with one_thread(), _mapper(workers) as mapped:
-        answer = None
+        answer, number = None, 0
         while True:
             try:
                 jobs = whole.send(cast("Any", answer))
             except StopIteration as stop:
                 return cast("list[T]", stop.value)
-            answer = _results(jobs, workers, device, precision, mapped)
+            number += 1
+            answer = _results(number, jobs, workers, device, precision, mapped)
 
 
 @contextlib.contextmanager
 def _mapper(workers: int) -> Iterator[Map]:
+    board = epochs.board()
     if workers == 1:
         yield lambda function, items: [function(item) for item in items]
         return
     # Fresh interpreters: a fork of a process whose OpenMP or torch threads have started can hang.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=attached()) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=attached(board)) as pool:
 
         def mapped(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
             try:
@@ -97,21 +100,24 @@ def _mapper(workers: int) -> Iterator[Map]:
 
 @dataclass(frozen=True)
 class _Part:
-    """Some members of a merged stack, with the job and place that each belongs to."""
+    """Some members of a merged stack, with the job and place that each belongs to; ``number`` among all of a round."""
 
     job: StackJob
     places: tuple[tuple[int, int], ...]
     device: Device
     precision: Precision
+    number: int = 0
 
 
 def _results(
-    jobs: Sequence[Job], workers: int, device: Device, precision: Precision, mapped: Map
+    number: int, jobs: Sequence[Job], workers: int, device: Device, precision: Precision, mapped: Map
 ) -> list[Result]:
     stacks = {number: job for number, job in enumerate(jobs) if isinstance(job, StackJob)}
-    parts = [part for group in _groups(stacks) for part in _parts(group, workers, device, precision)]
+    found = [part for group in _groups(stacks) for part in _parts(group, workers, device, precision)]
+    parts = [replace(part, number=place) for place, part in enumerate(found)]
     forests = {number: job for number, job in enumerate(jobs) if isinstance(job, TreeJob)}
-    trained = mapped(_work, [*parts, *forests.values()])
+    with epochs.watched(number, [(len(part.job.members), part.job.schedule.epochs) for part in parts]):
+        trained = mapped(_work, [*parts, *forests.values()])
     results: dict[int, Result] = dict(zip(forests, trained[len(parts) :], strict=True))
     return [(results | _collected(stacks, parts, trained))[number] for number in range(len(jobs))]
 
@@ -121,7 +127,13 @@ def _work(task: "_Part | TreeJob") -> Any:
         return trees.train(task.problem, task.settings, task.seed)
     job = task.job
     return train_stack(
-        job.network, job.schedule, job.data, job.members, device=task.device, precision=task.precision
+        job.network,
+        job.schedule,
+        job.data,
+        job.members,
+        device=task.device,
+        precision=task.precision,
+        told=partial(epochs.note, task.number),
     )
 
 

@@ -45,40 +45,6 @@ def clopper_pearson(
     return low, high
 
 
-def wilson(
-    passed: npt.ArrayLike, total: npt.ArrayLike, level: float = LEVEL
-) -> tuple[FloatArray, FloatArray]:
-    """Score interval of an efficiency: shorter than the exact one, covers ``level`` on average.
-
-    Parameters
-    ----------
-    passed, total
-        Events; effective numbers of weighted events are allowed. Scalars or arrays that broadcast.
-    level
-        Confidence level, between 0 and 1.
-
-    Returns
-    -------
-    low, high
-        float64 in 0 … 1, the broadcast shape.
-
-    Raises
-    ------
-    InputError
-        If more passed than there are, or there is none.
-
-    References
-    ----------
-    E. B. Wilson, J. Am. Stat. Assoc. 22 (1927) 209.
-    """
-    k, n = _trials(passed, total)
-    z = float(special.ndtri((1.0 + level) / 2.0))
-    share, scale = k / n, 1.0 + z**2 / n
-    centre = (share + z**2 / (2.0 * n)) / scale
-    half = z / scale * np.sqrt(share * (1.0 - share) / n + z**2 / (4.0 * n**2))
-    return np.where(k > 0, centre - half, 0.0), np.where(k < n, centre + half, 1.0)
-
-
 def _trials(passed: npt.ArrayLike, total: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
     k, n = np.asarray(passed, dtype=np.float64), np.asarray(total, dtype=np.float64)
     if np.any(~(n > 0)) or np.any(~(k >= 0)) or np.any(k > n):

@@ -9,7 +9,7 @@ who else is in the stack.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -95,6 +95,7 @@ def train_stack(
     *,
     device: Device = "cpu",
     precision: Precision = "float32",
+    told: Callable[[int], None] | None = None,
 ) -> StackResult:
     """Train all members of a stack at once.
 
@@ -112,6 +113,8 @@ def train_stack(
         ``cuda`` trains on a GPU.
     precision
         ``bfloat16`` computes losses in mixed precision.
+    told
+        Called after each epoch with the number of those that are over, at the end with that of all.
 
     Returns
     -------
@@ -137,8 +140,12 @@ def train_stack(
             raise TrainingError(msg)
     with single_thread(), kept_memory(), _without_denormals():
         trainer = _Trainer(network, schedule, data, members, device, precision)
-        trainer.run()
+        trainer.run(told or _unheard)
         return trainer.result()
+
+
+def _unheard(_: int) -> None:
+    """Tell nobody."""
 
 
 @contextlib.contextmanager
@@ -176,7 +183,7 @@ class _Trainer:
         self.live = _Live(flat, self.layout, Adam.start(flat[:, : self.layout.trained], schedule))
         self.scratch = Scratch()
 
-    def run(self) -> None:
+    def run(self, told: Callable[[int], None]) -> None:
         """All epochs."""
         for epoch in range(self.schedule.epochs):
             training = self._epoch()
@@ -184,9 +191,11 @@ class _Trainer:
             going = self.progress.record(epoch, self.alive, self.live.flat, (training, validation))
             if len(going) == 0:
                 break
+            told(epoch + 1)
             if len(going) < len(self.alive):
                 self.live = self.live.subset(torch.from_numpy(going).to(self.device))
                 self.alive = self.alive[going]
+        told(self.schedule.epochs)
 
     def _epoch(self) -> FloatArray:
         """One pass over every live member's rows; gives the mean training losses."""

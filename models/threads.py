@@ -4,7 +4,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
-import threadpoolctl  # type: ignore[import-untyped]
+import threadpoolctl
 
 # the limits are the process's: a second thread would lose its own when the first one leaves its block
 _LIMIT = threading.RLock()

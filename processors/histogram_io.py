@@ -49,7 +49,9 @@ def read_histograms(path: Path) -> Histograms:
         raise InputError(msg)
     try:
         with h5py.File(path, "r") as file:
-            return {name: hist.Hist(uhi.io.hdf5.read(file[name])) for name in sorted(file)}
+            found = {name: uhi.io.hdf5.read(file[name]) for name in sorted(file)}
+            # hist takes what uhi reads; its signatures do not say so.
+            return {name: hist.Hist(one) for name, one in found.items()}  # type: ignore[call-overload]
     except (OSError, KeyError, ValueError, TypeError) as error:
         msg = f"{path}: no readable histograms ({str(error).splitlines()[0]}); run `oddjet hist` again"
         raise InputError(msg) from None

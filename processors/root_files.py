@@ -15,9 +15,6 @@ from data.xrootd import DEFAULT_TIMEOUT, is_remote
 from processors.remote import RemoteSource, distrust
 from processors.rntuple import known_classes
 
-OPEN_TIMEOUT = DEFAULT_TIMEOUT
-"""Seconds to wait for a remote file."""
-
 
 def named(path: str, sample: str | None) -> str:
     """A file in the words of messages."""

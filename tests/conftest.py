@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import awkward as ak
+import hypothesis
 import numpy as np
 import pytest
 import uproot
@@ -15,6 +16,7 @@ from tests.error_list import sites
 from tests.error_messages import ROOT
 from tests.error_recorder import Recorder
 from tests.errors_elsewhere import ELSEWHERE
+from tests.file_order import longest_first
 
 Columns = dict[str, Any]
 FAT_JET_TYPE = (
@@ -22,6 +24,16 @@ FAT_JET_TYPE = (
     "tau2: float32, tau3: float32, tau4: float32, lsf3: float32, jetId: int32, nConstituents: uint8, "
     "subJetIdx1: int32, subJetIdx2: int32}"
 )
+
+
+# The same examples each time, however busy the machine: `--hypothesis-profile default` looks for others.
+hypothesis.settings.register_profile("oddjet", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("oddjet")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files whose tests take longest."""
+    items[:] = longest_first(items, lambda item: item.nodeid.partition("::")[0])
 
 
 def pytest_configure(config: pytest.Config) -> None:

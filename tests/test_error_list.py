@@ -251,7 +251,7 @@ def test_size():
         (
             "nothing",
             "needs a GPU",
-            ["-n", "1"],
+            ["-p", "xdist", "-n", "1"],
             ["data/toy.py:21 size ValueError 'long': no test reaches it; add one"],
         ),
         ("long", "needs a GPU", [], []),
@@ -273,7 +273,7 @@ def test_a_whole_run_fails_over_errors_that_no_test_reaches(tmp_path, excused, s
     assert [line for line in ran.stdout.splitlines() if line.startswith("data/toy.py:")] == said
 
 
-@pytest.mark.parametrize("options", [[], ["-n", "1"]])
+@pytest.mark.parametrize("options", [[], ["-p", "xdist", "-n", "1"]])
 @pytest.mark.parametrize("module", ["", "a_module_that_is_missing"])
 def test_it_does_not_fail_where_a_test_is_skipped_that_may_reach_them(tmp_path, module, options):
     ran = run_toy(tmp_path, "nothing", "" if module else "needs xrootd", options, module)
@@ -296,7 +296,7 @@ def run_toy(tmp_path, excused, skipped, options, module=""):
         [sys.executable, "-m", "pytest", "--import-mode=importlib", "-p", "no:cacheprovider", *options],
         check=False,
         cwd=tmp_path,
-        env={**os.environ, "ODDJET_DATA": "/"},
+        env={**os.environ, "ODDJET_DATA": "/", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},  # it starts faster
         capture_output=True,
         text=True,
     )

@@ -43,12 +43,15 @@ class ScoreShape:
         Returns
         -------
         fraction, error : FloatArray
-            Fraction of the events a bin and its statistical uncertainty, shape (n,) each; 0 without events.
+            Fraction of the events a bin and its statistical uncertainty, shape (n,) each; 0 without events. The total
+            fluctuates with the bin: of events of weight 1 the uncertainty is the binomial one.
         """
         total = float(self.values.sum())
         if total <= 0:
             return np.zeros_like(self.values), np.zeros_like(self.values)
-        return self.values / total, np.sqrt(self.variances) / total
+        share = self.values / total
+        others = np.maximum(float(self.variances.sum()) - self.variances, 0.0)
+        return share, np.sqrt((1 - share) ** 2 * self.variances + share**2 * others) / total
 
 
 def score_figure(

@@ -21,8 +21,12 @@ Place = tuple[float, float]
 """Where a point stands in the box, from the left and from the top."""
 WIDTH = 480.0
 LEFT, RIGHT, TOP, BOTTOM, GAP = 60.0, 12.0, 22.0, 40.0, 12.0
-_APART = 13.0
+RIGHT_OF_WORDS = 34.0
+"""Room at the right where horizontal lines have words there."""
+_APART = 14.0
 """Least distance of the words beside horizontal lines."""
+_LETTER = 8.6
+"""Width of a digit at most, that is on a telephone."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ def draw_chart(chart: Chart, alt: str) -> Markup:
         HTML.
     """
     height = TOP + sum(panel.height for panel in chart.panels) + GAP * (len(chart.panels) - 1) + BOTTOM
-    x = Axis(*chart.range, LEFT, WIDTH - RIGHT, chart.log)
+    x = Axis(*chart.range, left_of(chart), WIDTH - right_of(chart), chart.log)
     parts, top = [], TOP
     for number, panel in enumerate(chart.panels):
         y = Axis(*panel.range, top + panel.height, top, panel.log)
@@ -120,7 +124,7 @@ def draw_chart(chart: Chart, alt: str) -> Markup:
         if number == 0:
             parts += [_word((x(low) + x(high)) / 2, top - 7, word) for low, high, word in chart.spans]
         top += panel.height + GAP
-    parts.append(_word((LEFT + WIDTH - RIGHT) / 2, height - 6, chart.title, "title"))
+    parts.append(_word((x.start + x.stop) / 2, height - 6, chart.title, "title"))
     told = tip_attributes([(round(x(low)), round(x(high)), text) for low, high, text in chart.tips])
     svg = (
         f'<svg class="chart" viewBox="0 0 {WIDTH:g} {height:g}" role="img" tabindex="0" '
@@ -129,25 +133,44 @@ def draw_chart(chart: Chart, alt: str) -> Markup:
     return Markup(_legend(chart) + svg)  # noqa: S704 - every word in it is escaped
 
 
+def left_of(chart: Chart) -> float:
+    """Room for the longest number beside a vertical axis, and for the axis' title."""
+    words = [
+        word
+        for panel in chart.panels
+        for _, word in _ticks_of(panel, Axis(*panel.range, 1.0, 0.0, panel.log))
+    ]
+    return max(LEFT, 26.0 + _LETTER * max(map(len, words), default=0))
+
+
+def right_of(chart: Chart) -> float:
+    """Room for the words of horizontal lines, where there are some."""
+    return RIGHT if all(not word for panel in chart.panels for _, word in panel.levels) else RIGHT_OF_WORDS
+
+
+def _ticks_of(panel: Panel, y: Axis) -> list[tuple[float, str]]:
+    return y.ticks(6 if panel.height > 120 else 4)
+
+
 def _panel(chart: Chart, panel: Panel, x: Axis, y: Axis, *, last: bool) -> str:
     parts = []
     for number, (low, high, _) in enumerate(chart.spans):
         if number % 2 == 0:
             parts.append(_box("span", x(low), y.stop, x(high) - x(low), y.start - y.stop))
     lines, marks = "", ""
-    for value, word in y.ticks(6 if panel.height > 120 else 4):
-        lines += f"M{LEFT:g} {y(value):.1f}H{WIDTH - RIGHT:g}"
-        parts.append(_word(LEFT - 6, y(value) + 4, word, "end"))
+    for value, word in _ticks_of(panel, y):
+        lines += f"M{x.start:g} {y(value):.1f}H{x.stop:g}"
+        parts.append(_word(x.start - 6, y(value) + 4, word, "end"))
     for value, word in x.ticks(7):
         marks += f"M{x(value):.1f} {y.start:g}v-5"
         if last:
             parts.append(_word(x(value), y.start + 16, word))
     parts.append(f'<path class="grid" d="{lines}"/><path class="tick" d="{marks}"/>')
     levels = [(y(value), word) for value, word in panel.levels if panel.range[0] < value < panel.range[1]]
-    parts += [f'<path class="level" d="M{LEFT:g} {place:.1f}H{WIDTH - RIGHT:g}"/>' for place, _ in levels]
+    parts += [f'<path class="level" d="M{x.start:g} {place:.1f}H{x.stop:g}"/>' for place, _ in levels]
     parts += [_mark(mark, x, y) for mark in panel.marks]
-    parts += _level_words(levels)
-    parts.append(_box("frame", LEFT, y.stop, WIDTH - RIGHT - LEFT, y.start - y.stop))
+    parts += _level_words(levels, x.stop)
+    parts.append(_box("frame", x.start, y.stop, x.stop - x.start, y.start - y.stop))
     middle = (y.start + y.stop) / 2
     parts.append(
         f'<text class="title" transform="translate(13 {middle:.1f}) rotate(-90)">{escape(panel.title)}</text>'
@@ -155,14 +178,14 @@ def _panel(chart: Chart, panel: Panel, x: Axis, y: Axis, *, last: bool) -> str:
     return "".join(parts)
 
 
-def _level_words(levels: Sequence[tuple[float, str]]) -> list[str]:
-    """Words of horizontal lines, those that are given first where two would touch."""
+def _level_words(levels: Sequence[tuple[float, str]], stop: float) -> list[str]:
+    """Words of horizontal lines at their right end, those that are given first where two would touch."""
     placed: list[float] = []
     words = []
     for place, word in levels:
         if word and all(abs(place - other) >= _APART for other in placed):
             placed.append(place)
-            words.append(_word(WIDTH - RIGHT - 4, place - 4, word, "end level-word"))
+            words.append(_word(stop + 5, place + 4, word, "level-word"))
     return words
 
 

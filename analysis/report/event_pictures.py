@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from analysis.report.numbers import MISSING, counted, percent, significant
+from analysis.report.numbers import MISSING, counted, fixed, percent, significant
 from analysis.report.ticks import linear_ticks
 from analysis.study_record import DisplayEvent, DisplayJet
 from processors.lund import LN_KT_RANGE, LN_R0_DELTA_RANGE
@@ -72,7 +72,7 @@ def particle_kind(code: int) -> str:
 
 @dataclass(frozen=True)
 class _Frame:
-    """A square picture with axes; what lies beyond them is cut off. All pictures of one name share their axes."""
+    """A picture with axes; what lies beyond them is cut off. All pictures of one name share their axes."""
 
     name: str
     x: tuple[float, float]
@@ -130,12 +130,18 @@ def _circle(frame: _Frame, x: float, y: float, radius: float, name: str, text: s
 
 
 def _overview_frame() -> _Frame:
-    return _Frame("event", (-_ETA, _ETA), (-math.pi, math.pi), ("η", "φ [rad]"))
+    return _true_frame("event", (-_ETA, _ETA), (-math.pi, math.pi), ("η", "φ [rad]"))
 
 
 def _zoom_frame(radius: float) -> _Frame:
     size = 1.25 * radius
-    return _Frame(f"jet-{radius:g}", (-size, size), (-size, size), ("Δη", "Δφ [rad]"))
+    return _true_frame(f"jet-{radius:g}", (-size, size), (-size, size), ("Δη", "Δφ [rad]"))
+
+
+def _true_frame(name: str, x: tuple[float, float], y: tuple[float, float], titles: tuple[str, str]) -> _Frame:
+    """Both axes have one scale, so that the circle of a jet holds what lies within its radius."""
+    inside = (_WIDTH - _RIGHT - _LEFT) * (y[1] - y[0]) / (x[1] - x[0])
+    return _Frame(name, x, y, titles, _TOP + inside + _BOTTOM)
 
 
 def _lund_frame() -> _Frame:
@@ -173,7 +179,7 @@ def _overview(display: DisplayEvent) -> tuple[Markup, str]:
     for jet in sorted(display.jets, key=lambda jet: jet.role is not None):
         if abs(jet.eta) > _ETA:
             continue
-        words = f"{jet.role or 'jet'}: pT {jet.pt:.0f} GeV, η {jet.eta:.2f}, φ {jet.phi:.2f}"
+        words = f"{jet.role or 'jet'}: pT {jet.pt:.0f} GeV, η {fixed(jet.eta)}, φ {fixed(jet.phi)}"
         name, size = f"jet {jet.role or 'other'}", frame.length(display.radius)
         parts += [
             _circle(frame, jet.eta, phi, size, name, words)
@@ -221,7 +227,7 @@ def _zoom(jet: DisplayJet, display: DisplayEvent) -> tuple[Markup, str]:
     mass = MISSING if jet.mass is None else f"{jet.mass:.0f} GeV"
     shares = ", ".join(percent(pt / max(jet.pt, 1e-9), 2) for pt, _, _ in jet.subjets)
     inside = (
-        f"{len(jet.particles)} particles, area ∝ pT ({', '.join(_WORDS[kind] for kind in _WORDS if kind in present)})"
+        f"{len(jet.particles)} particles, area ∝ pT above {_TOLD:g} GeV ({', '.join(_WORDS[kind] for kind in _WORDS if kind in present)})"
         if display.has_particles
         else "the file has no particles"
     )

@@ -105,7 +105,7 @@ class Panel:
     height
         In units of the box.
     levels
-        Heights of horizontal lines, and what stands at their right end; the first of two that would touch has its words.
+        Heights of horizontal lines, and what stands beside their right end; the first of two that would touch has its words.
     """
 
     marks: tuple[Mark, ...]

@@ -38,6 +38,8 @@ from data.files import atomic_path
 Images = dict[str, list[tuple[str, Shown]]]
 """Section to its figures, each with the selection that it belongs to."""
 _PLAIN = ("scan", "limits", "retraining", "systematics")
+_MANY_CHARTS = 200
+"""Charts of features and methods above which a browser lays out only what is near its window."""
 _TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 
 
@@ -122,12 +124,15 @@ def _render(
     script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     content = _content(record, images)
+    charts = [shown for _, shown in content["features"]]
+    charts += [part for one in content["methods"] for part in (one.spectra, one.scores, one.training)]
     return environment.get_template("report.html").render(
         title=title,
         subtitle=tables.conditions(record.scan),
         links=_links(content),
         script=Markup(script),  # noqa: S704 - a file of ours
         script_hash=f"sha256-{digest}",
+        many_charts=sum(map(len, charts)) > _MANY_CHARTS,
         configuration=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True, width=88),
         **content | {"tables": content["tables"] | {"provenance": [tables.provenance_table(provenance)]}},
     )

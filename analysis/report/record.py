@@ -29,10 +29,8 @@ class ScanPoint(_Entry):
 
     Attributes
     ----------
-    mass
-        GeV.
-    z, p0
-        Local significance and p-value.
+    mass, z, p0
+        Mass in GeV, local significance and p-value.
     signal_yield, signal_yield_error
         Events in the fit range.
     limit_observed, limit_expected
@@ -41,10 +39,8 @@ class ScanPoint(_Entry):
         The same as cross sections, fb.
     calculator
         How the limits are made, ``asymptotic`` or ``toys``.
-    efficiency
-        Of the signal, selected and in the fit range, of all generated.
-    signal_uncertainty
-        Relative, of the selected yield.
+    efficiency, signal_uncertainty
+        Of the signal, selected and in the fit range, of all generated; relative uncertainty of the selected yield.
     fit_p, signal_fit_p
         p-values of χ² of the fits without and with a signal.
     """
@@ -76,14 +72,12 @@ class ScanPoint(_Entry):
     @property
     def told_p0(self) -> float | None:
         """p₀ as the page tells it: where no toy was as extreme as the data its upper limit at 95 % CL."""
-        limit = local_limit(self.p0, self.message)
-        return self.p0 if limit is None else limit
+        return local_limit(self.p0, self.message) or self.p0
 
     @property
     def told_z(self) -> float | None:
         """Z as the page tells it: where no toy was as extreme as the data its lower limit at 95 % CL."""
-        limit = local_limit(self.p0, self.message)
-        return self.z if limit is None else float(norm.isf(limit))
+        return float(norm.isf(self.told_p0)) if self.is_bound else self.z
 
 
 class GlobalEntry(_Entry):

@@ -243,7 +243,11 @@ def _training(name: str, used: str, found: MethodStudy) -> list[Shown]:
             f"still train; band: all of them. Dashed: their median training loss{mean}; a validation loss that rises while "
             "it falls is over-training. Both end where less than half still train."
         )
-        shown = {(f"{label}, {kind}" if not several else part): curve for part, curve in parts.items()}
+        # Parts without a name of their own are numbered.
+        shown = {
+            (f"{label}, {kind}" if not several and part.isdigit() else part): curve
+            for part, curve in parts.items()
+        }
         charts.append(
             shown_chart(
                 f"training_{name}_{used}_{number}",

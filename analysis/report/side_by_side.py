@@ -46,8 +46,10 @@ def comparison_parts(record: RunRecord) -> tuple[list[Shown], list[Table]]:
 
 
 def _largest_gain(curve: Improvement) -> str:
-    """The largest improvement, and the background efficiency where it is reached."""
+    """The largest improvement, and the background efficiency where it is reached; without a cut it is 1."""
     best = max(range(len(curve.value)), key=lambda k: curve.value[k])
+    if curve.background_efficiency[best] == 1.0:
+        return "1, that of no cut"
     return f"{with_error(curve.value[best], curve.error[best])} at {percent(curve.background_efficiency[best], 2)}"
 
 

@@ -7,14 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.plots.score import ScoreShape
-from analysis.report.charts import BOTTOM, LEFT, RIGHT, TOP, WIDTH, Axis, draw_chart, reach
+from analysis.report.charts import BOTTOM, LEFT, RIGHT, RIGHT_OF_WORDS, TOP, WIDTH, Axis, draw_chart, reach
 from analysis.report.marks import Band, Chart, Line, Panel, Points, Steps
 from analysis.report.record import ScanPoint
 from analysis.report.scan_charts import limit_chart
 from analysis.report.shape_charts import shape_chart
 from analysis.report.study_charts import flatness_chart, simulation_chart
 from analysis.report.ticks import linear_ticks, log_ticks
+from analysis.report.tips import tip_attributes
 from analysis.study_record import FeatureComparison, Flatness
+from tests.analysis.svg_reading import lines_of, tips_of
 
 EDGES = np.array([0.0, 1.0, 2.0, 4.0])
 VALUES = np.array([3.0, 0.0, 1.0])
@@ -28,6 +30,7 @@ VALUES = np.array([3.0, 0.0, 1.0])
         (0, 12.5, ["0.0", "2.5", "5.0", "7.5", "10.0", "12.5"]),
         (0, 1.4, ["0.00", "0.25", "0.50", "0.75", "1.00", "1.25"]),
         (0, 61000, ["0", "20k", "40k", "60k"]),
+        (0, 2400, ["0", "500", "1000", "1500", "2000"]),
     ],
 )
 def test_linear_ticks(low, high, words):
@@ -40,6 +43,8 @@ def test_linear_ticks(low, high, words):
         (1e-8, 2, ["10⁻⁸", "10⁻⁶", "10⁻⁴", "10⁻²", "1"]),
         (0.5, 2e4, ["1", "10", "10²", "10³", "10⁴"]),
         (3, 60, ["5", "10", "20", "50"]),
+        (8, 150, ["10", "20", "50", "100"]),
+        (1, 1e7, ["1", "10²", "10⁴", "10⁶"]),
     ],
 )
 def test_log_ticks(low, high, words):
@@ -94,17 +99,17 @@ def test_words_are_escaped_and_each_label_has_one_key():
     text = str(draw_chart(chart(), 'alt "words" & <more>'))
     root = svg_of(text)
     assert root.get("aria-label") == 'alt "words" & <more>'
-    assert [tip.text for tip in root.iter("title")] == ["one\n<b>", "two"]
+    assert [told for _, _, told in tips_of(text)] == ["one\n<b>", "two"]
     assert re.findall(r"</i>([^<]*)</li>", text) == ["fit &lt;1&gt;", "data", "line", "band"]
 
 
 def test_bins_and_points_stand_where_the_axes_say():
-    root = svg_of(str(draw_chart(chart(), "x" * 50)))
-    (group,) = [one for one in root.iter() if one.get("class") == "hits"]
-    places = [re.match(r"M(\d+) 22H(\d+)v", one.get("d")).groups() for one in group]
-    inner = WIDTH - LEFT - RIGHT
-    assert [float(left) for left, _ in places] == pytest.approx([LEFT, LEFT + inner / 4], abs=0.5)
-    assert [float(right) for _, right in places] == pytest.approx([LEFT + inner / 4, LEFT + inner], abs=0.5)
+    text = str(draw_chart(chart(), "x" * 50))
+    root = svg_of(text)
+    inner = WIDTH - LEFT - RIGHT_OF_WORDS
+    places = [end for left, right, _ in tips_of(text) for end in (left, right)]
+    expected = [LEFT, LEFT + inner / 4, LEFT + inner / 4, LEFT + inner]
+    assert places == pytest.approx(expected, abs=0.5)
     y = Axis(0.0, 5.0, TOP + 210, TOP)
     dots = next(one for one in root.iter("path") if one.get("class") == "dots ink").get("d")
     assert dots.startswith(f"M{LEFT:.0f} {y(3.0):.0f}h0")
@@ -116,8 +121,9 @@ def test_gaps_stay_gaps_and_lone_points_are_dots():
     found = chart(panels=(Panel((line,), "y", (0.0, 4.0)),), range=(0.0, 4.0))
     root = svg_of(str(draw_chart(found, "x" * 50)))
     path = next(one for one in root.iter("path") if one.get("class") == "line red").get("d")
-    assert path.count("M") == 1
-    assert path.count("L") == 1
+    x, y = Axis(0.0, 4.0, LEFT, WIDTH - RIGHT), Axis(0.0, 4.0, TOP + 210, TOP)
+    (places,) = lines_of(path)
+    np.testing.assert_allclose(places, [(x(0.0), y(1.0)), (x(1.0), y(2.0))], atol=0.1)
     dots = next(one for one in root.iter("path") if one.get("class") == "dots red").get("d")
     assert dots.count("M") == 1
 
@@ -133,7 +139,7 @@ def test_bins_without_a_number_are_gaps_of_a_histogram():
         shown = ("line",) if low is None else ("line", "area")
         x = Axis(0.0, 4.0, LEFT, WIDTH - RIGHT)
         for kind in shown:
-            places = [float(place) for place in re.findall(r"[MLH](\d+)", drawn[kind])]
+            places = [place for line in lines_of(drawn[kind]) for place, _ in line]
             assert drawn[kind].count("M") == 2
             assert not [place for place in places if x(1.0) + 1 < place < x(2.0) - 1]
             assert {round(x(end)) for end in EDGES} == set(places)
@@ -161,9 +167,21 @@ def test_words_of_lines_that_would_touch_are_left_out():
     levels = ((2.0, "first"), (2.1, "touches"), (4.0, "apart"))
     text = str(draw_chart(chart(panels=(Panel((), "y", (0.0, 5.0), levels=levels),)), "x" * 50))
     assert len(classes(text, "level")) == 3
-    assert "first" in text
-    assert "apart" in text
-    assert "touches" not in text
+    words = {one.text: one for one in classes(text, "level-word")}
+    assert words.keys() == {"first", "apart"}
+    # Beside the frame, so that no point is hidden.
+    (frame,) = classes(text, "frame")
+    right = float(frame.get("x")) + float(frame.get("width"))
+    assert all(right < float(one.get("x")) < WIDTH - 20 for one in words.values())
+
+
+def test_long_numbers_beside_an_axis_have_room_before_its_title():
+    line = Line(EDGES, np.ones(4), "line", "red")
+    for limits in ((0.0, 5.0), (2e-4, 9e-4)):
+        text = str(draw_chart(chart(panels=(Panel((line,), "y", limits, log=limits[0] > 0),)), "x" * 50))
+        numbers = classes(text, "end")
+        assert float(numbers[0].get("x")) - 8.6 * max(len(one.text) for one in numbers) > 13 + 6
+    assert max(len(one.text) for one in numbers) == 8
 
 
 def test_limits_at_one_mass_have_bands_of_some_width():
@@ -172,7 +190,7 @@ def test_limits_at_one_mass_have_bands_of_some_width():
     areas = [one.get("d") for one in classes(str(draw_chart(found, "x" * 50)), "area")]
     assert len(areas) == 2
     for area in areas:
-        places = [float(x) for x in re.findall(r"[ML]([\d.]+) ", area)]
+        places = [x for line in lines_of(area) for x, _ in line]
         assert max(places) - min(places) == WIDTH - LEFT - RIGHT
 
 
@@ -192,9 +210,10 @@ def test_the_ratio_shows_the_uncertainty_of_both_and_peaks_are_logarithmic():
     found = shape_chart(EDGES, region, beside, {}, "mass")
     assert found.panels[0].log
     band, points = found.panels[1].marks
-    np.testing.assert_allclose(band.high - 1, [0.1, 0.1, np.sqrt(800) / 800])
+    # Of n among N, binomial: √((1 − n/N)/n) relative.
+    np.testing.assert_allclose(band.high - 1, np.sqrt([0.9 / 100, 0.9 / 100, 0.2 / 800]))
     np.testing.assert_allclose(points.y, [2.5, 7.5, np.nan])
-    np.testing.assert_allclose((points.high - points.low)[:2] / 2, np.sqrt([10, 30]) / 40 / 0.1)
+    np.testing.assert_allclose((points.high - points.low)[:2] / 2, np.sqrt(0.25 * 0.75 / 40) / 0.1)
     flat = ScoreShape(np.full(3, 50.0), np.full(3, 50.0))
     assert not shape_chart(EDGES, flat, flat, {}, "mass").panels[0].log
 
@@ -211,6 +230,35 @@ def test_simulation_is_scaled_to_the_data():
     np.testing.assert_allclose(points.y, [1.5, 0.5])
     np.testing.assert_allclose(points.high - points.y, np.sqrt([30, 10]) / 20)
     np.testing.assert_allclose(band.high, 1.1)
+
+
+def test_a_long_line_does_not_drift_though_its_steps_are_rounded():
+    x, y = np.linspace(0, 4, 1000), 2 + np.sin(np.linspace(0, 9, 1000))
+    found = chart(panels=(Panel((Line(x, y, "line", "red"),), "y", (0.0, 4.0)),))
+    (line,) = classes(str(draw_chart(found, "x" * 50)), "line")
+    (places,) = lines_of(line.get("d"))
+    across, up = Axis(0.0, 4.0, LEFT, WIDTH - RIGHT), Axis(0.0, 4.0, TOP + 210, TOP)
+    expected = [(across(a), up(b)) for a, b in zip(x.tolist(), y.tolist(), strict=True)]
+    np.testing.assert_allclose(places, expected, atol=0.051)
+
+
+def test_steps_of_a_histogram_stand_at_their_heights():
+    found = chart(panels=(Panel((Steps(EDGES, VALUES, "n", "grey"),), "y", (0.0, 5.0)),))
+    (line,) = classes(str(draw_chart(found, "x" * 50)), "line")
+    x, y = Axis(0.0, 4.0, LEFT, WIDTH - RIGHT), Axis(0.0, 5.0, TOP + 210, TOP)
+    expected = [(x(a), y(b)) for a, b in [(0, 3), (1, 3), (1, 0), (2, 0), (2, 1), (4, 1)]]
+    np.testing.assert_allclose(lines_of(line.get("d")), [expected], atol=0.51)
+
+
+def test_words_that_all_bins_share_are_written_once():
+    told = [
+        (60 + k, 61 + k, f"{k} – {k + 1} GeV\nobserved {10 * k} #{k} \u202f3\u202f× 10⁻⁵") for k in range(50)
+    ]
+    told.append((110, 111, 'no <valid> "fit" & so on\n\nempty line, two  blanks'))
+    text = tip_attributes(told)
+    assert tips_of(text) == told
+    assert text.count("observed") == 1
+    assert tip_attributes([]) == ""
 
 
 def test_values_without_a_logarithm_are_left_out():

@@ -1,5 +1,6 @@
 """Pictures of an event: kinds of particles, jets across the end of the azimuth, numbers of splittings."""
 
+import math
 import re
 
 import pytest
@@ -40,17 +41,19 @@ def test_a_jet_across_the_end_of_the_azimuth_goes_on_at_the_other():
     )
     assert len(low) == 1
     assert len(high) == 2
-    # 320 high, 10 above and 38 below, for one turn.
-    assert high[1] - high[0] == pytest.approx(320 - 10 - 38, abs=1.0)
+    # 320 wide less 58 for six units of η, in the same scale one turn.
+    turn = (320 - 58) / 6 * 2 * math.pi
+    assert high[1] - high[0] == pytest.approx(turn, abs=1.0)
     name = float(re.search(r'<text class="name" [^>]*y="([\d.]+)">j2<', drawn).group(1))
-    assert 10 + 12 < name < 320 - 38
+    assert 10 + 12 < name < 10 + turn
 
 
 def test_jets_beyond_the_picture_are_said_not_to_be_drawn():
     drawn, words = pictures(jet(None, 3.4, 1.0), jet(None, -1.0, 1.0))[0]
     assert drawn.count('class="jet other"') == 1
-    assert "2 others, 1 of them beyond |η| = 3 and not drawn" in words
-    assert "1 other)." in pictures(jet(None, -1.0, 1.0))[0][1]
+    assert "2 other jets, 1 of them beyond |η| = 3 and not drawn" in words
+    assert "1 other jet)." in pictures(jet(None, -1.0, 1.0))[0][1]
+    assert "; no other jet)." in pictures()[0][1]
 
 
 def test_splittings_keep_their_number_where_one_lies_beyond_the_picture():

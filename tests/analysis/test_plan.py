@@ -42,6 +42,19 @@ def search(tmp_path_factory, make_nano_file):
     return path
 
 
+@pytest.fixture(scope="module")
+def with_signal(search, make_nano_file):
+    """Overrides that add a signal sample to the configuration."""
+    make_nano_file(search.parent / "signal.root", 200, simulation=True)
+    samples = yaml.safe_load((search.parent / "samples.yaml").read_text())
+    samples["samples"]["signal"] = {
+        "kind": "simulation", "process": "x", "year": "2017", "cross_section_pb": 0.001, "mass": 2000,
+        "files": {"signal.root": None},
+    }  # fmt: skip
+    (search.parent / "with_signal.yaml").write_text(yaml.safe_dump(samples))
+    return "samples=with_signal.yaml", "search.signals=[signal]", WITH_A_METHOD
+
+
 def run_of(path, *overrides):
     return Run(*load_config(path, overrides))
 
@@ -77,18 +90,9 @@ def test_another_run_folder_has_everything_to_do(search, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_limits_are_among_the_stages(search, tmp_path, make_nano_file):
-    make_nano_file(search.parent / "signal.root", 200, simulation=True)
-    samples = yaml.safe_load((search.parent / "samples.yaml").read_text())
-    samples["samples"]["signal"] = {
-        "kind": "simulation", "process": "x", "year": "2017", "cross_section_pb": 0.001, "mass": 2000,
-        "files": {"signal.root": None},
-    }  # fmt: skip
-    (search.parent / "with_signal.yaml").write_text(yaml.safe_dump(samples))
+def test_limits_are_among_the_stages(search, with_signal, tmp_path):
     chosen = (
-        "samples=with_signal.yaml",
-        "search.signals=[signal]",
-        WITH_A_METHOD,
+        *with_signal,
         "limits={signals: {signal: [5, 10]}, seeds: 2, systematics: true}",
         f"run.output={tmp_path / 'out'}",
     )
@@ -108,14 +112,10 @@ def test_limits_are_among_the_stages(search, tmp_path, make_nano_file):
     assert any(line.startswith("time: about") for line in lines)
 
 
-def test_trainings_for_systematic_uncertainties_are_open_until_they_are_done(search, tmp_path):
+def test_trainings_for_systematic_uncertainties_are_open_until_they_are_done(search, with_signal, tmp_path):
     name = "limit signal cwola"
-    chosen = (
-        "limits={signals: {signal: [5, 10]}, systematics: true}",
-        WITH_A_METHOD,
-        "samples=with_signal.yaml",
-    )
-    run = run_of(search, *chosen, "search.signals=[signal]", f"run.output={tmp_path / 'out'}")
+    limits = "limits={signals: {signal: [5, 10]}, systematics: true}"
+    run = run_of(search, *with_signal, limits, f"run.output={tmp_path / 'out'}")
     assert trains_more(run, {name: True, "limit": False})
     assert trains_more(run, {name: True, f"{name} injection": False, f"{name} retraining": True})
     assert trains_more(run, {name: True, f"{name} injection": True, f"{name} retraining": False})
@@ -168,9 +168,12 @@ def test_costs_grow_with_what_is_done():
     assert cost.training_seconds("cwola", "quick", cost.TRAINED_ROWS) == cost.TRAINED["cwola"]
     assert cost.training_seconds("vae_qr", "quick", cost.TRAINED_FEW_ROWS) == cost.TRAINED_FEW["vae_qr"]
     assert cost.training_seconds("cwola", "paper", 1e5) is None
-    assert cost.scan_seconds(10, 2, 1000) > cost.scan_seconds(10, 2, 0)
+    assert cost.scan_seconds(10, 2, 0) == pytest.approx(20 * cost.FIT)
+    assert cost.scan_seconds(10, 2, 1000) == pytest.approx(20 * (cost.FIT + 1000 * cost.TOY_FIT))
+    assert cost.table_bytes(1000.0, 400) == pytest.approx(cost.COPIES * 400e3)
     more = cost.worker_memory(10_000, particles=True, networks=False)
     assert more > cost.worker_memory(10_000, particles=False, networks=False)
+    assert cost.worker_memory(10_000, particles=True, networks=True) - more == cost.NETWORK_MEMORY
 
 
 def test_costs_are_those_of_methods():
@@ -179,6 +182,9 @@ def test_costs_are_those_of_methods():
     assert set(cost.SCORED) <= set(models.available())
     assert set(cost.TRAINED) | set(cost.TRAINED_FEW) == set(cost.SCORED)
     assert cost.training_seconds("a_new_one", "quick", 1e5) is None  # told as "not known"
+    data = cost.SampleCost(1000, 500.0, 100.0, searched=True)
+    slowest = min(cost.SCORED, key=cost.SCORED.__getitem__)
+    assert cost.pass_seconds(data, {"a_new_one": 1}) == cost.pass_seconds(data, {slowest: 1})
 
 
 @pytest.mark.parametrize(("size", "words"), [(500, "0 kB"), (2.5e6, "2.5 MB"), (25e9, "25 GB")])

@@ -135,6 +135,14 @@ def test_score_shapes_are_normalised():
     assert lower.get_xlim() == (0.0, 1.0)
 
 
+def test_fractions_have_binomial_uncertainties():
+    share, error = ScoreShape(np.array([90.0, 10.0, 0.0]), np.array([90.0, 10.0, 0.0])).normalised()
+    np.testing.assert_allclose(error, np.sqrt(share * (1 - share) / 100))
+    # Weights of 2 and 1: 10 events of weight 2 among 30.
+    share, error = ScoreShape(np.array([20.0, 20.0]), np.array([40.0, 20.0])).normalised()
+    np.testing.assert_allclose(error, np.sqrt(0.25 * 40 + 0.25 * 20) / 40)
+
+
 @pytest.mark.parametrize("empty", [0, 1])
 def test_score_without_events_names_the_region(empty):
     shapes = [ScoreShape(np.ones(5), np.ones(5)) for _ in range(2)]

@@ -18,6 +18,7 @@ from data.errors import InputError
 from processors.histogram_io import write_histograms
 from processors.histograms import empty_histograms, fill_mjj
 from tests.analysis.report_folder import CONFIG, PROVENANCE, make_run_folder
+from tests.analysis.svg_reading import tips_of
 
 
 @pytest.fixture(scope="module")
@@ -338,7 +339,8 @@ def test_no_valid_fit_at_all_is_said(small, unsaved):
     assert "Background-only fits." not in text
     # The data are shown all the same.
     assert "Dijet mass before selection: 9 events, without a fit" in text
-    told = dict(re.findall(r"<title>(\d+) – \d+ GeV\n(\d+) observed</title>", drawn))
+    words = "\n\n".join(told for _, _, told in tips_of(drawn))
+    told = dict(re.findall(r"^(\d+) – \d+ GeV\n(\d+) observed$", words, re.MULTILINE))
     assert (told["2500"], told["2600"], told["2700"], told["3200"]) == ("1", "0", "2", "3")
     assert sum(map(int, told.values())) == 9
 
@@ -443,6 +445,12 @@ def test_a_p_value_that_is_a_bound_is_shown_as_one(small, unsaved):
     assert "Local p₀ < 1.5 × 10⁻⁴ at 95 % CL" in text
     assert "> 3.61 < 1.5 × 10⁻⁴" in text
     assert "Behind < and >: limits at 95 % CL" in text
+
+
+def test_a_page_of_many_charts_is_laid_out_bit_by_bit(small, unsaved, monkeypatch):
+    assert "<main>" in write_report(small, "Few", {}, {})[0].read_text(encoding="utf-8")
+    monkeypatch.setattr(pages, "_MANY_CHARTS", 0)
+    assert '<main class="long">' in write_report(small, "Many", {}, {})[0].read_text(encoding="utf-8")
 
 
 def test_incomplete_account_is_said(small, unsaved):

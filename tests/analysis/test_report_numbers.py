@@ -22,16 +22,16 @@ def test_windows_are_listed_once_a_method():
     scan = Scan(
         masses=(2900, 3000), selections={"cwola": points}, sqrt_s=13000, sample="mock", region="signal"
     )
-    (row,) = tables.window_table(scan).rows
+    (row,) = tables.window_table(scan, {"cwola_B3": 0.00987}).rows
     assert row[:3] == ("cwola", "B3", "2230 – 2725")
-    assert row[5:] == ("1.00 %", "2900, 3000")
+    assert row[5:] == ("1.00 %", "0.987 %", "2900, 3000")
 
 
 def test_changes_ends_and_counts():
     assert [numbers.change(value, 1) for value in (1.24, -1.26, -0.01, 0.0)] == ["+1.2", "−1.3", "0.0", "0.0"]
     assert numbers.between(0.1234, 5.0) == "0.123 – 5.00"
     assert numbers.between(None, float("inf")) == "– – –"
-    assert [numbers.counted(k, "file") for k in (1, 2)] == ["1 file", "2 files"]
+    assert [numbers.counted(k, "file") for k in (0, 1, 2)] == ["0 files", "1 file", "2 files"]
     assert numbers.counted(1200, "mass", "masses") == "1\u202f200 masses"
 
 
@@ -89,6 +89,8 @@ def test_significant_keeps_three_digits(value):
         (1e4, 1234.0, "10\u202f000 ± 1\u202f234"),
         (-3.0, 0.996, "−3.0 ± 1.0"),
         (5.0, None, "5.00"),
+        (5.0, 0.0, "5.00"),
+        (-0.04, 3.0, "0.0 ± 3.0"),
         (None, 1.0, "–"),
     ],
 )

@@ -139,7 +139,7 @@ def test_summary_says_global_p_or_that_there_is_none(tmp_path, document):
 
 
 def test_summary_gives_limits_where_no_toy_is_as_extreme(tmp_path):
-    """1 − 0.05^(1/n) is 0.0149 of 200 toys, and 1.4977e-4 (Z = 3.62) of 20000."""
+    """1 − 0.05^(1/n) is 0.0149 of 200 toys, and 1.4977e-4 (Z = 3.616) of 20000."""
     remark = "p0 is an upper bound: none of 20000 toys reaches the observed q0"
     row = {"mass": 3000.0, "z": 3.89, "p0": 1 / 20001, "valid": True, "message": f"few events; {remark}"}
     counted = {"selections": {"inclusive": {"p_global": 0.0, "n_toys": 200, "message": None}}}
@@ -148,4 +148,4 @@ def test_summary_gives_limits_where_no_toy_is_as_extreme(tmp_path):
         json.dumps({"sample": "mock", "selections": {"inclusive": [row]}, "global": counted})
     )
     (line,) = summary_lines(tmp_path)[1:]
-    assert line.endswith("local Z > 3.62, p0 < 0.00015 at 95 % CL, global p < 0.015 at 95 % CL")
+    assert line.endswith("local Z > 3.61, p0 < 1.5 × 10⁻⁴ at 95 % CL, global p < 0.015 at 95 % CL")

@@ -13,7 +13,17 @@ from analysis.feature_shapes import (
     shown_features,
     window_shapes,
 )
-from analysis.method_study import flatness, gains, improvement, judge, ordinary_events, rows_of, thinned
+from analysis.method_study import (
+    Judgement,
+    flatness,
+    gains,
+    improvement,
+    judge,
+    most_anomalous,
+    ordinary_events,
+    rows_of,
+    thinned,
+)
 from analysis.pipeline import histogram, skim, train
 from analysis.report.record import read_record
 from analysis.studies import study
@@ -32,10 +42,11 @@ KEPT = (skim, train, histogram, study)
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory, make_nano_file):
-    """Data, signal and background with two methods."""
+    """Data, signals inside and beyond the window, and background with two methods."""
     folder = tmp_path_factory.mktemp("inputs")
     make_nano_file(folder / "data.root", 6000, seed=1, change=_falling(450.0))
     make_nano_file(folder / "signal.root", 900, seed=9, simulation=True, change=_falling(0, 3000.0))
+    make_nano_file(folder / "heavy.root", 100, seed=9, simulation=True, change=_falling(0, 4500.0))
     make_nano_file(folder / "qcd.root", 2000, seed=5, simulation=True, change=_falling(450.0))
     of = {"kind": "simulation", "year": "2017", "cross_section_pb": 0.01}
     samples = {
@@ -47,13 +58,14 @@ def inputs(tmp_path_factory, make_nano_file):
             "files": {"data.root": 6000},
         },
         "signal": {**of, "process": "xyy", "mass": 3000, "files": {"signal.root": 900}},
+        "heavy": {**of, "process": "xyy", "mass": 4500, "files": {"heavy.root": 100}},
         "qcd": {**of, "process": "qcd", "files": {"qcd.root": 2000}},
     }
     (folder / "samples.yaml").write_text(yaml.safe_dump({"samples": samples}))
     config = {
         "run": {"output": "out", "seed": 3},
         "samples": "samples.yaml",
-        "search": {"data": "mock", "signals": ["signal"], "background": ["qcd"]},
+        "search": {"data": "mock", "signals": ["signal", "heavy"], "background": ["qcd"]},
         "methods": {"cwola": {"trees": TREES}, "prong2": {}},
         "scan": {"masses": [3000], "fit_start": 1960},
         "report": {"events": 3},
@@ -78,6 +90,11 @@ def test_events_are_the_most_anomalous_of_the_selected(studied):
     found = record.windows["B3"].methods["cwola"]
     assert found.in_signal_region == len(inside["mjj"])
     assert found.selected == judged.selected.sum()
+    low, high = (
+        (table["mjj"] >= first) & (table["mjj"] < last) for first, last in ((2230, 2725), (3331, 4071))
+    )
+    beside = rows_of(table, (low | high) & (table["region"] == 0))
+    medians = {name: float(np.median(beside[name])) for name in method.inputs}
     best = np.sort(judged.score[judged.selected])[::-1][:3]
     assert [event.score for event in found.anomalous] == best.tolist()
     for event in found.anomalous:
@@ -86,6 +103,7 @@ def test_events_are_the_most_anomalous_of_the_selected(studied):
         assert {one.feature: one.value for one in event.contributions} == {
             name: float(inside[name][row][0]) for name in method.inputs
         }
+        assert {one.feature: one.median for one in event.contributions} == medians
 
 
 def test_contributions_add_up_to_the_rarity(studied):
@@ -102,6 +120,16 @@ def test_every_listed_event_is_displayed(studied):
     events = EventRecord.parse(read_json(out / "events.json"), "events.json").events
     assert list(events) == list(names_of_events(record))
     assert all({"j1", "j2"} <= {jet.role for jet in event.jets} for event in events.values())
+
+
+def test_flatness_is_that_of_the_selection_beside_the_signal_region(studied):
+    out, record = studied
+    table = read_features(out / "features" / "mock")
+    # Bins of 4 GeV that overlap the signal region are left out, 2724 to 3332 GeV.
+    beside = (table["mjj"] < 2724) | (table["mjj"] >= 3332)
+    chosen = rows_of(table, beside & (table["mjj"] >= 1960) & (table["region"] == 0))
+    judged = judge(models.load(out / "models" / "cwola" / "B3"), chosen, trained_on=True)
+    assert record.windows["B3"].methods["cwola"].flatness.mean == pytest.approx(judged.selected.mean())
 
 
 def test_features_count_every_event_once(studied):
@@ -128,6 +156,13 @@ def test_features_count_every_event_once(studied):
 def test_methods_are_compared(studied):
     alike = studied[1].windows["B3"].alike
     assert list(alike) == ["mock", "signal"]
+    out = studied[0]
+    for name, trained_on in (("mock", True), ("signal", False)):
+        table = read_features(out / "features" / name)
+        inside = rows_of(table, (table["mjj"] >= 2725) & (table["mjj"] < 3331) & (table["region"] == 0))
+        method = models.load(out / "models" / "cwola" / "B3")
+        kept = judge(method, inside, trained_on=trained_on).selected
+        assert alike[name].both[0][0] == pytest.approx(np.abs(inside["weight"][kept]).sum())
     matrix = alike["mock"]
     assert matrix.methods == ("cwola", "prong2")
     methods = studied[1].windows["B3"].methods
@@ -155,14 +190,22 @@ def test_training_curves_end_where_half_of_the_members_stop(studied):
     assert training_curves(nothing) == {}
 
 
-def test_the_stage_is_kept_until_what_it_shows_changes(inputs, studied):
+def test_the_stage_is_kept_until_what_it_shows_changes(inputs, studied, monkeypatch):
     out = studied[0]
     manifest = out / "manifests" / "studies.json"
     before = manifest.stat().st_mtime_ns
     run_in(inputs, out, "scan.candidates=[2]", stages=KEPT)
     assert manifest.stat().st_mtime_ns == before
     assert set(read_manifest(manifest).outputs) == {"studies.json", "events.json"}
+    least = []
+    monkeypatch.setattr(
+        "analysis.run_studies.most_anomalous",
+        lambda *given, **options: least.append(options["least"]) or most_anomalous(*given, **options),
+    )
     run_in(inputs, out, "report.events=0", stages=KEPT)
+    shape = studied[1].windows["B3"].features["m_j1"]
+    # A fold ranks its fifth of the window's events, and the first is half a rank from the end.
+    assert least == [5 / (2 * (sum(shape.signal_region) + sum(shape.side_bands)))] * 2
     assert manifest.stat().st_mtime_ns != before
     assert read_json(out / "events.json") == {"events": {}}
     run_in(inputs, out, stages=KEPT)
@@ -240,6 +283,57 @@ def test_what_cannot_be_explained_says_why():
     assert found.contributions == ()
 
 
+class Counting:
+    """A method whose score is known: of a mass, and of a number of particles that it takes as a whole number only."""
+
+    inputs = ("m_j1", "n_pf_j1", "m_j2")
+
+    def score(self, table, *, trained_on):
+        assert trained_on
+        assert table["n_pf_j1"].dtype == np.int32
+        return 1 - 10.0 ** -(table["m_j1"] / 100 + table["n_pf_j1"] / 50 - table["m_j2"] / 1000)
+
+
+def test_features_are_explained_against_their_medians_in_their_own_type():
+    beside = {name: np.arange(4) for name in (*ID_COLUMNS, "mjj")} | {
+        "m_j1": np.array([20.0, 40.0, 60.0, 300.0]),
+        "n_pf_j1": np.array([10, 20, 31, 90], dtype=np.int32),
+        "m_j2": np.array([50.0, 50.0, 50.0, 50.0]),
+    }
+    event = {name: np.array([7]) for name in (*ID_COLUMNS, "mjj")} | {
+        "m_j1": np.array([250.0]),
+        "n_pf_j1": np.array([75], dtype=np.int32),
+        "m_j2": np.array([150.0]),
+    }
+    found = explain(Counting(), event, ordinary_events(beside, Counting.inputs), 1e-9)
+    assert found.typical == pytest.approx(0.5 + 25 / 50 - 0.05)
+    told = [(one.feature, one.value, one.median) for one in found.contributions]
+    assert told == [("m_j1", 250.0, 50.0), ("n_pf_j1", 75.0, 25.0), ("m_j2", 150.0, 50.0)]
+    assert [one.rarity for one in found.contributions] == pytest.approx([2.0, 1.0, -0.1])
+
+
+def test_of_equal_scores_the_smaller_id_comes_first():
+    ids = [(1, 5, 2), (2, 1, 1), (1, 2, 9), (1, 2, 3)]
+    table = {name: np.array(column) for name, column in zip(ID_COLUMNS, zip(*ids, strict=True), strict=True)}
+    table |= {"mjj": np.arange(4.0), "m_j1": np.arange(4.0) + 10, "m_j2": np.arange(4.0) + 20}
+    table |= {"n_pf_j1": np.arange(4, dtype=np.int32)}
+    judged = Judgement(np.array([0.5, 0.5, 0.5, 0.9]), np.array([True, True, True, False]))
+    ordinary = ordinary_events(table, Counting.inputs)
+    found = most_anomalous(Counting(), table, judged, ordinary, count=2, least=1e-3)
+    assert [(one.run, one.luminosity_block, one.event) for one in found] == [(1, 2, 9), (1, 5, 2)]
+    assert [(one.mjj, one.masses) for one in found] == [(2.0, (12.0, 22.0)), (0.0, (10.0, 20.0))]
+
+
+def test_most_of_the_folds_must_select_an_event():
+    votes = np.array([0, 2, 3, 5])
+
+    class Voted:
+        def evaluate(self, table, *, trained_on):
+            return np.array([0.1, 0.2, 0.3, 0.4]), votes
+
+    assert judge(Voted(), {}, trained_on=False).selected.tolist() == [False, False, True, True]
+
+
 def test_thinning_depends_on_the_ids_alone():
     rng = np.random.default_rng(2)
     table = {name: rng.integers(1, 10**6, 500) for name in ID_COLUMNS} | {"mjj": rng.random(500)}
@@ -248,6 +342,8 @@ def test_thinning_depends_on_the_ids_alone():
     order = rng.permutation(500)
     again = thinned(rows_of(table, order), 100)
     assert set(again["mjj"]) == set(kept["mjj"])
+    places = [int(np.flatnonzero(table["mjj"] == mass)[0]) for mass in kept["mjj"]]
+    assert places == sorted(places)
     assert thinned(table, 500)["mjj"] is table["mjj"]
 
 
@@ -262,6 +358,7 @@ def test_improvement_of_a_known_case():
     pull = (np.array(found.value) - exact)[:-1] / np.array(found.error)[:-1]
     assert np.abs(pull).max() < 4
     assert np.array(found.error)[30] < 0.05
+    assert found.signal_efficiency == pytest.approx(1 - (1 - eff) ** k, abs=0.01)
     assert found.value[-1] == pytest.approx(1.0)
     assert (found.reference, found.background_events) == ("side bands", 40_000)
     # Half of the events without weight: the same curve of half as many.
@@ -324,6 +421,11 @@ def test_flatness_leaves_the_signal_region_out():
     selected = np.rint(0.05 * events)
     bump = (edges[:-1] >= 2728) & (edges[1:] <= 3328)
     assert flatness(edges, events, np.where(bump, events, selected), (2725.0, 3331.0)).p_value > 0.9
+    # Every fifth event is selected, but all of the two bins that the ends of the signal region lie in.
+    partly = (edges[:-1] < 2725) & (edges[1:] > 2725) | (edges[:-1] < 3331) & (edges[1:] > 3331)
+    few = np.rint(events / 50)
+    fifths = flatness(edges, 5 * few, np.where(partly, 5 * few, few), (2725.0, 3331.0))
+    assert (fifths.mean, fifths.chi2) == pytest.approx((0.2, 0.0), abs=1e-9)
     sculpted = np.rint(events * np.linspace(0.02, 0.2, len(events)))
     found = flatness(edges, events, sculpted, (2725.0, 3331.0))
     assert found.p_value < 1e-6

@@ -37,7 +37,6 @@ CMS = ["m_j1", "delta_m", "tau41_j1", "tau41_j2"]
 JETS = [f"{name}_{jet}" for jet in ("j1", "j2") for name in ("m", "tau21")]
 WIDE = {"low_band": (1000.0, 3300.0), "high_band": (3700.0, 9200.0)}
 NARROW = {"low_band": (3100.0, 3300.0), "high_band": (3700.0, 3900.0)}
-SIMULATED = {"signal": "signal", "background": "background"}
 MAF = {
     "kind": "affine",
     "transform": "logit",

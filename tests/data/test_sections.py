@@ -1,3 +1,5 @@
+from typing import Annotated, Literal
+
 import pydantic
 import pytest
 
@@ -24,6 +26,27 @@ def test_unknown_keys_are_named_with_the_nearest_known_one():
         Outer.parse({"name": "x", "processing": {"chunksize": 3}}, "run.yaml")
     with pytest.raises(ConfigError, match=r"unknown key 'samples\.mock\.zzz'; known keys: chunk_size"):
         Outer.parse({"name": "x", "samples": {"mock": {"zzz": 3}}}, "run.yaml")
+
+
+class Round(Section):
+    shape: Literal["round"]
+    radius: float = 1.0
+
+
+class Square(Section):
+    shape: Literal["square"]
+    side: float = 1.0
+
+
+class Drawing(Section):
+    shapes: dict[str, Annotated[Round | Square, pydantic.Field(discriminator="shape")]]
+
+
+def test_known_keys_are_those_of_the_chosen_alternative_each_once():
+    with pytest.raises(ConfigError, match=r"unknown key 'shapes\.mine\.zzz'; known keys: shape, side$"):
+        Drawing.parse({"shapes": {"mine": {"shape": "square", "zzz": 3}}}, "run.yaml")
+    with pytest.raises(ConfigError, match=r"unknown key 'shapes\.round\.zzz'; known keys: radius, shape$"):
+        Drawing.parse({"shapes": {"round": {"shape": "round", "zzz": 3}}}, "run.yaml")
 
 
 def test_every_problem_is_listed():
