@@ -9,6 +9,7 @@ import pydantic
 from scipy.stats import norm
 
 from analysis.limit_record import LimitRecord
+from analysis.report.account_record import Account, CutflowStep, Entry
 from analysis.study_record import EventRecord, StudyRecord
 from analysis.toy_bounds import local_limit
 from data.errors import InputError
@@ -18,13 +19,7 @@ from processors.histogram_io import read_histograms
 from processors.histograms import Histograms
 
 
-class _Entry(pydantic.BaseModel):
-    """A part of a run's JSON; keys that the report does not use are left alone."""
-
-    model_config = pydantic.ConfigDict(frozen=True, extra="ignore")
-
-
-class ScanPoint(_Entry):
+class ScanPoint(Entry):
     """One tested mass (GeV) of one selection; numbers are None where the fit is not valid.
 
     Attributes
@@ -77,10 +72,11 @@ class ScanPoint(_Entry):
     @property
     def told_z(self) -> float | None:
         """Z as the page tells it: where no toy was as extreme as the data its lower limit at 95 % CL."""
-        return float(norm.isf(self.told_p0)) if self.is_bound else self.z
+        limit = local_limit(self.p0, self.message)
+        return self.z if limit is None else float(norm.isf(limit))
 
 
-class GlobalEntry(_Entry):
+class GlobalEntry(Entry):
     """Global significance of one selection; numbers are None where there is none, and ``message`` says why.
 
     Attributes
@@ -98,14 +94,14 @@ class GlobalEntry(_Entry):
     message: str | None = None
 
 
-class LookElsewhere(_Entry):
+class LookElsewhere(Entry):
     """Global significances by selection, and over all of them."""
 
     selections: dict[str, GlobalEntry]
     over_methods: GlobalEntry | None = None
 
 
-class Scan(_Entry):
+class Scan(Entry):
     """``scan.json``: energies in GeV, luminosity in fb⁻¹.
 
     Attributes
@@ -125,7 +121,7 @@ class Scan(_Entry):
     look_elsewhere: LookElsewhere | None = pydantic.Field(default=None, alias="global")
 
 
-class FTestStep(_Entry):
+class FTestStep(Entry):
     """One function of the F-test: ``n`` shape parameters, the p-value of its χ², and ``p_f`` of needing more.
 
     Attributes
@@ -141,7 +137,7 @@ class FTestStep(_Entry):
     p_f: float | None = None
 
 
-class SignalFit(_Entry):
+class SignalFit(Entry):
     """Fitted events per bin of a signal-plus-background fit.
 
     Attributes
@@ -154,7 +150,7 @@ class SignalFit(_Entry):
     background: tuple[float, ...]
 
 
-class BackgroundFit(_Entry):
+class BackgroundFit(Entry):
     """One entry of ``fits.json``: edges in GeV, the rest in events per bin.
 
     Attributes
@@ -185,77 +181,25 @@ class BackgroundFit(_Entry):
     signal_fits: dict[str, SignalFit] = pydantic.Field(default_factory=dict)
 
 
-class CutflowStep(_Entry):
-    """Events left after one step of the selection.
-
-    Attributes
-    ----------
-    weighted
-        Sum of weights of the events left.
-    n_minus_1_weighted
-        The same of the events that pass all other steps.
-    """
-
-    step: str
-    events: int
-    weighted: float
-    n_minus_1_weighted: float | None = None
-
-
-class AccountFile(_Entry):
-    """Entries of one input file."""
-
-    sample: str
-    file: str
-    expected: int
-    processed: int
-    selected: int
-
-
-class ProcessedSections(_Entry):
-    """Certified luminosity sections of a data sample, and their luminosity in fb⁻¹ where a table gives it.
-
-    Attributes
-    ----------
-    fraction
-        Of the certified sections, those processed.
-    certified_ifb, luminosity_ifb
-        Of all certified and of the processed ones, fb⁻¹.
-    """
-
-    sections_certified: int
-    sections_processed: int
-    fraction: float
-    certified_ifb: float | None = None
-    luminosity_ifb: float | None = None
-    sections_without_luminosity: int | None = None
-
-
-class Account(_Entry):
-    """``account.json``: entries expected and processed."""
-
-    files: tuple[AccountFile, ...]
-    expected: int
-    processed: int
-    complete: bool
-    luminosity: dict[str, ProcessedSections] = pydantic.Field(default_factory=dict)
-
-
-class YieldShift(_Entry):
+class YieldShift(Entry):
     """Relative change of the signal's yield at +1 and −1 standard deviation of a source.
 
     Attributes
     ----------
     up, down
         0.1 is 10 % more.
+    mean, width
+        Largest relative change of the peak's place and width.
     """
 
     name: str
     up: float
     down: float
+    mean: float
+    width: float
 
 
-class MassSystematics(_Entry):
+class MassSystematics(Entry):
     """Uncertainties of the signal at a mass (GeV): totals in quadrature, and their sources.
 
     Attributes
@@ -272,17 +216,25 @@ class MassSystematics(_Entry):
     sources: tuple[YieldShift, ...]
 
 
-class SelectionSystematics(_Entry):
+class SelectionSystematics(Entry):
     """Uncertainties of the signal in one selection, at the tested and at the simulated masses."""
 
     masses: tuple[MassSystematics, ...]
     signals: tuple[MassSystematics, ...]
 
 
-class Systematics(_Entry):
-    """``systematics.json``: uncertainties by selection, and whether they are in the limits."""
+class Systematics(Entry):
+    """``systematics.json``: uncertainties by selection, and whether they are in the limits.
+
+    Attributes
+    ----------
+    jes, jer
+        Relative uncertainties of the peak's place and width in the fits.
+    """
 
     in_limits: bool
+    jes: float
+    jer: float
     selections: dict[str, SelectionSystematics]
 
 

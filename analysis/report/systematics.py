@@ -12,6 +12,7 @@ from analysis.report.record import (
     MassSystematics,
     RunRecord,
     SelectionSystematics,
+    Systematics,
     YieldShift,
     largest_excess,
 )
@@ -57,7 +58,8 @@ def draw_systematics(record: RunRecord, label: PlotLabel) -> Iterator[Drawn]:
             figure,
             f"{readable(used)}, {one.mass:g} GeV: uncertainties by change of yield: relative change of the selected signal's "
             "yield at ±1 standard deviation of each source, with the trained selection fixed; the largest first, which is "
-            f"not the order of what they do to the fitted signal; total in quadrature {totals}. {used_by}.",
+            f"not the order of what they do to the fitted signal; total in quadrature {totals}. {used_by}."
+            + _beyond_fit(one, record.systematics),
             f"Bars of the signal yield's uncertainties of {readable(used)} at {one.mass:g} GeV, the largest first: "
             f"{_largest(one)}; total {totals}.",
             chart=_bars(one),
@@ -71,6 +73,19 @@ def _bars(one: MassSystematics) -> Bars:
     total = Bar("Total", 100 * one.up, -100 * one.down, total=True)
     bars = [Bar(plain_name(source.name), 100 * source.up, 100 * source.down) for source in ordered]
     return Bars((total, *bars), "Change of signal yield [%]")
+
+
+def _beyond_fit(one: MassSystematics, fitted: Systematics) -> str:
+    """Names the sources that change the peak by more than the fit lets it: the configuration gives that apart from them."""
+    words = []
+    for key, moved, what in (("jes", "mean", "the peak's place"), ("jer", "width", "its width")):
+        allowed: float = getattr(fitted, key)
+        sizes = {plain_name(source.name): abs(getattr(source, moved)) for source in one.sources}
+        larger = {name: size for name, size in sizes.items() if size > allowed}
+        if larger:
+            named = ", ".join(f"{name} {percent(size)}" for name, size in larger.items())
+            words.append(f"{what} ({percent(allowed)}, systematics.{key}) is changed more by {named}")
+    return f" Beyond what the fits allow: {'; '.join(words)}." if words else ""
 
 
 def _shift(source: YieldShift) -> SourceShift:

@@ -155,3 +155,29 @@ def test_sources_of_uncertainty_have_their_names_in_words(record):
         assert "Lund plane, prongs" in drawn.alt
         assert "lund_prongs" not in drawn.alt
         assert "uncertainties by change of yield" in drawn.caption
+
+
+def test_sources_that_move_the_peak_more_than_the_fit_lets_it_are_named(record):
+    def captions(systematics):
+        drawn = list(
+            draw_systematics(
+                dataclasses.replace(record, systematics=systematics), PlotLabel("simulation", None, 13000.0)
+            )
+        )
+        for one in drawn:
+            plt.close(one.figure)
+        return [one.caption for one in drawn]
+
+    found = captions(record.systematics)
+    assert all(
+        "the peak's place (1.00 %, systematics.jes) is changed more by Jet energy scale 1.40 %" in one
+        for one in found
+    )
+    assert not any("its width" in one for one in found)
+    wide = record.systematics.model_copy(update={"jes": 0.014, "jer": 0.001})
+    assert all(
+        "allow: its width (0.100 %, systematics.jer) is changed more by Jet energy scale 0.200 %" in one
+        for one in captions(wide)
+    )
+    enough = record.systematics.model_copy(update={"jes": 0.014})
+    assert not any("Beyond what" in one for one in captions(enough))
