@@ -24,7 +24,7 @@ lint: install
 	$(BIN)/repo-review .
 
 # A file's tests stay in one process: their fixtures are made once. The longest files come first.
-PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder --durations 20
 
 test: lint
 	$(PYTEST) -m "not slow and not htcondor"

@@ -169,7 +169,7 @@ def get(function: str | Function, own: Mapping[str, Function] | None = None) -> 
         return function
     known = {**_FUNCTIONS, **(own or {})}
     if function not in known:
-        msg = f"function '{function}': there are {', '.join(known)}"
+        msg = f"function '{function}' is unknown; known functions: {', '.join(known)}"
         raise ConfigError(msg)
     return known[function]
 

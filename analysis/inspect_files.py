@@ -54,6 +54,9 @@ def inspect(name: str) -> Facts:
         return _folder(path)
     if path.name == HEADER:
         return _bundle(path.parent)
+    if path.suffix in {".yaml", ".yml"}:
+        msg = f"{name}: `oddjet plan` says what a configuration does, `oddjet doctor` whether it is right; give {_known()}"
+        raise InputError(msg)
     readers = {".parquet": _table, ".h5": _histograms, ".json": _document}
     if path.suffix not in readers:
         msg = f"{name}: oddjet does not know such a file; give {_known()}"

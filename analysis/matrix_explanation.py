@@ -44,7 +44,7 @@ def exchanged(
     Parameters
     ----------
     own
-        Matrix of the event.
+        Matrix of the event, shape (…), that of one event's matrix.
     others
         Matrices of other events, shape (others, …).
     objects

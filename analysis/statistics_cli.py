@@ -265,7 +265,8 @@ def toys_command(
         )
         progress(1, 1)
     write_toys(found, out)
-    typer.echo(f"{out}: {toys} pseudo-experiments of {found.function}, fitted to {target.source}")
+    fitted = f"{selection} of {target.source}" if selection else target.source
+    typer.echo(f"{out}: {toys} pseudo-experiments of {found.function}, fitted to {fitted}")
 
 
 @dataclass(frozen=True)

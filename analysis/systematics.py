@@ -187,7 +187,7 @@ def random_variation(efficiencies: Sequence[float] | FloatArray) -> SourceShift:
     Raises
     ------
     InputError
-        If there are less than two, or their mean is not positive.
+        If there are fewer than two, or their mean is not positive.
     """
     values = np.asarray(efficiencies, dtype=np.float64)
     if values.size < 2 or not values.mean() > 0:

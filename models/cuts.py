@@ -77,15 +77,15 @@ class ProngSelection(FoldedMethod):
 
     def train_fold(
         self,
-        sample: TrainingSample,  # noqa: ARG002
-        extras: Mapping[str, TrainingSample],  # noqa: ARG002
-        fold: int,  # noqa: ARG002
+        sample: TrainingSample,
+        extras: Mapping[str, TrainingSample],
+        fold: int,
     ) -> Training[Arrays]:
         """Nothing is learnt; see `FoldTraining.train_fold`."""
         yield from ()
         return {}
 
-    def raw_score(self, fold: Arrays, columns: Mapping[str, npt.NDArray[Any]]) -> FloatArray:  # noqa: ARG002
+    def raw_score(self, fold: Arrays, columns: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
         """Relative distance to the nearest cut of both jets, above 0 where the selection keeps the event."""
         mass, ratio = self.options.mass_above, self.options.ratio_below
         # The inputs are the two masses, then the two ratios.

@@ -96,7 +96,7 @@ class FoldedMethod(FoldTraining):
             Saying what is wrong with them.
         """
 
-    def raw_cut(self, held: FloatArray, rows: int) -> float | None:  # noqa: ARG002
+    def raw_cut(self, held: FloatArray, rows: int) -> float | None:
         """Raw score above which a fold selects; None where the working point decides.
 
         Parameters

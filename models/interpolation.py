@@ -178,7 +178,7 @@ class InterpolatedMethod(FoldedMethod):
             What the fold's classifier is trained on.
         """
 
-    def seen(self, fold: Arrays, columns: Mapping[str, npt.NDArray[Any]]) -> Inputs:  # noqa: ARG002
+    def seen(self, fold: Arrays, columns: Mapping[str, npt.NDArray[Any]]) -> Inputs:
         """Events as the classifier sees them.
 
         Parameters
@@ -232,7 +232,7 @@ class InterpolatedMethod(FoldedMethod):
     def train_fold(
         self,
         sample: TrainingSample,
-        extras: Mapping[str, TrainingSample],  # noqa: ARG002
+        extras: Mapping[str, TrainingSample],
         fold: int,
     ) -> Training[Arrays]:
         """Learn and generate the background, then train the classifier; see `FoldTraining.train_fold`."""

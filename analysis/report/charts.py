@@ -116,7 +116,7 @@ def draw_chart(chart: Chart, alt: str) -> Markup:
         HTML.
     """
     height = TOP + sum(panel.height for panel in chart.panels) + GAP * (len(chart.panels) - 1) + BOTTOM
-    x = Axis(*chart.range, left_of(chart), WIDTH - right_of(chart), chart.log)
+    x = Axis(*chart.range, _left_of(chart), WIDTH - _right_of(chart), chart.log)
     parts, top = [], TOP
     for number, panel in enumerate(chart.panels):
         y = Axis(*panel.range, top + panel.height, top, panel.log)
@@ -133,7 +133,7 @@ def draw_chart(chart: Chart, alt: str) -> Markup:
     return Markup(_legend(chart) + svg)  # noqa: S704 - every word in it is escaped
 
 
-def left_of(chart: Chart) -> float:
+def _left_of(chart: Chart) -> float:
     """Room for the longest number beside a vertical axis, and for the axis' title."""
     words = [
         word
@@ -143,7 +143,7 @@ def left_of(chart: Chart) -> float:
     return max(LEFT, 26.0 + _LETTER * max(map(len, words), default=0))
 
 
-def right_of(chart: Chart) -> float:
+def _right_of(chart: Chart) -> float:
     """Room for the words of horizontal lines, where there are some."""
     return RIGHT if all(not word for panel in chart.panels for _, word in panel.levels) else RIGHT_OF_WORDS
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from analysis.report.account_record import Account, CutflowStep
 from analysis.report.numbers import MISSING, count, counted, percent, significant
-from analysis.report.record import Account, CutflowStep
 from analysis.report.tables import Table
 
 

@@ -175,7 +175,7 @@ def interval(low: float, high: float) -> str:
 
 
 def between(low: float | None, high: float | None) -> str:
-    """Two ends with three significant digits, e.g. ``0.12 – 0.345``.
+    """Two ends with three significant digits, e.g. ``0.120 – 0.345``.
 
     Parameters
     ----------

@@ -149,7 +149,7 @@ class DenseAutoencoder(Network):
         """
         return (x - self.reconstructed(parameters, x)).square().mean(dim=-1)
 
-    def losses(self, parameters: Parameters, batch: Batch, noise: Noise) -> torch.Tensor:  # noqa: ARG002
+    def losses(self, parameters: Parameters, batch: Batch, noise: Noise) -> torch.Tensor:
         """Reconstruction error of ``x`` times ``weight`` (1 where there is none)."""
         return weighted(self.errors(parameters, batch["x"]), batch)
 

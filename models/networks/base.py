@@ -170,7 +170,7 @@ class Network(abc.ABC):
         batch: Batch,
         noise: Noise,
         into: Parameters,
-        scratch: Scratch,  # noqa: ARG002
+        scratch: Scratch,
     ) -> torch.Tensor:
         """Losses as `losses` gives them; writes the gradient of each member's mean loss to ``into``.
 
@@ -190,6 +190,6 @@ class Network(abc.ABC):
         """
         return autograd_gradients(self.losses, parameters, batch, noise, into)
 
-    def refreshed(self, parameters: Parameters, batch: Batch) -> Parameters:  # noqa: ARG002
+    def refreshed(self, parameters: Parameters, batch: Batch) -> Parameters:
         """Buffers to be replaced after an epoch, from the epoch's last batch; none by default."""
         return {}

@@ -213,7 +213,7 @@ class ConvolutionalAutoencoder(Network):
             [self.errors(parameters, part) for part in torch.split(images, ROWS_AT_ONCE, dim=1)], dim=1
         )
 
-    def losses(self, parameters: Parameters, batch: Batch, noise: Noise) -> torch.Tensor:  # noqa: ARG002
+    def losses(self, parameters: Parameters, batch: Batch, noise: Noise) -> torch.Tensor:
         """Reconstruction error of ``image`` times ``weight`` (1 where there is none)."""
         images = batch["image"]
         if len(images) > 1:

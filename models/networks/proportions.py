@@ -75,7 +75,7 @@ class ProportionNetwork(Network):
         activations: tuple[Activation, ...] = tuple("relu" for _ in self.hidden)
         return torch.sigmoid(apply_layers(parameters, scaled, activations)[..., 0])
 
-    def losses(self, parameters: Parameters, batch: Batch, noise: Noise) -> torch.Tensor:  # noqa: ARG002
+    def losses(self, parameters: Parameters, batch: Batch, noise: Noise) -> torch.Tensor:
         """The batch's loss in every row; a sample of which the batch holds no event adds nothing."""
         output = self.outputs(parameters, batch["x"])
         share = batch["share"]

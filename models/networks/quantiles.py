@@ -84,7 +84,7 @@ class QuantileNetwork(Network):
         offsets = apply_layers(parameters, scaled, activations)
         return offsets + torch.logit(self._levels(offsets))
 
-    def losses(self, parameters: Parameters, batch: Batch, noise: Noise) -> torch.Tensor:  # noqa: ARG002
+    def losses(self, parameters: Parameters, batch: Batch, noise: Noise) -> torch.Tensor:
         """Mean over a row's events of the pinball losses, each divided by √(q(1 − q)), the spread of its gradient."""
         predicted = self.curves(parameters, batch["mass"])
         levels = self._levels(predicted)

@@ -67,7 +67,7 @@ class ResidualFlow(Network):
         fraction = low + (high - low) * float(torch.rand(1, generator=generator))
         return parameters | {FRACTION: torch.tensor([math.log(fraction / (1.0 - fraction)) / LOGIT_SCALE])}
 
-    def losses(self, parameters: Parameters, batch: Batch, noise: Noise) -> torch.Tensor:  # noqa: ARG002
+    def losses(self, parameters: Parameters, batch: Batch, noise: Noise) -> torch.Tensor:
         """Weight times −log of the mixture's density.
 
         Batch arrays: ``x`` inputs, ``context``, ``mass`` as the flow of mjj sees it, ``background`` log density of the

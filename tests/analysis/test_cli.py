@@ -12,7 +12,7 @@ import pytest
 import uproot
 import yaml
 
-from analysis import cli
+from tests.command_line import told as oddjet
 
 COMMANDS = (
     "skim",
@@ -29,15 +29,6 @@ COMMANDS = (
     "models",
 )
 FILE = "data.root"
-
-
-def oddjet(monkeypatch, capsys, *arguments):
-    """Exit code and text of ``oddjet ARGUMENTS``."""
-    monkeypatch.setattr(sys, "argv", ["oddjet", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    captured = capsys.readouterr()
-    return stopped.value.code or 0, " ".join((captured.out + captured.err).split())
 
 
 def test_the_module_is_the_command():

@@ -5,15 +5,15 @@ import datetime as dt
 import json
 import os
 import shutil
-import sys
 
 import pytest
 import yaml
 
-from analysis import cli, doctor
+from analysis import doctor
 from analysis.config import load_config
 from analysis.doctor_files import credential_checks, device_checks, run_checks, wanted_extras
 from analysis.run import Run
+from tests.command_line import called
 
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
@@ -45,10 +45,7 @@ def failing(found):
 
 
 def oddjet(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr(sys, "argv", ["oddjet", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    return stopped.value.code or 0, capsys.readouterr().out
+    return called(monkeypatch, capsys, *arguments)[:2]
 
 
 def test_all_is_well_here(monkeypatch, capsys, search):

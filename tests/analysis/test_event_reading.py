@@ -6,17 +6,22 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
+import vector
 
 from analysis.event_reading import Wanted, read_events, wanted_events
 from data.errors import IncompleteError, InputError
+from data.eventid import ID_COLUMNS
 from data.samples import Sample, read_samples
 from processors.config import JetsConfig, ProcessingConfig
 from processors.event_options import EventOptions
+from processors.lund import lund_declustering
 from processors.run import run_skim
 from processors.skim import read_features
 
 MINI = Path(__file__).resolve().parent.parent.parent / "data" / "mini"
 SAMPLES = read_samples(MINI / "samples.yaml")
+LINKS = ("FatJet_subJetIdx1", "FatJet_subJetIdx2")
+SUBJETS = ("SubJet_pt", "SubJet_eta", "SubJet_phi")
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +57,51 @@ def test_jets_are_those_of_the_feature_table(particles):
             assert len(jet.lund) > 3
 
 
-def test_entry_is_that_of_the_file(particles):
+def test_particles_subjets_and_splittings_are_those_of_the_jet(tmp_path):
+    """Of clustered jets the subjets are made of the particles too, though the file stores some."""
+    sample, config = SAMPLES["signal_particles"], JetsConfig(source="particles", radius=1.0)
+    options = ProcessingConfig(workers=1, executor="iterative"), EventOptions(jets=config)
+    run_skim(sample, *options, tmp_path)
+    table = read_features(tmp_path / "features" / sample.name)
+    found = read_events(sample, wanted_events(table, names(table, range(5))), config)
+    kinds = {particle[3] for event in found.values() for jet in event.jets for particle in jet.particles}
+    assert {22, 130, 211, -211} <= kinds
+    for jet in (jet for event in found.values() for jet in event.jets if jet.role):
+        pt, eta, phi = np.array([particle[:3] for particle in jet.particles]).T
+        assert np.all(np.diff(pt) <= 0)
+        particles = vector.array({"pt": pt, "eta": eta, "phi": phi, "mass": 0 * pt})
+        total = particles.sum()
+        assert (total.pt, total.eta, total.phi) == pytest.approx(
+            (jet.pt, jet.eta, jet.phi), rel=1e-4, abs=1e-3
+        )
+        assert len(jet.subjets) == 2
+        parts = vector.array(dict(zip(("pt", "eta", "phi"), np.array(jet.subjets).T, strict=True)))
+        assert np.hypot(parts.px.sum(), parts.py.sum()) == pytest.approx(jet.pt, rel=1e-6)
+        again = lund_declustering(
+            ak.zip({"pt": pt, "eta": eta, "phi": phi, "mass": 0 * pt})[np.newaxis], R0=1.0
+        )
+        # The particles' masses are not shown: without them the first splitting moves a little.
+        assert jet.lund[0] == pytest.approx((again[0].ln_r0_delta[0], again[0].ln_kt[0]), abs=0.06)
+
+
+def test_directions_a_turn_apart_are_the_same(particles):
+    sample, table = particles
+    (one,) = wanted_events(table, names(table, [0]))
+    turned = Wanted(one.id, (one.j1[0], one.j1[1] - 2 * np.pi), (one.j2[0], one.j2[1] + 2 * np.pi))
+    assert read_events(sample, [turned], JetsConfig()) == read_events(sample, [one], JetsConfig())
+
+
+def test_all_three_numbers_tell_an_event():
+    ids = [(1, 5, 7), (1, 6, 7), (2, 6, 7), (1, 6, 8)]
+    table = {name: np.array(column) for name, column in zip(ID_COLUMNS, zip(*ids, strict=True), strict=True)}
+    table |= {f"{name}_{jet}": np.arange(4.0) for name in ("eta", "phi") for jet in ("j1", "j2")}
+    found = wanted_events(table, [":".join(map(str, one)) for one in reversed(ids)])
+    assert [one.id for one in found] == ids[::-1]
+    assert [one.j1[0] for one in found] == [3.0, 2.0, 1.0, 0.0]
+
+
+def test_entry_is_that_of_the_file(particles, monkeypatch):
+    monkeypatch.setattr("analysis.event_reading.STEP", 4)
     sample, table = particles
     (event,) = read_events(sample, wanted_events(table, names(table, [11])), JetsConfig()).values()
     with uproot.open(next(iter(sample.files))) as file:
@@ -66,9 +115,8 @@ def test_entry_is_that_of_the_file(particles):
 def test_without_particles_the_stored_subjets_are_shown():
     path = MINI / "mock_0.root"
     with uproot.open(path) as file:
-        here = file["Events"].arrays(
-            ["run", "luminosityBlock", "event", "FatJet_eta", "FatJet_phi", "SubJet_pt"], entry_stop=5
-        )[4]
+        names = ["run", "luminosityBlock", "event", "FatJet_eta", "FatJet_phi", *LINKS, *SUBJETS]
+        here = file["Events"].arrays(names, entry_stop=5)[4]
     one = Wanted(
         (int(here.run), int(here.luminosityBlock), int(here.event)),
         *((float(here.FatJet_eta[k]), float(here.FatJet_phi[k])) for k in (1, 0)),
@@ -79,8 +127,11 @@ def test_without_particles_the_stored_subjets_are_shown():
     j2, j1 = event.jets[:2]
     assert (j1.role, j2.role) == ("j1", "j2")
     assert j1.particles == j1.lund == ()
-    stored = {float(value) for value in ak.to_numpy(here.SubJet_pt)}
-    assert {pt for jet in event.jets for pt, _, _ in jet.subjets} <= stored
+    stored = list(zip(*(here[name].tolist() for name in SUBJETS), strict=True))
+    linked = zip(*(here[name].tolist() for name in LINKS), strict=True)
+    assert [jet.subjets for jet in event.jets] == [
+        tuple(stored[k] for k in pair if k >= 0) for pair in linked
+    ]
 
 
 def test_an_event_that_no_file_holds_is_named():

@@ -287,6 +287,7 @@ def test_masses_are_those_with_events_in_all_three_intervals():
     assert set(found.masses) <= set(TESTED)
     for mass in found.masses:
         window = window_of(mass)
+        assert sum(window.low_band) / 2 >= found.fit_start
         for low, high in (window.low_band, window.signal_region, window.high_band):
             assert np.count_nonzero((mjj >= low) & (mjj < high)) >= LEAST_IN_BAND
     assert max(suggest(mjj, 10.0).masses) > max(found.masses)
@@ -311,9 +312,12 @@ def test_few_events_give_masses_without_training():
     few = suggest(falling(200), 1.0)
     assert not few.trainable
     assert len(few.masses) > 1
+    assert few.fit_start < few.masses[0]
+    assert few.masses[-1] <= falling(200).max()
     tiny = suggest(falling(9), 1.0)
     assert tiny.expected < LEAST_FOR_FIT
     assert (len(tiny.masses), tiny.trainable) == (1, False)
     assert tiny.fit_start < tiny.masses[0]
+    assert len(suggest(falling(9), 100.0).masses) > 1  # nine of every hundredth event
     none = suggest(np.zeros(0), 1.0)
     assert (none.expected, none.fit_start, none.masses) == (0.0, None, (3000.0,))

@@ -170,11 +170,10 @@ def test_a_method_shares_its_tables_once_whatever_its_windows(skimmed, monkeypat
 
 def test_tables_too_small_for_one_of_the_windows_are_refused(skimmed):
     run = skimmed("small", "scan.masses=[2700, 5000]", f"methods={{cwola: {METHODS['cwola']}}}")
-    with pytest.raises(TrainingError) as home:
+    with pytest.raises(TrainingError, match=r"window [\d.-]+ GeV.* holds? ") as home:
         train(run)
-    with pytest.raises(TrainingError) as away:
+    with pytest.raises(TrainingError, match=f"^{re.escape(str(home.value))}$"):
         train_away(run)
-    assert str(away.value) == str(home.value)
 
 
 def test_a_worker_with_other_libraries_trains_nothing(skimmed):

@@ -175,7 +175,7 @@ def test_start_values_outside_the_domain_are_named():
 
 
 def test_unknown_functions_are_named():
-    with pytest.raises(ConfigError, match="function 'dijet7': there are dijet2"):
+    with pytest.raises(ConfigError, match="function 'dijet7' is unknown; known functions: dijet2"):
         fit_background(spectrum(3000), "dijet7")
 
 

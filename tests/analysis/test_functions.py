@@ -142,9 +142,11 @@ def test_a_users_zero_names_the_mass():
 
 
 def test_unknown_and_taken_names():
-    with pytest.raises(ConfigError, match=r"function 'dijet9': there are dijet2, .*atlas5$"):
+    with pytest.raises(
+        ConfigError, match=r"function 'dijet9' is unknown; known functions: dijet2, .*atlas5$"
+    ):
         functions.get("dijet9")
-    with pytest.raises(ConfigError, match=r"function 'mime': there are .*, own$"):
+    with pytest.raises(ConfigError, match=r"function 'mime' is unknown; known functions: .*, own$"):
         functions.get("mime", {"own": OWN})
     assert functions.get("own", {"own": OWN}) is OWN
     assert functions.get(OWN) is OWN

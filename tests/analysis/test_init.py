@@ -3,15 +3,15 @@
 import json
 import os
 import re
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 
-from analysis import cli
 from analysis.config import load_config
 from data.samples import read_samples
+from tests.command_line import called
 
 MINI = Path(__file__).parents[2] / "data" / "mini"
 
@@ -20,15 +20,7 @@ MINI = Path(__file__).parents[2] / "data" / "mini"
 def oddjet(monkeypatch, capsys, tmp_path):
     """Runs ``oddjet ARGUMENTS`` in a folder of its own: exit code, output and errors."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["oddjet", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        captured = capsys.readouterr()
-        return stopped.value.code or 0, captured.out, captured.err
-
-    return run
+    return partial(called, monkeypatch, capsys)
 
 
 def test_data_and_signals_give_a_search_that_plans(oddjet, tmp_path):

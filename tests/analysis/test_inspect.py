@@ -300,6 +300,7 @@ def test_a_run_folder(run_folder):
             "x",
             r"a\.txt: oddjet does not know such a file; give a ROOT file of events .*, or a run folder",
         ),
+        ("a.yaml", "x: 1", r"a\.yaml: `oddjet plan` says what a configuration does.*; give a ROOT file of"),
         (
             "a.json",
             '{"x": 1}',

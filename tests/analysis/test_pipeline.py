@@ -132,6 +132,18 @@ def copy(finished, inputs, tmp_path):
     return tmp_path / "inputs", tmp_path / "run"
 
 
+@pytest.fixture
+def no_plots(monkeypatch):
+    """A report of one empty page: for tests of when it is made, for its plots take half of a run's time."""
+
+    def write_page(folder, *_facts, **_options):
+        page = folder / "report" / "index.html"
+        page.write_text("")
+        return [page]
+
+    monkeypatch.setattr("analysis.report.write_report", write_page)
+
+
 def digests(out: Path, *patterns: str) -> dict[str, str]:
     files = [path for pattern in patterns for path in sorted(out.glob(pattern))]
     assert files
@@ -230,6 +242,7 @@ def test_a_second_run_does_nothing(inputs, copy, caplog):
     assert [record.message.endswith("up to date") for record in caplog.records] == [True] * len(STAGES)
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_another_seed_trains_again_but_skims_not(inputs, copy):
     _, out = copy
     before = times(out)
@@ -237,6 +250,7 @@ def test_another_seed_trains_again_but_skims_not(inputs, copy):
     assert redone(out, before) == STAGES - {"skim.mock", "skim.signal"}
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_another_fit_option_only_fits_again(inputs, copy):
     _, out = copy
     before = times(out)
@@ -244,6 +258,7 @@ def test_another_fit_option_only_fits_again(inputs, copy):
     assert redone(out, before) == {"scan", "report"}
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_another_signal_file_leaves_the_training_alone(copy, make_nano_file):
     inputs, out = copy
     before = times(out)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from analysis.notebook_pages import as_markdown
 from analysis.reference import PACKAGES, ROOT, Reference, page_texts, place_of, public_modules
 from data.errors import ConfigError
+from data.files import write_json
 
 
 def build(folder, *packages):
@@ -91,3 +93,17 @@ def test_the_whole_reference(tmp_path):
     assert len(written) > 250
     assert "discrete profiling" in (tmp_path / "docs" / "analysis.html").read_text()
     assert "the data label themselves" in Path(tmp_path / "docs" / "models.html").read_text()
+
+
+def test_formulas_of_notebooks_come_through_as_they_are_written(tmp_path):
+    cells = [
+        ("markdown", "With $q_0$ and $\\hat N$:\n\n$$a_1\\\\\nb_2$$\n\n```console\n$ oddjet run $HOME\n```"),
+        ("code", "price = '$5 and $6'"),
+    ]
+    write_json(
+        tmp_path / "n.ipynb", {"cells": [{"cell_type": kind, "source": [text]} for kind, text in cells]}
+    )
+    assert as_markdown(tmp_path / "n.ipynb") == (
+        "With `q_0` and `\\hat N`:\n\n\n```latex\na_1\\\\\nb_2\n```\n\n\n"
+        "```console\n$ oddjet run $HOME\n```\n\n```python\nprice = '$5 and $6'\n```"
+    )

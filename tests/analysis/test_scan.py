@@ -254,8 +254,8 @@ def test_same_input_same_result():
     ("mapping", "message"),
     [
         ({"fit_strat": 2232}, "unknown key 'fit_strat'; did you mean 'fit_start'"),
-        ({"candidates": [1]}, "function 'dijet1': there are dijet2, dijet3"),
-        ({"function": "dijet9"}, "function 'dijet9': there are dijet2"),
+        ({"candidates": [1]}, "function 'dijet1' is unknown; known functions: dijet2, dijet3"),
+        ({"function": "dijet9"}, "function 'dijet9' is unknown; known functions: dijet2"),
         ({"candidates": []}, "as \\[2, 3, 4\\]"),
         ({"toys": 10}, "toys"),
     ],

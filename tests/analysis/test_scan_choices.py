@@ -148,8 +148,8 @@ def test_every_function_can_be_scanned(name):
     ("mapping", "message"),
     [
         ({"function": "envelope", "calculator": "toys"}, "function 'envelope' has asymptotic formulae only"),
-        ({"function": "mine"}, "function 'mine': there are dijet2, "),
-        ({"candidates": ["dijet2", "mine"]}, "function 'mine': there are dijet2, "),
+        ({"function": "mine"}, "function 'mine' is unknown; known functions: dijet2, "),
+        ({"candidates": ["dijet2", "mine"]}, "function 'mine' is unknown; known functions: dijet2, "),
         (
             {"own_functions": {"mine": {"expression": "y**a", "start": {"a": 1}}}, "function": "mine"},
             r"function 'mine': expression 'y\*\*a': unknown name 'y'",

@@ -79,7 +79,7 @@ def test_wrong_keys_are_named(changes, message):
         ({"masses": []}, ConfigError, r'no mass to test; add a key "masses"'),
         ({"fit": {"range": [3000, 2000]}}, ConfigError, r"fit.range \[3000, 2000\] does not rise"),
         ({"fit": {"range": [1000, 5000]}}, ConfigError, r"reaches beyond the spectrum, 2000–6000 GeV"),
-        ({"fit": {"function": "dijet9"}}, ConfigError, r"function 'dijet9': there are dijet2, "),
+        ({"fit": {"function": "dijet9"}}, ConfigError, r"function 'dijet9' is unknown; known functions: dijet2, "),
         ({"fit": {"candidates": [2, 9]}}, ConfigError, r"function 'dijet9'"),
     ],
 )  # fmt: skip

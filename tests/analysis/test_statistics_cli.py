@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,22 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 
 import analysis
-from analysis import cli, statistics_cli
+from analysis import statistics_cli
 from analysis.json_schemas import schema
 from analysis.workspace_index import read_workspaces
 from data.files import read_json
+from tests.command_line import told as oddjet
 
 EXAMPLES = Path(analysis.__file__).with_name("examples")
 COUNTS = np.round(3000 * np.exp(-np.arange(30) / 3.5)).astype(int).tolist()
-
-
-def oddjet(monkeypatch, capsys, *arguments):
-    """Exit code and text of ``oddjet ARGUMENTS``."""
-    monkeypatch.setattr(sys, "argv", ["oddjet", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    captured = capsys.readouterr()
-    return stopped.value.code or 0, " ".join((captured.out + captured.err).split())
 
 
 @pytest.fixture
@@ -112,7 +103,7 @@ def test_a_table_of_efficiencies_gives_limits(monkeypatch, capsys, tmp_path):
         ({"masses": [1500]}, r"spectrum\.json: mass 1500 GeV lies outside the fit range 2000–6000 GeV"),
         ({"masses": [7000]}, r"mass 7000 GeV lies outside"),
         ({"mass": [3000]}, r"unknown key 'mass'; did you mean 'masses'\?"),
-        ({"fit": {"function": "dijet7"}}, r"function 'dijet7': there are dijet2"),
+        ({"fit": {"function": "dijet7"}}, r"function 'dijet7' is unknown; known functions: dijet2"),
     ],
 )  # fmt: skip
 def test_bad_input_ends_in_one_message_and_exit_code_one(

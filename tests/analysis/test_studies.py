@@ -122,6 +122,18 @@ def test_every_listed_event_is_displayed(studied):
     assert all({"j1", "j2"} <= {jet.role for jet in event.jets} for event in events.values())
 
 
+def test_gains_are_over_simulated_background_of_the_signal_region(studied):
+    out, record = studied
+    qcd = read_features(out / "features" / "qcd")
+    weight = np.abs(qcd["weight"][(qcd["mjj"] >= 2725) & (qcd["mjj"] < 3331) & (qcd["region"] == 0)])
+    for method in record.windows["B3"].methods.values():
+        assert method.ranked_in == "window"
+        assert list(method.improvement) == ["signal"]
+        gain = method.improvement["signal"]
+        assert gain.reference == "simulation"
+        assert gain.background_events == pytest.approx(weight.sum() ** 2 / (weight**2).sum())
+
+
 def test_flatness_is_that_of_the_selection_beside_the_signal_region(studied):
     out, record = studied
     table = read_features(out / "features" / "mock")
@@ -160,9 +172,10 @@ def test_methods_are_compared(studied):
     for name, trained_on in (("mock", True), ("signal", False)):
         table = read_features(out / "features" / name)
         inside = rows_of(table, (table["mjj"] >= 2725) & (table["mjj"] < 3331) & (table["region"] == 0))
-        method = models.load(out / "models" / "cwola" / "B3")
-        kept = judge(method, inside, trained_on=trained_on).selected
-        assert alike[name].both[0][0] == pytest.approx(np.abs(inside["weight"][kept]).sum())
+        for place, method in enumerate(("cwola", "prong2")):
+            bundle = models.load(out / "models" / method / "B3")
+            kept = judge(bundle, inside, trained_on=trained_on and method == "cwola").selected
+            assert alike[name].both[place][place] == pytest.approx(np.abs(inside["weight"][kept]).sum())
     matrix = alike["mock"]
     assert matrix.methods == ("cwola", "prong2")
     methods = studied[1].windows["B3"].methods

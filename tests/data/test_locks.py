@@ -38,7 +38,8 @@ def test_a_killed_holder_lets_go(tmp_path, holder):
 
 
 def test_two_blocks_of_one_process_exclude_each_other(tmp_path):
-    with run_lock(tmp_path), pytest.raises(LockedError), run_lock(tmp_path):
+    told = rf"{tmp_path}: another run is at work here \(process {os.getpid()} on "
+    with run_lock(tmp_path), pytest.raises(LockedError, match=told), run_lock(tmp_path):
         pass
 
 

@@ -46,7 +46,9 @@ print(json.dumps(found))
 def test_blocks_in_blocks_and_blocks_of_two_threads():
     """The first thread leaves its block while the second one would be in the midst of its own."""
     three = {**os.environ, "OPENBLAS_NUM_THREADS": "3", "OMP_NUM_THREADS": "3", "MKL_NUM_THREADS": "3"}
-    done = subprocess.run([sys.executable, "-c", PROGRAM], env=three, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], env=three, capture_output=True, text=True, check=True
+    )
     found = json.loads(done.stdout)
     assert max(found["before"]) > 1
     assert found["before"] == found["between"] == found["after"]

@@ -34,10 +34,14 @@ def test_durations_in_words(seconds, words):
     assert time_words(seconds) == words
 
 
-def test_a_block_counts_its_events():
-    with event_progress("mock", 30) as add:
+def test_a_block_counts_its_events(caplog, monkeypatch):
+    monkeypatch.delenv("FORCE_COLOR", raising=False)  # it stands for a terminal
+    monkeypatch.setattr("processors.progress.EVERY", 0.0)
+    with caplog.at_level(logging.INFO, logger="oddjet"), event_progress("mock", 30) as add:
         add(10)
         add(20)
+    (line,) = caplog.messages  # none at the end
+    assert line.startswith("mock: 10 of 30 events, ")
 
 
 def test_a_countdown_takes_only_the_time_of_what_was_done_now(caplog):

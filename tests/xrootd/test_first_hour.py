@@ -1,26 +1,18 @@
 """`oddjet init`, `doctor` and `plan` with files behind root://, of a server that works and of one that is down."""
 
 import json
-import sys
+from functools import partial
 
 import pytest
 
-from analysis import cli
 from data.samples import read_samples
+from tests.command_line import called
 
 
 @pytest.fixture
 def oddjet(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["oddjet", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        captured = capsys.readouterr()
-        return stopped.value.code or 0, captured.out, captured.err
-
-    return run
+    return partial(called, monkeypatch, capsys)
 
 
 @pytest.fixture
