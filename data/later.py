@@ -9,10 +9,10 @@ class _Later(ModuleType):
     """Stands for a module until something of it is asked for."""
 
     def __getattr__(self, name: str) -> Any:
-        """What the module has under a name."""
-        if "_module" not in self.__dict__:
-            self._module = importlib.import_module(self.__name__)
-        return getattr(self._module, name)
+        """What the module has under a name; it is kept, so that loops look it up as fast as in the module."""
+        value = getattr(importlib.import_module(self.__name__), name)
+        setattr(self, name, value)
+        return value
 
 
 def later(name: str) -> ModuleType:

@@ -156,6 +156,7 @@ def test_features_count_every_event_once(studied):
     for shape in window.features.values():
         assert sum(shape.signal_region) == window.methods["cwola"].in_signal_region
         assert sum(shape.side_bands) == beside.sum()
+        assert list(shape.signals) == ["signal"]
         assert {name: sum(values) for name, values in shape.selected.items()} == {
             name: method.selected for name, method in window.methods.items()
         }
