@@ -23,6 +23,7 @@ from analysis.stages import (
 )
 from analysis.training_bar import training_bar
 from data.files import read_json, write_json
+from models.processes import shared_processes
 from processors.scorers import INCLUSIVE
 
 
@@ -44,8 +45,9 @@ def run_limits(run: Run, *, study: bool = False) -> None:
     if study:
         limits = run.limits.model_copy(update={"study": True})
         run = Run(run.config.model_copy(update={"limits": limits}), run.samples)
-    for signal, method in studies(run):
-        study_signal(run, signal, method)
+    with shared_processes():
+        for signal, method in studies(run):
+            study_signal(run, signal, method)
     for signal, method in uncertain(run):
         if find_injection(run, signal, method):
             vary(run, signal)
@@ -185,7 +187,7 @@ def _study_options(run: Run, signal: str, method: str) -> dict[str, Any]:
 def _study_signal(run: Run, signal: str, method: str) -> Product:
     study = importlib.import_module("analysis.limit_study").study  # its networks take seconds to import
     path = _path(run, signal, method)
-    with training_bar(f"{signal} {method}"):
+    with training_bar(f"{signal} {method}"), shared_processes():
         record = study(run, signal, method)
     write_json(path, record.model_dump(mode="json"))
     return Product([path], 0, 0)
@@ -227,7 +229,7 @@ def _retrain(run: Run, signal: str, method: str) -> Product:
     best = read_json(_path(run, signal, f"{method}.injection"))
     seeds = [run.config.run.seed + number for number in range(run.limits.seeds)]
     retrain = importlib.import_module("analysis.retraining_run").retrain_systematics
-    with training_bar(f"{signal} {method}"):
+    with training_bar(f"{signal} {method}"), shared_processes():
         found = retrain(run, signal, method, best["cross_section_fb"], seeds, tuple(best["fit_range"]))
     path = _path(run, signal, f"{method}.retraining")
     write_json(path, found.model_dump(mode="json"))

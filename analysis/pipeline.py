@@ -38,6 +38,7 @@ from data.errors import OddjetError
 from data.files import hash_json, read_json, write_json
 from data.manifest import code_version, read_manifest
 from data.samples import Sample
+from models.processes import shared_processes
 from processors.look import check_same_sources
 from processors.progress import Countdown
 
@@ -95,15 +96,16 @@ def train(run: Run, *, only_merge: bool = False) -> None:
     if not run.config.methods:
         _LOG.info("no method is configured, there is nothing to train")
     countdown = Countdown("trainings", len(run.tasks()))
-    for method, window in run.tasks():
-        worked = run_stage(
-            run,
-            f"train {method} {window.name}",
-            inputs=_training_inputs(run, method),
-            options=_training_options(run, method, window),
-            work=partial(work, run, method, window),
-        )
-        countdown.step(worked=worked)
+    with shared_processes():
+        for method, window in run.tasks():
+            worked = run_stage(
+                run,
+                f"train {method} {window.name}",
+                inputs=_training_inputs(run, method),
+                options=_training_options(run, method, window),
+                work=partial(work, run, method, window),
+            )
+            countdown.step(worked=worked)
 
 
 def _training_inputs(run: Run, method: str) -> dict[str, str]:

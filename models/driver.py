@@ -1,10 +1,6 @@
 """Runs trainings side by side: networks that fit together train in one stack, in one process or several."""
 
-import contextlib
-import multiprocessing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -13,17 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from data.errors import TrainingError
-from data.workers import attached, starting
 from models import epochs, trees
 from models.arrays import Arrays
 from models.jobs import Job, Member, Result, StackJob, StackResult, Training, TreeJob, side_by_side
+from models.processes import Map, processes
 from models.stack import Device, Precision, train_stack
 from models.threads import one_thread
 
 T = TypeVar("T")
 MOST_MEMBERS = 48
 """Networks in one stack: more gain nothing, as their weights no longer fit into a core's cache."""
-Map = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
 
 
 def train_together(
@@ -44,7 +39,7 @@ def train_together(
     trainings
         Generators of jobs.
     workers
-        Processes that train side by side.
+        Processes that train side by side; see `models.processes.shared_processes`.
     device, precision
         See `models.stack.train_stack`.
 
@@ -62,7 +57,7 @@ def train_together(
         msg = f"workers must be at least 1, found {workers}"
         raise TrainingError(msg)
     whole = side_by_side(trainings)
-    with one_thread(), _mapper(workers) as mapped:
+    with one_thread(), processes(workers) as mapped:
         answer, number = None, 0
         while True:
             try:
@@ -71,31 +66,6 @@ def train_together(
                 return cast("list[T]", stop.value)
             number += 1
             answer = _results(number, jobs, workers, device, precision, mapped)
-
-
-@contextlib.contextmanager
-def _mapper(workers: int) -> Iterator[Map]:
-    board = epochs.board()
-    if workers == 1:
-        yield lambda function, items: [function(item) for item in items]
-        return
-    # Fresh interpreters: a fork of a process whose OpenMP or torch threads have started can hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=attached(board)) as pool:
-
-        def mapped(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-            try:
-                with starting():
-                    found = pool.map(function, items)
-                return list(found)
-            except BrokenProcessPool:
-                msg = (
-                    f"a training process died, one of {workers}; most often memory ran out: lower processing.workers, "
-                    'then run again; a script that trains with workers does so under `if __name__ == "__main__":`'
-                )
-                raise TrainingError(msg) from None
-
-        yield mapped
 
 
 @dataclass(frozen=True)

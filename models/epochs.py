@@ -33,21 +33,21 @@ def heard(listener: Heard) -> Iterator[None]:
         _LISTENER.reset(token)
 
 
-def board() -> Callable[[], None] | None:
-    """A new board for a training and its worker processes.
+def board() -> Callable[[], None]:
+    """The board of this process and of the workers that it starts.
 
     Returns
     -------
-    callable or None
-        What each worker process does first, to write on the same board; None where nobody listens.
+    callable
+        What each worker process does first, to write on the same board.
     """
-    if _LISTENER.get() is None:
-        return None
-    prepare = partial(
-        _take, RawArray("q", _STACKS)
-    )  # each stack writes a number of its own: no lock is needed
-    prepare()
-    return prepare
+    return partial(_take, _board())
+
+
+def _board() -> Any:
+    if "board" not in _HERE:
+        _take(RawArray("q", _STACKS))  # each stack writes a number of its own: no lock is needed
+    return _HERE["board"]
 
 
 def _take(shared: Any) -> None:
@@ -79,10 +79,11 @@ def watched(number: int, stacks: Sequence[tuple[int, int]]) -> Iterator[None]:
     stacks
         Members and most epochs of each.
     """
-    listener, shared = _LISTENER.get(), _HERE.get("board")
-    if listener is None or shared is None or not stacks:
+    listener = _LISTENER.get()
+    if listener is None or not stacks:
         yield
         return
+    shared = _board()
     shared[:] = [0] * _STACKS
     whole, most = sum(members * epochs for members, epochs in stacks), max(epochs for _, epochs in stacks)
 

@@ -61,7 +61,6 @@ def test_nobody_hears_what_is_trained_outside_the_block(often):
         pass
     train_together([training(2)])
     assert told == []
-    assert epochs.board() is None
 
 
 def test_a_terminal_shows_epochs_and_time_left(often):
@@ -76,6 +75,5 @@ def test_a_terminal_shows_epochs_and_time_left(often):
 def test_nothing_is_shown_elsewhere(often):
     text = io.StringIO()
     with training_bar("cathode A3", Console(file=text, width=120)):
-        assert epochs.board() is None
         train_together([training(3)])
     assert text.getvalue() == ""

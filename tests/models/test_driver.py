@@ -6,7 +6,7 @@ import pytest
 import threadpoolctl
 
 from data.errors import TrainingError
-from models import driver, trees
+from models import driver, processes, trees
 from models.driver import train_together
 from models.jobs import Member, Schedule, StackJob, TreeJob, side_by_side
 from models.networks.dense import DenseClassifier
@@ -183,3 +183,24 @@ def test_no_trainings():
 def test_at_least_one_worker():
     with pytest.raises(TrainingError, match="workers must be at least 1, found 0"):
         train_together([], workers=0)
+
+
+def test_trainings_of_a_block_share_their_processes(monkeypatch):
+    opened = []
+
+    class Counted(processes.ProcessPoolExecutor):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            opened.append(self)
+
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", Counted)
+    with processes.shared_processes():
+        train_together([rounds([tree_job(8)])])
+        assert opened == []
+        with processes.shared_processes():
+            found = train_together([rounds([tree_job(5)], [tree_job(8)])], workers=2)[0]
+        again = train_together([rounds([tree_job(5)])], workers=2)[0]
+    (pool,) = opened
+    assert_same(again[0], found[0])
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        pool.submit(int)
