@@ -1,6 +1,7 @@
 """The command line ``oddjet``: thin functions that read a configuration and call the stages."""
 
 import errno
+import io
 import json
 import logging
 import os
@@ -242,6 +243,8 @@ def _log_handler() -> logging.Handler:
 
 def main() -> None:
     """Run the command line; exit code 0 only if everything expected was done."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # not every terminal has all characters of a help text
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_log_handler()])
     try:
         app()

@@ -1,5 +1,6 @@
 """What the shell offers where a value is typed: read from folders and files, so that the answer comes at once."""
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -35,25 +36,27 @@ def files(*suffixes: str) -> Completer:
 
 def _paths(incomplete: str, suffixes: tuple[str, ...]) -> Iterator[str]:
     folder, slash, begun = incomplete.rpartition("/")
-    found = _entries(Path(f"{folder}{slash}" or ".").expanduser(), begun, suffixes)
+    found = [f"{folder}{slash}{name}" for name in _entries(f"{folder}{slash}" or ".", begun, suffixes)]
     if len(found) == 1 and found[0].endswith("/"):  # the shell would put a blank behind it
-        yield from _paths(f"{folder}{slash}{found[0]}", suffixes)
+        yield from list(_paths(found[0], suffixes)) or found
     else:
-        yield from (f"{folder}{slash}{name}" for name in found)
+        yield from found
 
 
-def _entries(folder: Path, begun: str, suffixes: tuple[str, ...]) -> list[str]:
+def _entries(folder: str, begun: str, suffixes: tuple[str, ...]) -> list[str]:
     """Names of files and folders that begin so; hidden ones only where a dot was typed."""
     try:
-        inside = [one for one in folder.iterdir() if one.name.startswith(begun)]
+        inside = [one for one in Path(folder).expanduser().iterdir() if one.name.startswith(begun)]
         shown = [one for one in inside if begun.startswith(".") or not one.name.startswith(".")]
-        return [
-            f"{one.name}/" if one.is_dir() else one.name
-            for one in shown
-            if one.is_dir() or one.suffix in suffixes
-        ]
-    except OSError:
+    except (OSError, RuntimeError):  # a folder that cannot be read, or the home of nobody
         return []
+    # Path.is_dir raises for a link into a closed folder, which would hide all others
+    folders = {one for one in shown if os.path.isdir(one)}  # noqa: PTH112
+    return [
+        f"{one.name}/" if one in folders else one.name
+        for one in shown
+        if one in folders or one.suffix in suffixes
+    ]
 
 
 configurations = files(*_YAML)

@@ -112,10 +112,12 @@ def _scan(content: dict[str, Any], source: str) -> Facts:  # noqa: ARG001 - as e
     for name, rows in content["selections"].items():
         valid = [row for row in rows if row["valid"]]
         best = max(valid, key=lambda row: row["z"], default=None)
+        # The remark says where p0 is a bound.
+        shown = ("mass", "z", "p0", "message") if best and best.get("message") else ("mass", "z", "p0")
         selections[name] = {
             "masses": len(rows),
             "valid": len(valid),
-            "largest_excess": None if best is None else {key: best[key] for key in ("mass", "z", "p0")},
+            "largest_excess": None if best is None else {key: best[key] for key in shown},
         }
     return {
         "sample": content["sample"],

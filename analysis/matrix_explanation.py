@@ -69,10 +69,19 @@ def _forms() -> tuple[npt.NDArray[np.str_], ...]:
 
 
 def _told_by(name: str) -> tuple[str, ...]:
-    """The objects of a cell by its name, e.g. of ``mt(j1)`` or ``m(j1,mu2)``; of a difference the softer object."""
+    """The objects of a cell by its name, e.g. of ``mt(j1)`` or ``m(j1,mu2)``; ``det(j2)`` is of j1 and j2."""
     zone, _, inside = name.rstrip(")").partition("(")
-    found = [_LEADING.get(label, _kind(label)) for label in inside.split(",") if label]
+    labels = [label for label in inside.split(",") if label]
+    if zone == "det":
+        labels.insert(0, _one_before(inside))
+    found = [_LEADING.get(label, _kind(label)) for label in labels]
     return (_MET, *found) if zone in {"met", "mt", "t"} else tuple(found)
+
+
+def _one_before(label: str) -> str:
+    """The object of the same type that is next in E_T above: of j2 it is j1."""
+    symbol = label.rstrip("0123456789")
+    return f"{symbol}{int(label.removeprefix(symbol)) - 1}"
 
 
 def _kind(label: str) -> str:

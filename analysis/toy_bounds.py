@@ -45,4 +45,4 @@ def local_limit(p0: float | None, message: str | None) -> float | None:
     """
     if p0 is None or message is None or P0_IS_BOUND not in message:
         return None
-    return limit_of_none(max(round(1 / p0) - 1, 1))
+    return limit_of_none(round(1 / p0) - 1)

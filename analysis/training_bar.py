@@ -21,7 +21,8 @@ _COLUMNS = (
 def training_bar(what: str, console: Console | None = None) -> Iterator[None]:
     """Show how far the networks of a block are that a method trains, one round of them after the other.
 
-    Networks that train side by side count in the mean; those that stop early end theirs. Trees have no epochs.
+    Networks that train side by side count in the mean; those that stop early end theirs. A round of
+    trees only, which have no epochs, tells nothing.
 
     Parameters
     ----------
@@ -36,12 +37,12 @@ def training_bar(what: str, console: Console | None = None) -> Iterator[None]:
         return
     with Progress(*_COLUMNS, console=console, transient=True) as bar:
         line = bar.add_task("", visible=False)
-        shown = [0, 0.0]
+        shown = [0, 0, 0.0]
 
         def told(number: int, done: float, most: int) -> None:
-            if number != shown[0] or done < shown[1]:  # other networks, or those of another training
+            if [number, most] != shown[:2] or done < shown[2]:  # other networks, or those of another training
                 bar.reset(line, total=most, visible=True, description=f"{what}, networks {number}")
-            shown[:] = [number, done]
+            shown[:] = [number, most, done]
             bar.update(line, completed=done)
 
         with heard(told):

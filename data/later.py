@@ -1,6 +1,7 @@
 """Libraries that take seconds to import, imported where they are first used: a command without use of them answers at once."""
 
 import importlib
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -13,6 +14,10 @@ class _Later(ModuleType):
         value = getattr(importlib.import_module(self.__name__), name)
         setattr(self, name, value)
         return value
+
+    def __reduce__(self) -> tuple[Callable[[str], ModuleType], tuple[str]]:
+        """A worker process that is sent one imports the module itself."""
+        return later, (self.__name__,)
 
 
 def later(name: str) -> ModuleType:

@@ -217,12 +217,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        If the file is missing, is not YAML, repeats a key, or holds something other than a mapping.
+        If the file is missing, is not text, is not YAML, repeats a key, or holds something other than a mapping.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         msg = f"{path}: cannot be read ({error.strerror}); check the path"
+        raise ConfigError(msg) from None
+    except UnicodeDecodeError:
+        msg = f"{path}: not text in UTF-8; give a file of YAML (`oddjet init` writes one for ROOT files)"
         raise ConfigError(msg) from None
     try:
         content = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader with one more check

@@ -15,6 +15,7 @@ from models.jobs import Job, Member, Result, StackJob, StackResult, Training, Tr
 from models.processes import Map, processes
 from models.stack import Device, Precision, train_stack
 from models.threads import one_thread
+from models.torch_later import torch
 
 T = TypeVar("T")
 MOST_MEMBERS = 48
@@ -96,7 +97,7 @@ def _work(task: "_Part | TreeJob") -> Any:
     if isinstance(task, TreeJob):
         return trees.train(task.problem, task.settings, task.seed)
     job = task.job
-    return train_stack(
+    trained = train_stack(
         job.network,
         job.schedule,
         job.data,
@@ -105,6 +106,9 @@ def _work(task: "_Part | TreeJob") -> Any:
         precision=task.precision,
         told=partial(epochs.note, task.number),
     )
+    if task.device == "cuda":
+        torch.cuda.empty_cache()  # processes outlive a training, and memory that one keeps no other can have
+    return trained
 
 
 def _groups(stacks: Mapping[int, StackJob]) -> list[dict[int, StackJob]]:

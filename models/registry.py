@@ -2,7 +2,9 @@
 
 import difflib
 import importlib
+import os
 import pkgutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +21,8 @@ _PACKAGE = "models.methods"
 def register(method: "type[Method]") -> "type[Method]":
     """Class decorator: make a method known by its name.
 
-    The same class may come again, as where a cell of a notebook is run once more or a module is reloaded: the new one
-    counts.
+    The same class may come again, as where a cell of a notebook is run once more, a module is reloaded or a script is
+    imported: the new one counts.
 
     Raises
     ------
@@ -30,8 +32,8 @@ def register(method: "type[Method]") -> "type[Method]":
     if not method.__module__.startswith(f"{_PACKAGE}."):
         import_methods()  # a class from elsewhere must not take the name of one whose file has not been needed yet
     before = METHODS.get(method.name, method)
-    places = [f"{one.__module__}.{one.__qualname__}" for one in (before, method)]
-    if places[0] != places[1]:
+    if _origin(before) != _origin(method):
+        places = [f"{one.__module__}.{one.__qualname__}" for one in (before, method)]
         msg = (
             f"method '{method.name}' is registered twice, by {places[0]} and {places[1]}; give one of them another name "
             "(in a notebook, a class that was renamed stays known until the kernel is restarted)"
@@ -39,6 +41,12 @@ def register(method: "type[Method]") -> "type[Method]":
         raise ConfigError(msg)
     METHODS[method.name] = method
     return method
+
+
+def _origin(method: "type[Method]") -> tuple[str, str]:
+    """Where a class stands: a script that is run and also imported is two modules of one file."""
+    file = getattr(sys.modules.get(method.__module__), "__file__", None)
+    return os.path.realpath(file) if file else method.__module__, method.__qualname__
 
 
 def import_methods() -> None:

@@ -110,7 +110,9 @@ def refer(scorers: Mapping[str, Path], trained_on: Collection[str] = ()) -> tupl
 
 def import_methods() -> None:
     """Import what trained methods need: seconds, and hundreds of megabytes, that no chunk should be charged with."""
-    importlib.import_module("models.folded")
+    # the methods themselves import these libraries only where they first use them
+    for name in ("models.folded", "torch", "sklearn.ensemble", "models.kernels.forest"):
+        importlib.import_module(name)
 
 
 @functools.cache

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.limit_record import LimitRecord, SelectionLimits, SignalLimits
+from analysis.toy_bounds import local_limit
 from data.errors import ConfigError, InputError
 from data.files import read_json
 
@@ -160,7 +161,9 @@ def _significances(library: Any, method: str, rows: Sequence[Row], qualifiers: A
     if not rows:
         return None
     table = _table(
-        library, f"Significance {method}", f"Local p-value and significance by mass, method {method}."
+        library,
+        f"Significance {method}",
+        f"Local p-value and significance by mass, method {method}.{_bounds(rows)}",
     )
     table.keywords["observables"] = ["P-VALUE", "SIG"]
     table.add_variable(_mass(library, rows))
@@ -172,6 +175,18 @@ def _significances(library: Any, method: str, rows: Sequence[Row], qualifiers: A
     _add_error(library, signal, "fit", [row["signal_yield_error"] for row in rows])
     table.add_variable(signal)
     return table
+
+
+def _bounds(rows: Sequence[Row]) -> str:
+    """Says which p-values are not measured but bounds, and what they are below."""
+    limits = {row["mass"]: local_limit(row["p0"], row.get("message")) for row in rows}
+    told = [f"{mass:g} GeV (p < {limit:.2g})" for mass, limit in limits.items() if limit is not None]
+    if not told:
+        return ""
+    return (
+        " Where no pseudo-experiment is as extreme as the data, the p-value is 1/(pseudo-experiments + 1) and the significance "
+        f"that of it; upper limits on the p-value at 95% confidence level there: {', '.join(told)}."
+    )
 
 
 def _limits_in_events(library: Any, method: str, rows: Sequence[Row], qualifiers: Any) -> Any:

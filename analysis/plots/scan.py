@@ -65,6 +65,7 @@ def p_value_figure(
     p_values: Mapping[str, FloatArray],
     label: PlotLabel,
     windows: Sequence[WindowSpan] = (),
+    bounds: Mapping[str, BoolArray] | None = None,
 ) -> Figure:
     """Local p-value against mass for each selection, with lines at 1 … 5 standard deviations.
 
@@ -78,6 +79,8 @@ def p_value_figure(
         What stands above the plot.
     windows
         Which masses are tested in which window.
+    bounds
+        Name of a selection to where its p-values are upper limits at 95 % CL, shape (n,): the points are open there.
 
     Returns
     -------
@@ -90,24 +93,33 @@ def p_value_figure(
         axes = figure.add_subplot()
         axes.set_yscale("log")
         _mass_axis(axes, masses, windows)
-        _draw_sigma_lines(axes, list(p_values.values()))
+        open_points = {name: there for name, there in (bounds or {}).items() if there.any()}
+        entries = len(p_values) + bool(open_points)
+        _draw_sigma_lines(axes, list(p_values.values()), entries)
         for i, (name, values) in enumerate(p_values.items()):
             colour = "black" if i == 0 else CYCLE[(i - 1) % len(CYCLE)]
             style = "--" if i == 0 else "-"
             marker = _MARKERS[i % len(_MARKERS)]
             axes.plot(masses, values, color=colour, linestyle=style, marker=marker, markersize=8, label=name)
+            if name in open_points:
+                limits = np.where(open_points[name], values, np.nan)
+                axes.plot(masses, limits, marker, color=colour, markersize=8, markerfacecolor="white")
+        if open_points:
+            axes.plot(
+                [], [], "o", color="black", markersize=8, markerfacecolor="white", label="95 % CL limit"
+            )
         axes.set_xlabel(RESONANCE_LABEL)
         axes.set_ylabel(r"Local $\mathit{p}$-value")
-        axes.legend(loc="lower center", ncols=min(len(p_values), 3), columnspacing=1.5)
+        axes.legend(loc="lower center", ncols=min(entries, 3), columnspacing=1.5)
         draw_label(axes, label)
     return figure
 
 
-def _draw_sigma_lines(axes: Axes, curves: Sequence[FloatArray]) -> None:
-    """Lines at whole standard deviations, and an axis that holds them and a legend below the curves."""
+def _draw_sigma_lines(axes: Axes, curves: Sequence[FloatArray], entries: int) -> None:
+    """Lines at whole standard deviations, and an axis that holds them and a legend of so many entries below the curves."""
     values = np.concatenate([*curves, np.array([1.0])])
     smallest = float(np.nanmin(values[values > 0], initial=1.0))
-    rows = 1 + (len(curves) - 1) // 3
+    rows = 1 + (entries - 1) // 3
     bottom = smallest * 10 ** min(0.13 * rows * np.log10(smallest), -1.0)
     axes.set_ylim(min(bottom, float(stats.norm.sf(4.1))), 8.0)
     for sigma in range(1, 6):

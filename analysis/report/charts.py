@@ -213,11 +213,12 @@ def _steps(mark: Steps, x: Axis, y: Axis) -> str:
     filled = [slice(first, last) for first, last in _runs(mark.values)]
     if mark.low is not None and mark.high is not None:
         area = ""
-        for part in filled:
+        ends_known = np.where(np.isnan(mark.low) | np.isnan(mark.high), np.nan, mark.values)
+        for part in (slice(first, last) for first, last in _runs(ends_known)):
             ends = edges[part.start : part.stop + 1]
             back = _outline(ends[::-1], mark.low[part][::-1], y)
             area += f"M{_outline(ends, mark.high[part], y)}L{back}z"
-        found += f'<path class="area {mark.colour}" d="{area}"/>'
+        found += f'<path class="area {mark.colour}" d="{area}"/>' if area else ""
     line = "".join(f"M{_outline(edges[part.start : part.stop + 1], mark.values[part], y)}" for part in filled)
     return found + f'<path class="line {mark.colour}{dash}" d="{line}"/>'
 
@@ -255,7 +256,10 @@ def _points(mark: Points, x: Axis, y: Axis) -> str:
         )
         bars = f'<path class="line {mark.colour}" d="{bars}"/>' if bars else ""
     dots = _dots(places)
-    return bars + arrows + (f'<path class="dots {mark.colour}" d="{dots}"/>' if dots else "")
+    if not dots:
+        return bars + arrows
+    holes = f'<path class="holes" d="{dots}"/>' if mark.hollow else ""
+    return f'{bars}{arrows}<path class="dots {mark.colour}" d="{dots}"/>{holes}'
 
 
 def _arrows(mark: Points, x: Axis, y: Axis) -> str:
@@ -335,6 +339,7 @@ def _legend(chart: Chart) -> str:
         kind = {Points: "dot", Band: "area"}.get(type(mark), "line")
         if isinstance(mark, Steps) and mark.low is not None:
             kind = "area"
+        kind += " hollow" if getattr(mark, "hollow", False) else ""
         dash = " dashed" if getattr(mark, "dashed", False) else ""
         keys.append(f'<li><i class="key {kind} {mark.colour}{dash}"></i>{escape(label)}</li>')
     return f'<ul class="legend">{"".join(keys)}</ul>' if keys else ""

@@ -169,7 +169,7 @@ def shared_axes(displays: Iterable[DisplayEvent]) -> Markup:
 def _particle(frame: _Frame, x: float, y: float, pt: float) -> str:
     """A circle whose area tells the transverse momentum (GeV)."""
     place = frame.place(x, y)
-    return f'<circle cx="{place[0]:.0f}" cy="{place[1]:.0f}" r="{_RADIUS * math.sqrt(pt):.2f}"/>'
+    return f'<circle cx="{place[0]:.0f}" cy="{place[1]:.0f}" r="{_RADIUS * math.sqrt(pt):.3f}"/>'
 
 
 def _overview(display: DisplayEvent) -> tuple[Markup, str]:

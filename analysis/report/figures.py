@@ -1,7 +1,7 @@
 """The report's figures: what a run left in its folder, turned into plots with captions and alternative text."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,7 @@ from analysis.report.record import (
     largest_excess,
 )
 from analysis.report.scan_charts import (
+    bound_masses,
     limit_chart,
     limit_columns,
     p_value_chart,
@@ -33,7 +34,7 @@ from analysis.report.scan_charts import (
 )
 from analysis.report.shape_charts import score_chart
 from analysis.windows import window
-from data.types import FloatArray
+from data.types import BoolArray, FloatArray
 from processors.scorers import INCLUSIVE
 
 _OVERVIEW_WIDTH = 100.0  # GeV
@@ -270,7 +271,8 @@ def _column(points: tuple[ScanPoint, ...], key: str) -> FloatArray:
 
 def _p_values(record: RunRecord, label: PlotLabel) -> Drawn:
     curves = {name: _column(points, "told_p0") for name, points in record.scan.selections.items()}
-    figure = p_value_figure(np.array(record.scan.masses), curves, label, _all_spans(record))
+    bounds = bound_masses(record.scan.selections)
+    figure = p_value_figure(np.array(record.scan.masses), curves, label, _all_spans(record), bounds)
     words = []
     for name, points in record.scan.selections.items():
         best = largest_excess(points)
@@ -283,10 +285,23 @@ def _p_values(record: RunRecord, label: PlotLabel) -> Drawn:
         "p_values",
         figure,
         "Local p-value of the background-only hypothesis against resonance mass. Letters above: the window in "
-        "which each mass is tested. A gap: no valid fit. No look-elsewhere correction is applied.",
+        "which each mass is tested. A gap: no valid fit. No look-elsewhere correction is applied."
+        + _open_points(record.scan.masses, bounds),
         f"Local p-value against resonance mass. {'; '.join(words)}.",
         chart=p_value_chart(record.scan.selections, record.scan.masses, _all_spans(record)),
     )
+
+
+def _open_points(masses: Sequence[float], bounds: Mapping[str, BoolArray]) -> str:
+    """What open points are, and at which masses they stand."""
+    told = [
+        f"{name} at {', '.join(f'{mass:g}' for mass, is_bound in zip(masses, there, strict=True) if is_bound)} GeV"
+        for name, there in bounds.items()
+        if there.any()
+    ]
+    if not told:
+        return ""
+    return f" Open points are upper limits at 95 % CL, where no toy is as extreme as the data: {'; '.join(told)}."
 
 
 def _curve(points: tuple[ScanPoint, ...], suffix: str) -> LimitCurve | None:

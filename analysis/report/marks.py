@@ -40,6 +40,8 @@ class Points:
     ----------
     x, y, low, high
         Shape (n,).
+    hollow
+        Whether the points are rings.
     """
 
     x: FloatArray
@@ -48,6 +50,7 @@ class Points:
     colour: Colour
     low: FloatArray | None = None
     high: FloatArray | None = None
+    hollow: bool = False
 
 
 @dataclass(frozen=True)

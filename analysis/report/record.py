@@ -182,21 +182,20 @@ class BackgroundFit(Entry):
 
 
 class YieldShift(Entry):
-    """Relative change of the signal's yield at +1 and −1 standard deviation of a source.
+    """What one standard deviation of a source changes of the selected signal in the fit range.
 
     Attributes
     ----------
     up, down
-        0.1 is 10 % more.
-    mean, width
-        Largest relative change of the peak's place and width.
+        Relative change of the yield at +1 and −1 standard deviation; 0.1 is 10 % more.
+    mean
+        Largest relative change of the mean of the binned mass spectrum, its tails included.
     """
 
     name: str
     up: float
     down: float
     mean: float
-    width: float
 
 
 class MassSystematics(Entry):
@@ -228,13 +227,12 @@ class Systematics(Entry):
 
     Attributes
     ----------
-    jes, jer
-        Relative uncertainties of the peak's place and width in the fits.
+    jes
+        Relative uncertainty of the peak's place in the fits.
     """
 
     in_limits: bool
     jes: float
-    jer: float
     selections: dict[str, SelectionSystematics]
 
 

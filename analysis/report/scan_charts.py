@@ -13,7 +13,7 @@ from analysis.report.look_elsewhere import level, local_p, local_z, signed
 from analysis.report.marks import CYCLE, Band, Chart, Colour, Line, Panel, Points, Steps
 from analysis.report.numbers import between, fixed, interval, significant, with_error
 from analysis.report.record import BackgroundFit, ScanPoint
-from data.types import FloatArray
+from data.types import BoolArray, FloatArray
 
 MASS, RESONANCE = "Dijet mass [GeV]", "Resonance mass [GeV]"
 _PER = 100.0  # GeV; densities of unequal bins are given per this
@@ -63,11 +63,19 @@ def p_value_chart(
     }
     smallest = np.nanmin(np.concatenate([*curves.values(), [float(norm.sf(4))]]))
     by_colour = colours(list(curves))
+    drawn = [
+        Line(x, curve, name, by_colour[name], dashed=k == 0, marked=True)
+        for k, (name, curve) in enumerate(curves.items())
+    ]
+    limits = [
+        Points(
+            x, np.where(bounds, curves[name], np.nan), f"{name}: 95 % CL limit", by_colour[name], hollow=True
+        )
+        for name, bounds in bound_masses(selections).items()
+        if bounds.any()
+    ]
     panel = Panel(
-        marks=tuple(
-            Line(x, curve, name, by_colour[name], dashed=k == 0, marked=True)
-            for k, (name, curve) in enumerate(curves.items())
-        ),
+        marks=(*drawn, *limits),
         title="Local p-value",
         range=(float(max(smallest, 1e-300)) / 5, 1.5),
         log=True,
@@ -88,6 +96,25 @@ def p_value_chart(
             lines.append(f"{name}{used}: {found}")
         tips.append((borders[k], borders[k + 1], "\n".join(lines)))
     return Chart((panel,), RESONANCE, (borders[0], borders[-1]), _spans(spans, borders, x), tuple(tips))
+
+
+def bound_masses(selections: Mapping[str, tuple[ScanPoint, ...]]) -> dict[str, BoolArray]:
+    """Of each selection, at which masses p₀ is known to be below a limit only: no toy was as extreme as the data.
+
+    Parameters
+    ----------
+    selections
+        Selection to its n points.
+
+    Returns
+    -------
+    dict of str to array
+        Shape (n,).
+    """
+    return {
+        name: np.array([point.valid and point.is_bound for point in points], dtype=np.bool_)
+        for name, points in selections.items()
+    }
 
 
 def limit_chart(

@@ -19,6 +19,10 @@ from analysis.report.record import (
 from analysis.report.tables import Table
 from analysis.systematics import SourceShift
 
+CLEARLY_MORE = 1.25
+"""A mean moved by so many times the fits' own uncertainty is worth a word: binning and tails alone move the mean of the
+selected signal by some more than the peak."""
+
 
 def draw_systematics(record: RunRecord, label: PlotLabel) -> Iterator[Drawn]:
     """Draw the uncertainties of each selection of the scan, at the mass of its largest excess.
@@ -76,16 +80,19 @@ def _bars(one: MassSystematics) -> Bars:
 
 
 def _beyond_fit(one: MassSystematics, fitted: Systematics) -> str:
-    """Names the sources that change the peak by more than the fit lets it: the configuration gives that apart from them."""
-    words = []
-    for key, moved, what in (("jes", "mean", "the peak's place"), ("jer", "width", "its width")):
-        allowed: float = getattr(fitted, key)
-        sizes = {plain_name(source.name): abs(getattr(source, moved)) for source in one.sources}
-        larger = {name: size for name, size in sizes.items() if size > allowed}
-        if larger:
-            named = ", ".join(f"{name} {percent(size)}" for name, size in larger.items())
-            words.append(f"{what} ({percent(allowed)}, systematics.{key}) is changed more by {named}")
-    return f" Beyond what the fits allow: {'; '.join(words)}." if words else ""
+    """Names the sources that move the mean of the signal clearly more than the fits let the peak move.
+
+    Nothing where the limits do not use the uncertainties. What the fits allow is a number of the configuration, given apart
+    from the sources.
+    """
+    larger = [source for source in one.sources if abs(source.mean) > CLEARLY_MORE * fitted.jes]
+    if not larger or not fitted.in_limits:
+        return ""
+    named = ", ".join(f"{plain_name(source.name)} {percent(abs(source.mean))}" for source in larger)
+    return (
+        f" The mean of the selected signal in the fit range changes by {named}, more than the {percent(fitted.jes)} that the "
+        "fits let the peak move (systematics.jes)."
+    )
 
 
 def _shift(source: YieldShift) -> SourceShift:

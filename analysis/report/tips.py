@@ -34,7 +34,8 @@ def tip_attributes(tips: Sequence[tuple[int, int, str]]) -> str:
     patterns: dict[str, int] = {}
     lines = []
     for left, right, text in tips:
-        words = re.split(r"([ \n])", text)
+        # A tab is what separates the patterns.
+        words = re.split(r"([ \n])", text.replace("\t", " "))
         own = [word for word in words if _OWN.search(word)]
         pattern = "".join(_GAP if _OWN.search(word) else word for word in words)
         number = patterns.setdefault(pattern, len(patterns))

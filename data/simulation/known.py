@@ -21,12 +21,12 @@ def _kinds(base: type[pydantic.BaseModel]) -> Iterator[type[pydantic.BaseModel]]
 
 
 def told_apart(kinds: Iterable[type[pydantic.BaseModel]]) -> list[type[pydantic.BaseModel]]:
-    """Kinds of processes, each with a ``type`` of its own; of a class that was reloaded the new one.
+    """Kinds of processes, none with a ``type`` of another; of a class that was reloaded the new one.
 
     Parameters
     ----------
     kinds
-        Sections whose ``type`` is a single word.
+        Sections whose ``type`` is one of some words.
 
     Returns
     -------
@@ -40,13 +40,13 @@ def told_apart(kinds: Iterable[type[pydantic.BaseModel]]) -> list[type[pydantic.
     """
     found: dict[str, type[pydantic.BaseModel]] = {}
     for kind in kinds:
-        (name,) = get_args(kind.model_fields["type"].annotation)
-        places = [f"{one.__module__}.{one.__qualname__}" for one in (found.get(name, kind), kind)]
-        if places[0] != places[1]:
-            msg = f"process type '{name}' is declared twice, by {places[0]} and {places[1]}; rename one"
-            raise ConfigError(msg)
-        found[name] = kind
-    return list(found.values())
+        for name in get_args(kind.model_fields["type"].annotation):
+            places = [f"{one.__module__}.{one.__qualname__}" for one in (found.get(name, kind), kind)]
+            if places[0] != places[1]:
+                msg = f"process type '{name}' is declared twice, by {places[0]} and {places[1]}; rename one"
+                raise ConfigError(msg)
+            found[name] = kind
+    return list(dict.fromkeys(found.values()))
 
 
 for _module in pkgutil.iter_modules(data.simulation.signals.__path__):

@@ -116,7 +116,7 @@ def systematics(labels):
         down, up = (
             math.hypot(*(max(0.0, sign * one[k]) for one in sources)) for k, sign in ((2, -1), (1, 1))
         )
-        moved = {"jes": {"mean": 0.014, "width": 0.002}}
+        moved = {"jes": {"mean": 0.014}}
         named = [
             {"name": name, "up": high, "down": low, "kind": "up_down", "mean": 0.0, "width": 0.0}
             | moved.get(name, {})

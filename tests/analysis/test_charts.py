@@ -261,6 +261,25 @@ def test_words_that_all_bins_share_are_written_once():
     assert tip_attributes([]) == ""
 
 
+def test_a_tab_in_a_tip_is_a_space():
+    told = [(60, 61, "signal\tregion\t5 GeV"), (61, 62, "next 7 GeV")]
+    assert tips_of(tip_attributes(told)) == [(60, 61, "signal region 5 GeV"), (61, 62, "next 7 GeV")]
+
+
+def test_a_bin_without_an_end_of_its_band_is_a_gap_of_the_band_alone():
+    low, high = VALUES - 0.5, VALUES + 0.5
+    low[0], high[1] = np.nan, np.nan
+    found = chart(panels=(Panel((Steps(EDGES, VALUES, "n", "grey", low=low, high=high),), "y", (-1.0, 5.0)),))
+    text = str(draw_chart(found, "x" * 50))
+    (area,), (line,) = classes(text, "area"), classes(text, "line")
+    x, y = Axis(0.0, 4.0, LEFT, WIDTH - RIGHT), Axis(-1.0, 5.0, TOP + 210, TOP)
+    (outline,) = lines_of(area.get("d"))
+    expected = [(x(a), y(b)) for a, b in [(2, 1.5), (4, 1.5), (4, 0.5), (2, 0.5)]]
+    np.testing.assert_allclose(outline, expected, atol=0.51)
+    (whole,) = lines_of(line.get("d"))
+    assert whole[-1][0] - whole[0][0] == pytest.approx(x(4.0) - x(0.0), abs=0.51)
+
+
 def test_values_without_a_logarithm_are_left_out():
     points = Points(EDGES[:3], np.array([0.0, 1.0, -2.0]), "data", "ink")
     found = chart(panels=(Panel((points,), "y", (0.1, 10.0), log=True),))

@@ -1,7 +1,6 @@
 """What the shell offers where a value is typed, asked as bash does."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -33,7 +32,7 @@ def offered(*words):
     """What bash would show behind some words, of which the last one is being typed."""
     asked = {"COMP_WORDS": " ".join(("oddjet", *words)), "COMP_CWORD": str(len(words))}
     told = subprocess.run(
-        [shutil.which(ODDJET) or ODDJET],
+        [ODDJET],
         env=os.environ | asked | {"_ODDJET_COMPLETE": "complete_bash"},
         capture_output=True,
         text=True,
@@ -74,7 +73,17 @@ def test_files_are_those_of_the_kind_and_folders_on_the_way(folder):
     assert completion.configurations("on") == ["only/below/deep.yml"]
     assert completion.configurations(f"{folder}/s") == [f"{folder}/search.yaml"]
     assert completion.configurations("nowhere/x") == []
+    assert completion.configurations("~nosuchuser/x") == []
+    # without such a file in it the folder itself is
+    assert completion.files(".json")("on") == ["only/below/"]
     assert completion.files(".json")("s") == ["spectrum.json"]
+
+
+def test_a_link_that_cannot_be_followed_hides_no_other(folder):
+    (folder / "closed").symlink_to("x" * 300)  # too long a name: refused as a closed folder is, to root also
+    with pytest.raises(OSError, match="too long"):
+        (folder / "closed").stat()
+    assert completion.configurations("") == ["only/", "out/", "search.yaml"]
 
 
 def test_names_of_methods_and_recipes_are_those_that_there_are():

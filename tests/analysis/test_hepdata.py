@@ -87,6 +87,16 @@ def test_significances_of_valid_masses(tables):
     assert signal["values"][0]["errors"] == [{"symerror": 20.0, "label": "fit"}]
 
 
+def test_p_values_that_no_toy_reaches_are_said_to_be_bounds():
+    remark = "p0 is an upper bound: none of 1000 toys reaches the observed q0"
+    bound = row(3100.0, z=3.09, p0=1 / 1001, message=remark)
+    scan = SCAN | {"selections": {"inclusive": [row(3000.0), bound], "cwola": [row(3000.0)]}}
+    said = {table.name: table.description for table in build_submission(scan, {}).tables}
+    # 1 − 0.05^(1/1000)
+    assert "at 95% confidence level there: 3100 GeV (p < 0.003)." in said["Significance inclusive"]
+    assert "confidence level" not in said["Significance cwola"]
+
+
 def test_spectrum_has_bins_and_both_fits(tables):
     table = tables["spectrum_inclusive"]
     assert table["independent_variables"][0]["values"][0] == {"low": 2332.0, "high": 2438.0}

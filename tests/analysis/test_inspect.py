@@ -148,6 +148,16 @@ def test_the_result_of_a_scan(run_folder):
     assert found["selections"]["inclusive"]["largest_excess"]["z"] == max(row["z"] for row in rows)
 
 
+def test_a_p_value_that_is_a_bound_is_told_with_its_remark(run_folder, tmp_path):
+    scan = json.loads((run_folder / "scan.json").read_text())
+    remark = "p0 is an upper bound: none of 1000 toys reaches the observed q0"
+    scan["selections"]["inclusive"][1] |= {"z": 9.0, "message": remark}
+    (tmp_path / "scan.json").write_text(json.dumps(scan))
+    found = inspect(str(tmp_path / "scan.json"))["selections"]
+    assert found["inclusive"]["largest_excess"]["message"] == remark
+    assert "message" not in found["cwola"]["largest_excess"]
+
+
 def test_account_and_studies(run_folder):
     account = json.loads((run_folder / "account.json").read_text())
     found = inspect(str(run_folder / "account.json"))

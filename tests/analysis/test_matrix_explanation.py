@@ -68,6 +68,11 @@ def test_every_cell_of_every_form_tells_of_its_objects(names):
         assert told["m(j2,mu1)"] == {"second small jet", "muons"}
         assert told["h(j3,j7)"] == {"other small jets"}
         assert told["hl(g2)"] == {"photons"}
+        assert told["et(j1)"] == {"leading small jet"}
+        assert told["det(j2)"] == {"leading small jet", "second small jet"}
+        assert told["det(j3)"] == {"second small jet", "other small jets"}
+        assert told["det(j10)"] == {"other small jets"}
+        assert told["det(b2)"] == {"b jets"}
     else:
         assert told["t(j)"] == {"missing momentum", "small jets"}
         assert told["h(j,b)"] == {"small jets", "b jets"}

@@ -169,6 +169,21 @@ def test_p_values_have_sigma_lines_gaps_and_windows():
     np.testing.assert_allclose(heights, stats.norm.sf([1, 2, 3, 4, 5]))
 
 
+def test_p_values_that_no_toy_reaches_are_open_points():
+    cwola, bounds = np.full(10, 0.3), np.zeros(10, dtype=bool)
+    cwola[3], bounds[3] = 1.5e-4, True
+    curves = {"inclusive": np.full(10, 0.4), "cwola": cwola}
+    (axes,) = p_value_figure(
+        MASSES, curves, LABEL, bounds={"inclusive": np.zeros(10, bool), "cwola": bounds}
+    ).axes
+    assert legend(axes) == ["inclusive", "cwola", "95 % CL limit"]
+    (drawn,) = (
+        line for line in axes.lines if line.get_markerfacecolor() == "white" and len(line.get_xdata())
+    )
+    np.testing.assert_array_equal(np.isfinite(drawn.get_ydata()), bounds)
+    assert drawn.get_color() == axes.lines[-3].get_color()
+
+
 def test_p_values_of_quiet_data_show_four_sigma_lines():
     (axes,) = p_value_figure(MASSES, {"inclusive": np.full(10, 0.4)}, LABEL).axes
     assert len([t for t in texts(axes) if "sigma" in t]) == 4

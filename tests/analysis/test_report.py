@@ -438,7 +438,14 @@ def test_a_p_value_that_is_a_bound_is_shown_as_one(small, unsaved):
         "message": "p0 is an upper bound: none of 20000 toys reaches the observed q0",
     }
     path.write_text(json.dumps(scan))
-    text = squeezed(Page(write_report(small, "Bound", {}, {})[0].read_text(encoding="utf-8")).text)
+    page = write_report(small, "Bound", {}, {})[0].read_text(encoding="utf-8")
+    holes = re.findall(r'<path class="holes" d="([^"]*)"', page)
+    assert holes
+    assert {path.count("M") for path in holes} == {1}
+    assert '<i class="key dot hollow ink"></i>inclusive: 95 % CL limit' in page
+    text = squeezed(Page(page).text)
+    mass = f"{scan['masses'][1]:g}"
+    assert f"limits at 95 % CL, where no toy is as extreme as the data: inclusive at {mass} GeV." in text
     assert "local significance > 3.61σ (p₀ < 1.5 × 10⁻⁴) at 95 % CL" in text
     assert "p at most 0.0015 at 95 % CL: the local one times the 10 places" in text
     assert "Largest excess, inclusive > 3.61σ local" in text

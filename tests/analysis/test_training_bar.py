@@ -1,7 +1,7 @@
 """A bar of the epochs while networks train: on a terminal only, and no number of a result depends on it."""
 
 import io
-import time
+import threading
 
 import numpy as np
 import pytest
@@ -48,11 +48,28 @@ def test_the_listener_hears_each_round_to_its_end(often, workers):
         done = [share for one, share, _ in told if one == number]
         assert done == sorted(done)
         assert done[-1] == most
-    assert any(0 < share < 60 for number, share, _ in told if number == 1)
     for one, other in zip(heard[0], train_together([training(60, 30)])[0], strict=True):
         np.testing.assert_array_equal(one.history, other.history)
         for name in one.networks[0]:
             np.testing.assert_array_equal(one.networks[0][name], other.networks[0][name])
+
+
+def test_the_listener_hears_of_networks_on_their_way(often, monkeypatch):
+    told, looked, note = [], threading.Event(), epochs.note
+
+    def noted_and_seen(stack, number):
+        note(stack, number)
+        assert looked.wait(60)
+
+    def listener(_, share, most):
+        told.append(share)
+        if share:
+            looked.set()
+
+    monkeypatch.setattr(epochs, "note", noted_and_seen)
+    with epochs.heard(listener):
+        train_together([training(60)])
+    assert any(0 < share < 60 for share in told)
 
 
 def test_nobody_hears_what_is_trained_outside_the_block(often):
@@ -67,9 +84,17 @@ def test_a_terminal_shows_epochs_and_time_left(often):
     text = io.StringIO()
     with training_bar("cathode A3", Console(file=text, force_terminal=True, width=120)):
         train_together([training(150, 20)])
-        time.sleep(0.2)  # the display is refreshed ten times a second
     assert "cathode A3, networks 2" in text.getvalue()
     assert "epoch 20 of 20" in text.getvalue()
+
+
+def test_trainings_of_one_bar_each_have_their_own_most(monkeypatch):
+    monkeypatch.setattr(epochs, "EVERY", 60)  # each is heard of at its end only
+    text = io.StringIO()
+    with training_bar("bias", Console(file=text, force_terminal=True, width=120)):
+        train_together([training(10)])
+        train_together([training(30)])
+    assert "epoch 30 of 30" in text.getvalue()
 
 
 def test_nothing_is_shown_elsewhere(often):

@@ -115,8 +115,9 @@ def test_page_fits_and_has_its_colours(visit, width, scheme):
     assert (luminance(ground) > 0.5) == (scheme == "light")
     # Letters of a chart can be read even where it is narrow.
     sizes = page.evaluate(
-        """[...document.querySelectorAll("svg.chart text")].filter(t => t.checkVisibility()).map(t =>
-             parseFloat(getComputedStyle(t).fontSize) * t.getScreenCTM().d || 99)"""
+        """[...document.querySelectorAll("svg.chart text")].filter(t => t.checkVisibility()).map(t => {
+             const m = t.getScreenCTM();
+             return parseFloat(getComputedStyle(t).fontSize) * Math.hypot(m.b, m.d); })"""
     )
     assert min(sizes) > 7.5
 
@@ -340,8 +341,7 @@ def test_charts_of_a_long_page_work_where_they_are_laid_out_late(visit):
     shown = "one => one.checkVisibility({ contentVisibilityAuto: true })"
     assert not chart.locator(".frame").first.evaluate(shown)
     chart.scroll_into_view_if_needed()
-    page.wait_for_timeout(200)
-    assert chart.locator(".frame").first.evaluate(shown)
+    assert comes_true(chart.locator(".frame").first, shown)
     chart.hover()
     page.mouse.move(*centre_of(chart))
     assert "observed" in page.locator(".tip").inner_text()
@@ -349,8 +349,27 @@ def test_charts_of_a_long_page_work_where_they_are_laid_out_late(visit):
     assert page.locator(".limits, #limits table").first.evaluate(shown)
     page.emulate_media(media="screen")
     page.locator('nav a[href="#provenance"]').click()
-    page.wait_for_timeout(300)
-    assert 0 <= page.locator("#provenance h2").bounding_box()["y"] < 900
+    assert comes_true(
+        page.locator("#provenance h2"),
+        "one => one.getBoundingClientRect().top >= 0 && one.getBoundingClientRect().top < 900",
+    )
+
+
+def comes_true(locator, condition):
+    """Whether what the page has yet to draw fulfils a condition within ten seconds.
+
+    Playwright's own waiting evaluates strings, which the page's security policy forbids.
+    """
+    return locator.evaluate(
+        f"""one => new Promise((resolve) => {{
+              const late = performance.now() + 10000;
+              const look = () => {{
+                if (({condition})(one)) resolve(true);
+                else if (performance.now() > late) resolve(false);
+                else requestAnimationFrame(look);
+              }};
+              look(); }})"""
+    )
 
 
 def centre_of(chart):
@@ -375,8 +394,9 @@ def test_headings_leave_out_no_level_and_every_table_is_named(visit):
 
 
 def test_letters_of_charts_are_larger_on_a_telephone(visit):
-    size = """[...document.querySelectorAll("#plot-p_values svg text")].map((one) =>
-                parseFloat(getComputedStyle(one).fontSize) * one.getScreenCTM().d || 99)"""
+    size = """[...document.querySelectorAll("#plot-p_values svg text")].map((one) => {
+                const m = one.getScreenCTM();
+                return parseFloat(getComputedStyle(one).fontSize) * Math.hypot(m.b, m.d); })"""
     assert min(visit(390).evaluate(size)) > 9
 
 

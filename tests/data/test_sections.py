@@ -78,6 +78,14 @@ def test_bad_yaml_is_named_and_never_runs(tmp_path, text, message):
         read_yaml(path)
 
 
+def test_a_file_that_is_not_text_is_named(tmp_path):
+    (tmp_path / "events.root").write_bytes(b"root\x00\xff\xfe")
+    with pytest.raises(
+        ConfigError, match=r"events\.root: not text in UTF-8; give a file of YAML \(`oddjet init`"
+    ):
+        read_yaml(tmp_path / "events.root")
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read"):
         read_yaml(tmp_path / "none.yaml")

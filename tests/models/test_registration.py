@@ -1,5 +1,7 @@
 """A name belongs to one method, and to one process of a recipe; who comes second is told who was first."""
 
+import sys
+from types import ModuleType
 from typing import ClassVar, Literal
 
 import pytest
@@ -52,6 +54,32 @@ def test_a_cell_that_is_run_again_replaces_its_own_class():
         ConfigError, match=r"by __main__\.Mine and __main__.Renamed.*until the kernel is restarted"
     ):
         registry.register(declared("mine", "Renamed"))
+
+
+def test_a_script_that_is_also_imported_declares_one_method(monkeypatch, tmp_path):
+    for module in ("run_as_script", "imported"):
+        monkeypatch.setitem(sys.modules, module, ModuleType(module))
+        sys.modules[module].__file__ = str(tmp_path / "mine.py")
+    registry.register(declared("mine", "Mine", "run_as_script"))
+    again = declared("mine", "Mine", "imported")
+    assert registry.register(again) is again
+    with pytest.raises(
+        ConfigError, match=r"by imported\.Mine and imported\.Renamed; give one of them another"
+    ):
+        registry.register(declared("mine", "Renamed", "imported"))
+
+
+def test_a_process_may_have_several_types():
+    class Glueball(Signal):
+        type: Literal["glueball", "oddball"]
+        __module__: ClassVar = "one"
+
+    class Other(Signal):
+        type: Literal["oddball"]
+
+    assert told_apart([Glueball]) == [Glueball]
+    with pytest.raises(ConfigError, match=r"type 'oddball' is declared twice, by .*Glueball and .*Other"):
+        told_apart([Glueball, Other])
 
 
 def test_a_process_type_belongs_to_one_class():
