@@ -5,7 +5,7 @@
   tip.setAttribute("role", "status");
   tip.hidden = true;
   document.body.append(tip);
-  let lit = null;
+  let lit = null, byKey = false;
 
   const hide = () => {
     tip.hidden = true;
@@ -15,6 +15,7 @@
   const show = (target, x, y) => {
     hide();
     lit = target;
+    byKey = false;
     lit.classList.add("lit");
     tip.textContent = target.dataset.tip;
     tip.hidden = false;
@@ -25,6 +26,7 @@
   const middle = (target) => {
     const box = target.getBoundingClientRect();
     show(target, box.x + box.width / 2, box.y + Math.min(box.height / 3, 60));
+    byKey = true;
   };
 
   const made = (name, attributes) => {
@@ -93,7 +95,8 @@
       prepare(chart);
     });
   }
-  addEventListener("scroll", hide, { passive: true });
+  // What a pointer points at moves away from it; what a key has chosen stays, and so does the place in the chart.
+  addEventListener("scroll", () => byKey || hide(), { passive: true });
 
   const digits = "⁰¹²³⁴⁵⁶⁷⁸⁹";
   const numberOf = (text) => {

@@ -193,6 +193,13 @@ def test_every_picture_tells_what_it_shows(visit):
     assert page.locator("svg.chart:not([role=img])").count() == 0
 
 
+def hidden_by_scrolling(page):
+    """Whether nothing is told any more once the page has been scrolled."""
+    return page.evaluate(
+        "() => { dispatchEvent(new Event('scroll')); return document.querySelector('.tip').hidden; }"
+    )
+
+
 def test_pointing_at_a_mass_tells_its_numbers(visit):
     page = visit()
     chart = page.locator("#plot-p_values svg")
@@ -207,6 +214,9 @@ def test_pointing_at_a_mass_tells_its_numbers(visit):
     box, room = tip.bounding_box(), page.viewport_size
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= room["width"]
+    assert hidden_by_scrolling(page)
+    chart.locator(".hits path").nth(2).hover()
+    assert tip.is_visible()
     page.mouse.move(5, 5)
     assert tip.is_hidden()
 
@@ -222,6 +232,9 @@ def test_arrow_keys_walk_through_a_spectrum(visit):
     assert all("observed" in text and "pull" in text for text in told)
     page.keyboard.press("ArrowLeft")
     assert page.locator(".tip").inner_text() == told[1]
+    assert not hidden_by_scrolling(page)
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".tip").inner_text() == told[2]
     page.keyboard.press("Escape")
     assert page.locator(".tip").is_hidden()
 
