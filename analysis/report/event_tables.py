@@ -120,11 +120,7 @@ def _cutflow_table(sample: str, steps: Sequence[CutflowStep], *, folded: bool) -
             (name, count(step.events), significant(step.weighted, 4), step_fraction, total_fraction, alone)
         )
     head = ("Step", "Events", "Weighted", "Of step before", "Of first", "Kept by it alone")
-    caption = (
-        f"{sample}: events left after each step; percentages of weighted events; simulation is weighted to its own cross "
-        "section and luminosity. Last column: of the events that pass all other steps (N − 1), the share that passes this one."
-    )
-    return Table(caption, head, tuple(rows), folded=folded)
+    return Table(f"{sample}: events left after each step.", head, tuple(rows), folded=folded)
 
 
 def _kept_alone(steps: Sequence[CutflowStep], step: CutflowStep) -> str:
