@@ -19,6 +19,7 @@ from pdoc.extract import walk_specs
 from pdoc.render_helpers import to_html
 
 from analysis.notebook_pages import as_markdown
+from data import later as later_imports
 from data.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +29,8 @@ NOTEBOOKS = "notebooks"
 INDEX = f"{NOTEBOOKS}/README.md"
 """The page that lists the notebooks."""
 _TEMPLATES = Path(__file__).with_name("reference_pages")
+_INHERITED = "Error parsing type annotation Recipe for "
+"""A field that is inherited: pdoc looks for its class beside the heir, and not where type checkers are told of it."""
 _TITLE = re.compile(r"^# (.+)$", re.MULTILINE)
 _LINK = re.compile(r"(?P<before>(?:href|src)=\")(?P<target>[^\"#:]+)(?P<anchor>#[^\"]*)?\"")
 
@@ -119,12 +122,16 @@ class Reference:
     def _packages(self) -> None:
         """What pdoc makes of the docstrings; a name that it cannot find is an error."""
         os.environ["PDOC_ALLOW_EXEC"] = "1"  # a library asks for the processor when it is imported
+        later_imports.later = (
+            importlib.import_module
+        )  # pdoc would look for names in what stands for a library
         for package in self.packages:
             module = importlib.import_module(package)
             for name in getattr(module, "__all__", ()):
                 setattr(module, name, getattr(module, name))  # those that are imported when asked for
         with warnings.catch_warnings():
             warnings.filterwarnings("error", category=UserWarning, module=r"pdoc\.")
+            warnings.filterwarnings("ignore", message=_INHERITED, category=UserWarning)
             pdoc.pdoc(*self._specifications(), output_directory=self.folder)
         for package in self.packages:
             path = self.folder / f"{package}.html"
