@@ -19,7 +19,6 @@ from pdoc.extract import walk_specs
 from pdoc.render_helpers import to_html
 
 from analysis.notebook_pages import as_markdown
-from data import later as later_imports
 from data.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -122,9 +121,6 @@ class Reference:
     def _packages(self) -> None:
         """What pdoc makes of the docstrings; a name that it cannot find is an error."""
         os.environ["PDOC_ALLOW_EXEC"] = "1"  # a library asks for the processor when it is imported
-        later_imports.later = (
-            importlib.import_module
-        )  # pdoc would look for names in what stands for a library
         for package in self.packages:
             module = importlib.import_module(package)
             for name in getattr(module, "__all__", ()):

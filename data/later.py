@@ -2,25 +2,30 @@
 
 import importlib
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 
-class _Later(ModuleType):
-    """Stands for a module until something of it is asked for."""
+class _Later:
+    """Stands for a module until something of it is asked for.
+
+    It is none itself: who walks through modules, as pdoc does, would take it for one of ours and give it another name.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
 
     def __getattr__(self, name: str) -> Any:
         """What the module has under a name; it is kept, so that loops look it up as fast as in the module."""
-        value = getattr(importlib.import_module(self.__name__), name)
+        value = getattr(importlib.import_module(self._name), name)
         setattr(self, name, value)
         return value
 
-    def __reduce__(self) -> tuple[Callable[[str], ModuleType], tuple[str]]:
+    def __reduce__(self) -> tuple[Callable[[str], Any], tuple[str]]:
         """A worker process that is sent one imports the module itself."""
-        return later, (self.__name__,)
+        return later, (self._name,)
 
 
-def later(name: str) -> ModuleType:
+def later(name: str) -> Any:
     """A module that is imported when something of it is first used.
 
     Type checkers see nothing of it: give them the true import under ``if TYPE_CHECKING``. A class cannot be derived
@@ -33,7 +38,7 @@ def later(name: str) -> ModuleType:
 
     Returns
     -------
-    ModuleType
+    object
         Has the attributes of the module.
     """
     return _Later(name)
